@@ -15,7 +15,9 @@ _CARDINALS: Final = (
 )
 _WORDS: Final = _CARDINALS | {"both": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
 ORDINALS: Final = "second|third|fourth|fifth"
-COUNT: Final = rf"(?<![\w.,/])(?:\d{{1,5}}(?![.,]?\d)|{'|'.join(sorted(_CARDINALS, key=len, reverse=True))})"
+WORDS: Final = f"(?:{'|'.join(sorted(_CARDINALS.keys() - {'one', 'single', 'a single'}, key=len, reverse=True))})"
+"""Words for two and more."""
+COUNT: Final = rf"(?<![\w.,/])(?:\d{{1,5}}(?![.,]?\d)|{WORDS}|one|(?:a )?single)"
 DEVICES: Final = r"(?:GPUs?|devices?|accelerators?|cards?|chips?)"
 NODES: Final = r"(?:nodes?|servers?|hosts?|box(?:es)?)"
 
@@ -23,3 +25,8 @@ NODES: Final = r"(?:nodes?|servers?|hosts?|box(?:es)?)"
 def count(text: str) -> int:
     """Number that a numeral or a word stands for."""
     return _WORDS.get(text.lower()) or int(text)
+
+
+def is_count(text: str) -> bool:
+    """Whether a text is a whole number, in digits or in a word."""
+    return text.isdigit() or text.lower() in _WORDS

@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.audit import lexicon
+from optimizer.audit.counts import WORDS, count, is_count
 from optimizer.audit.document import Kind, Segment
 from optimizer.audit.statements import Role, Statement
 
@@ -27,11 +28,13 @@ _DEGREE: Final = re.compile(
     rf"(?:[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b)\s*[\"'`*]*\s*|[-_ ]?|\s*\(\s*){_NUMBER}(?!\s*(?:groups?|GPU))"
     rf"|(?<![A-Za-z0-9])(?:(?P<long>experts?|{_LONG_NAME})[-_ ]?(?:model[-_ ])?parallel(?:ism|ization)?"
     rf"|(?P<moe>moe[-_](?:tp|ep))(?:[-_ ]?parallel\w*)?){_SIZE}"
-    rf"\s*(?:\((?:{_SHORT_NAME})\))?[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b|\bto\b|\bset to\b|\||,)?[\"'`*]*\s*{_NUMBER}"
-    rf"|(?<![\d.,])(?P<ways>\d{{1,5}})[- ]?way\s+(?P<way>{_SHORT_NAME}|{_LONG_NAME})\b"
+    rf"\s*(?:\((?:{_SHORT_NAME})\))?[\"'`*]*\s*(?:=>|==|=|:|\bof\b|\bis\b|\bto\b|\bset to\b|\||,)?[\"'`*]*\s*"
+    rf"(?:{_NUMBER}|(?<=of )(?P<word>{WORDS})\b(?![- ](?:of|in|per)\b))"
+    rf"|(?<![\d.,])\b(?P<ways>\d{{1,5}}|{WORDS})[- ]?way\s+(?P<way>{_SHORT_NAME}|{_LONG_NAME})\b"
     rf"|\b(?P<spanned>{_LONG_NAME})[- ]parallel(?:ism)?\s+(?:runs?\s+|is\s+|goes\s+)?(?:over|across|on|spans?|spanning)"
     r"\s+(?:(?:all|the|same|its|our|whole|these)\s+){0,3}(?P<span>\d{1,5})\s+(?:GPUs?|ranks?|devices|cards)\b"
-    r"|(?<![\d.,])(?P<stages>\d{1,4})(?:[- ](?:stage\s+pipeline|pipeline\s+stages?|PP\s+stages?))\b"
+    rf"|(?<![\d.,])\b(?P<stages>\d{{1,4}}|{WORDS})(?:[- ](?:stage\s+pipeline|pipeline\s+stages?|PP\s+stages?))\b"
+    rf"|(?<![\d.,])\b(?P<copies>\d{{1,5}}|{WORDS})\s+(?:data[- ]parallel|DP)\s+(?:replica|rank|group|worker)s?\b"
     r"|\bEP\s+groups?\s*[:=]\s*(?P<groups>\d{1,5})|(?<![\d.,])(?P<counted>\d{1,5})\s+EP\s+groups?\b",
     re.IGNORECASE,
 )
@@ -70,8 +73,8 @@ def degrees_in(text: str) -> Iterator[Degree]:
         if _CODE_PAGE.match(match[0]) or (formula and not each):
             continue
         name = found["short"] or found["long"] or found["moe"] or found["way"] or found["spanned"]
-        axis = _axis(name) if name else "pp" if found["stages"] else "ep_groups"
-        value = int(next(group for group in reversed(match.groups()) if group and group.isdigit()))
+        axis = _axis(name) if name else "pp" if found["stages"] else "dp" if found["copies"] else "ep_groups"
+        value = count(next(group for group in reversed(match.groups()) if group and is_count(group)))
         if value > 0:
             yield Degree(axis, value, " ".join(match[0].split()), match.start())
 

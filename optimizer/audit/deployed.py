@@ -11,13 +11,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
+from itertools import combinations
 from math import prod
 from typing import Final
 
 from optimizer.audit.architecture import judge_architecture
 from optimizer.audit.capacity import judge_capacity
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.counts import COUNT, DEVICES, ORDINALS, count
+from optimizer.audit.counts import COUNT, DEVICES, NODES, ORDINALS, count
 from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import SIZE, Sentence, size
 from optimizer.audit.derived import judge_derived
@@ -35,6 +36,7 @@ from optimizer.audit.partial import device_counts
 from optimizer.audit.quantities import Quantity
 from optimizer.audit.rates import judge_rates
 from optimizer.audit.startup_log import judge_log
+from optimizer.audit.statements import AXES
 from optimizer.audit.verdict import Verdict, shown
 from optimizer.domain.convention import CONVENTIONS
 from optimizer.readers.catalog import load_hardware
@@ -49,10 +51,7 @@ _UNSURE: Final = re.compile(
 )
 _ASIDE: Final = re.compile(r",\s+(?:so|you|we)\b|\.\s", re.IGNORECASE)
 """Where a sentence goes on to something else."""
-_SUPPOSED: Final = re.compile(
-    r"\b(?:not|never|cannot|impossible|beyond|if|in theory|theoretical\w*|roofline|ceiling|bounds?)\b|n['’]t\b",
-    re.IGNORECASE,
-)
+_DENIED: Final = re.compile(r"\b(?:not|never|cannot|impossible|beyond)\b|n['’]t\b", re.IGNORECASE)
 _FITS: Final = re.compile(
     r"\b(?:(fits?|fitted)|holds?|loads?|serves?|serve it|keeps?|takes?|runs?|deploys?|hosts?|spread over"
     r"|(?:is|are) (?:enough|plenty)|(?:would|will) do|suffices?)\b",
@@ -128,13 +127,16 @@ def _fit(sentence: Sentence, match: re.Match[str], need: Fraction, room: Fractio
 _COLUMNS: Final = {
     name: re.compile(pattern, re.IGNORECASE)
     for name, pattern in (
-        ("devices", rf"(?:total |number of )?{DEVICES}(?: total| needed)?"),
+        ("devices", rf"(?:total |number of )?{DEVICES}(?: total| needed| used| in all)?"),
         ("replicas", "(?:number of )?(?:replicas|instances|copies)"),
         ("tp", r"tp(?:[-_ ]size)?|tensor[-_ ]parallel\w*(?: size)?"),
         ("pp", r"pp(?:[-_ ]size)?|pipeline[-_ ]parallel\w*(?: size)?"),
         ("dp", r"dp(?:[-_ ]size)?|data[-_ ]parallel\w*(?: size)?"),
+        ("ep", r"ep(?:[-_ ]size)?|expert[-_ ]parallel\w*(?: size)?"),
+        ("cp", r"cp(?:[-_ ]size)?|context[-_ ]parallel\w*(?: size)?"),
         ("nodes", "(?:number of )?(?:nodes|servers|hosts)"),
-        ("per_node", rf"{DEVICES} ?(?:per|/) ?(?:node|server|host)"),
+        ("per_node", rf"{DEVICES} ?(?:per|/|in a) ?(?:node|server|host)"),
+        ("per_replica", rf"{DEVICES} ?(?:per|/|a) ?(?:replica|instance|copy)"),
         ("need", r".*(?:weights|model size|checkpoint|needed).*"),
         ("room", r".*(?:total (?:memory|hbm|vram)|capacity).*"),
         ("each", r".*(?:memory (?:per|/) ?gpu|per[- ]gpu memory|hbm per).*"),
@@ -144,23 +146,38 @@ _COLUMNS: Final = {
 _YES: Final = re.compile(r"yes|y\b|✓|✅|ok|true|fits", re.IGNORECASE)
 
 
-def _row(sentence: Sentence) -> JudgedClaims:
-    """A row's devices against its replicas and degrees or its nodes; its weights against its memory where it "fits"."""
+def _named(sentence: Sentence) -> dict[str, str]:
+    """Cells of a row by what their column is of."""
     named: dict[str, str] = {}
     for name, pattern in _COLUMNS.items():
         texts = [text for label, (text, _) in sentence.cells.items() if pattern.fullmatch(label)]
         if len(texts) == 1:
             named[name] = texts[0].replace(",", "")
-    counts = {name: int(text) for name, text in named.items() if text.isdigit()}
-    for parts in (("replicas", "tp", "pp"), ("nodes", "per_node")):
-        given = [name for name in parts if name in counts]
-        if len(given) > 1 and "devices" in counts and not ("dp" in counts and "replicas" in given):
-            right = Fraction(prod(counts[name] for name in given))
-            at = re.search(rf"\b{counts['devices']}\b(?=;|$)", sentence.text)
-            reading = Derivation("row", right, " × ".join(given), " × ".join(str(counts[name]) for name in given))
-            if right and at is not None:
-                verdict = verdict_of(right=right == counts["devices"])
-                yield claim_at(sentence, at, "devices", Fraction(counts["devices"]), ONE, verdict, [reading])
+    return named
+
+
+def _counts_of(sentence: Sentence) -> dict[str, int]:
+    return {name: int(text) for name, text in _named(sentence).items() if text.isdigit()}
+
+
+def _row(sentence: Sentence) -> JudgedClaims:
+    """A row's devices against its replicas and degrees or its nodes; its weights against its memory where it "fits"."""
+    named, counts = _named(sentence), _counts_of(sentence)
+    degrees: dict[str, int] = {axis: counts[axis] for axis in AXES if axis in counts}
+    pairs: list[tuple[str, ...]] = [("replicas", "per_replica"), ("nodes", "per_node")]
+    ways = [(prod(counts[name] for name in pair), pair) for pair in pairs if counts.keys() >= set(pair)]
+    copies = counts.get("replicas", 1) if "dp" not in degrees else 1
+    if len(degrees.keys() & {"tp", "pp", "dp"}) + (copies > 1) > 1:
+        # an engine that is not named may count its attention's data parallelism within tp
+        given = [value * copies for value in device_counts(degrees, sentence.whole.engines or "sglang")]
+        right = min(given, key=lambda value: abs(value - counts.get("devices", 0)), default=0)
+        ways.append((right, (*(["replicas"] if copies > 1 else []), *degrees)))
+    for value, parts in ways if "devices" in counts else ():
+        at = re.search(rf"\b{counts['devices']}\b(?=;|$)", sentence.text)
+        reading = Derivation("row", Fraction(value), " × ".join(parts), " × ".join(str(counts[name]) for name in parts))
+        if value and at is not None:
+            verdict = verdict_of(right=value == counts["devices"])
+            yield claim_at(sentence, at, "devices", Fraction(counts["devices"]), ONE, verdict, [reading])
     if _YES.match(named.get("fits", "")):
         found = {name: SIZE.search(named.get(name, "")) for name in ("need", "room", "each")}
         sizes = {name: size(match[1], match[2]) for name, match in found.items() if match is not None}
@@ -212,12 +229,16 @@ def _degrees_give(sentence: Sentence, per_node: int | None, spoken: Counter[int]
     if written is not None:
         degrees.setdefault("tp", int(written[1]))
         copies.add(count(written[2]))
+    totals = _devices_said(sentence, per_node)
+    if not degrees and copies and totals and not sentence.cells and not _NODES.search(text):
+        # copies of the one layout that the document has
+        axes = {axis: values for axis in ("tp", "pp", "dp") if (values := sentence.whole.every(axis))}
+        degrees = {axis: values[0] for axis, values in axes.items() if [len(one) for one in axes.values()] == [1]}
     if "dp" not in degrees and len(copies) == 1 and "tp" in degrees:
         degrees["dp"] = copies.pop()
-    totals = _devices_said(sentence, per_node)
     if sentence.cells and not any(len(list(degrees_in(cell))) > 1 for cell, _ in sentence.cells.values()):
         return  # a column for each degree is judged as a row
-    if len(degrees.keys() - {"ep"}) < 2 or _SUPPOSED.search(text):
+    if len(degrees.keys() - {"ep"}) < 2 or _DENIED.search(text):
         return
     if not totals and per_node and degrees != sentence.own.degrees and not sentence.code:
         # no cell of a fleet has more than every device that is spoken of
@@ -262,6 +283,12 @@ _A_NODE: Final = re.compile(
     rf"|{DEVICES} per node\s*[:=]\s*(\d{{1,3}})|\((\d)\s*×\s*\w+ each\)",
     re.IGNORECASE,
 )
+_COVERED: Final = re.compile(
+    rf"\b(?:covered by|fits? (?:on|in|into)|enough|hold|held by|needs?|takes?|so|i\.e\.|that (?:is|makes)|makes?)\W+"
+    rf"(?:exactly |just |only )?{COUNT}\s+{NODES}\b",
+    re.IGNORECASE,
+)
+"""Nodes for the devices of the sentence before."""
 _COPIES: Final = re.compile(rf"({COUNT})\s+(?:\w+\s+)?(?:replicas|copies|instances|cells|pods)\b", re.IGNORECASE)
 _SOME: Final = re.compile(r"\bof (?:the|which)\b|\bfree\b|\bper\b.*\breplica", re.IGNORECASE)
 
@@ -274,12 +301,20 @@ def _nodes_give(sentence: Sentence, per_node: int | None) -> JudgedClaims:
     each = own or per_node
     totals.pop(own or 0, None)
     copies = {count(match[1]) for match in _COPIES.finditer(sentence.text)}
+    needed = _TOTAL.findall(sentence.lead)
+    if len(nodes) == 1 and not totals and each and needed and not sentence.cells and not copies:
+        match = _COVERED.search(sentence.text)
+        (number,), most = nodes, int(needed[-1])
+        if match is not None and number * each < most and not _DENIED.search(sentence.text):
+            told = Derivation("nodes", Fraction(number * each), "nodes × devices_per_node", f"{number} × {each}")
+            note = f"{most} devices take {-(-most // each)} nodes of {each}"
+            yield claim_at(sentence, match, "devices", Fraction(number), ONE, Verdict.FAILS, [told], note)
     if len(nodes) != 1 or len(totals) != 1 or each is None or sentence.cells or _SOME.search(sentence.text):
         return
     ((devices, match),), (number,) = totals.items(), nodes
     if devices in {number * each * copy for copy in copies}:
         return
-    if devices == number * each or (devices >= number and not _SUPPOSED.search(sentence.text)):
+    if devices == number * each or (devices >= number and not _DENIED.search(sentence.text)):
         reading = Derivation("nodes", Fraction(number * each), "nodes × devices_per_node", f"{number} × {each}")
         yield claim_at(
             sentence, match, "devices", Fraction(devices), ONE, verdict_of(right=devices == number * each), [reading]
@@ -331,7 +366,32 @@ def _said_of_the_whole(found: Sequence[Sentence]) -> Iterator[Contradiction]:
             yield Contradiction(tuple(sorted((first, line))), "devices", (Fraction(other), Fraction(value)), told)
 
 
-_RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (_fits, _row)
+_ORDERED: Final = re.compile(
+    r"\b(?:total|altogether|in all|order\w*|need\w*|buy|purchas\w+|request\w*|therefore|hence|overall|makes?)\b",
+    re.IGNORECASE,
+)
+_MOST_ROWS: Final = 8
+
+
+def _fleet(sentence: Sentence) -> JudgedClaims:
+    """``The order is for 48 GPUs`` beside a table of replicas and the GPUs of each that come to 56."""
+    totals = {} if sentence.cells or not _ORDERED.search(sentence.text) else _devices_said(sentence, None)
+    if len(totals) != 1 or _DENIED.search(sentence.text):
+        return
+    ((devices, span),) = totals.items()
+    every = [_counts_of(one) for one in sentence.whole.sections[sentence.section] if one.cells]
+    rows = [one["replicas"] * one["per_replica"] for one in every if one.keys() >= {"replicas", "per_replica"}]
+    sizes = range(1, len(rows) + 1) if len(rows) <= _MOST_ROWS else ()
+    some = {sum(part) for size in sizes for part in combinations(rows, size)}
+    # more may be spare, and fewer be there already: what no rows give, between the largest and all, is neither
+    if some and max(rows) < devices < sum(rows) and devices not in some:
+        reading = Derivation("the rows", Fraction(sum(rows)), "replicas × devices", " + ".join(map(str, rows)))
+        match = _ANYTHING.match(sentence.text, *span)
+        assert match is not None  # noqa: S101 - a count has a character
+        yield claim_at(sentence, match, "devices", Fraction(devices), ONE, Verdict.FAILS, [reading])
+
+
+_RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (_fits, _row, _fleet)
 
 
 def judge_deployment(
