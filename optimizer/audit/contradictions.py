@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, Final
 
 from optimizer.audit import lexicon
@@ -18,7 +18,7 @@ from optimizer.audit.statements import EXPERT_COUNTS
 from optimizer.audit.tokens import Number, Token, numbers_of, tokenize
 from optimizer.audit.verdict import Verdict, number, plain, shown
 
-_WITHIN: Final = re.compile(r"^\W*(?:[–—└├↳]|incl)|\bof which\b|\bthereof\b|\bsub-?total\b", re.IGNORECASE)
+_WITHIN: Final = re.compile(r"^\W*(?:[–—└├↳]|incl)|\bof which\b|\bthereof\b", re.IGNORECASE)
 """Rows that are part of another row."""
 _MINUS: Final = re.compile(r"[-−–(]\s*[$€]?\s*$")
 _MORE_THAN_SUM: Final = re.compile(r"%|\b(?:incl\w*|with|after|net|tax|vat|plus|less)\b", re.IGNORECASE)
@@ -27,7 +27,16 @@ _LABEL: Final = re.compile(r"[A-Za-z][\w ,./()-]{1,60}")
 _NEARLY: Final = Fraction(1, 4)
 """Share by which parts that somebody added up wrongly may miss their total. Assumed: others are no sum."""
 _MOST_ADDED: Final = 64
-_TOTAL: Final = re.compile(r"^\W*(?:in\s+)?(?:total|sum|overall|all|together)\b", re.IGNORECASE)
+_TOTAL: Final = re.compile(r"^\W*(?:in\s+)?(?:sub-?total|total|sum|overall|all(?!-)|together)\b", re.IGNORECASE)
+_AMID: Final = re.compile(r"^\W*(?:sub-?total|total|sum)\b", re.IGNORECASE)
+"""A total that rows may follow."""
+_WHOLE: Final = re.compile(
+    r"\b(?:whole|entire|total|altogether|in all|overall|comes? to|adds? up to|sums? to)\b"
+    r"(?![^.;]*\b(?:without|excluding|except|less|minus|not|only|first|hardware)\b)",
+    re.IGNORECASE,
+)
+_DIGITS: Final = 1000
+"""A sum of money below it may be another by chance."""
 _LABELLED: Final = re.compile(r"\W*([A-Za-z][\w /-]{0,40}?)\s*[:=]\W*")
 _CALLED: Final = re.compile(
     r"\b((?:maximum|max|total|global|overall|peak)\s+(?!of\b)[a-z][a-z-]+(?:\s+(?!of\b|is\b)[a-z][a-z-]+)?)"
@@ -209,10 +218,40 @@ def _sums(
             groups.setdefault((-2 - line.segment, "\0line"), []).append(
                 (line.text[: numbers[-1].start], numbers[-1], alone)
             )
+    groups = {key: _to_total(rows) for key, rows in groups.items()}
     adding = {block for (block, _), rows in groups.items() if _adds_up(rows)}
+    yield from _retold(
+        segments, tokens, [rows for rows in groups.values() if rows[0][1].unit.dimensions == lexicon.DOLLARS]
+    )
     for (block, column), rows in groups.items():
         beside = [other for (at, name), other in groups.items() if at == block and name != column]
         yield from _sum(rows, beside, confirmed=block in adding)
+
+
+def _to_total(rows: list[_Row]) -> list[_Row]:
+    """The rows up to the first total; others may follow a plain one."""
+    at = next((at for at, row in enumerate(rows) if _AMID.match(row[0])), len(rows))
+    return rows[: at + 1] if at > 1 else rows
+
+
+def _retold(
+    segments: Sequence[Segment], tokens: Sequence[list[Token]], sheets: Sequence[list[_Row]]
+) -> Iterator[Contradiction]:
+    """``The whole package comes to $792,880`` of a list of prices of which that leaves one out."""
+    for segment, own in zip(segments, tokens, strict=True) if sheets else ():
+        if segment.kind is not Kind.PROSE or segment.quoted or not _WHOLE.search(segment.text):
+            continue
+        for one in numbers_of(own):
+            for rows in sheets if one.unit.dimensions == lexicon.DOLLARS and one.value >= _DIGITS else ():
+                parts = [
+                    (item.value, place.place(item.start).line) for label, item, place in rows if not _TOTAL.match(label)
+                ]
+                value = sum((part for part, _ in parts), Fraction(0))
+                left = [line for part, line in parts if len(parts) > 2 and abs(value - part - one.value) <= one.half]
+                if left and one.value not in {item.value for _, item, _ in rows}:
+                    lines = tuple(sorted({segment.place(one.start).line, *left}))
+                    told = f"the parts add up to {shown(value, one.unit)}; {shown(one.value, one.unit)} leave one out"
+                    yield Contradiction(lines, "total", (value, one.value), told)
 
 
 def _adds_up(rows: list[tuple[str, Number, Segment]]) -> bool:
