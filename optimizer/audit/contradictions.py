@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from fractions import Fraction
-from itertools import pairwise, product
+from itertools import pairwise
 from typing import Any, Final
 
 from optimizer.audit import lexicon
@@ -141,8 +141,9 @@ def _rounding(item: Number) -> Fraction:
 def _two_values(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Contradiction]:
     """Two values under one label, each said outright: ``Total GPUs: 64``, "the maximum concurrency of 40 requests"."""
     found: dict[tuple[str, object], list[tuple[Number, Segment]]] = {}
+    title = next((segment.text for segment in segments if segment.kind is Kind.HEADING), "")
     for segment, own in zip(segments, tokens, strict=True):
-        around = " ".join((*segment.section[1:], segment.text, segment.row_label))
+        around = " ".join((*(one for one in segment.section if one != title), segment.text, segment.row_label))
         if segment.kind not in {Kind.PROSE, Kind.CELL} or segment.quoted or segment.removed or OTHERWISE.search(around):
             continue
         for one in numbers_of(own):
@@ -260,8 +261,9 @@ def _adds_up(rows: list[tuple[str, Number, Segment]]) -> bool:
     return len(values) > 2 and _TOTAL.match(rows[-1][0]) is not None and sum(values[:-1]) == values[-1] != 0
 
 
-def _nested(values: list[Fraction]) -> bool:
-    """Whether some row is the sum of the rows next to it: a subtotal, counted twice if all are added."""
+def _nested(values: list[Fraction]) -> list[Fraction]:
+    """Rows that are the sum of the rows next to them: perhaps subtotals, counted twice if all are added."""
+    found = []
     for at, value in enumerate(values):
         for run in (values[at + 1 : at + _MOST], values[max(0, at - _MOST) : at][::-1]):
             added, taken = Fraction(0), 0
@@ -270,8 +272,9 @@ def _nested(values: list[Fraction]) -> bool:
                 if added >= value:
                     break
             if taken > 1 and added == value:
-                return True
-    return False
+                found.append(value)
+                break
+    return found
 
 
 def _sum(rows: list[_Row], beside: Sequence[list[_Row]], *, confirmed: bool) -> Iterator[Contradiction]:
@@ -292,7 +295,9 @@ def _sum(rows: list[_Row], beside: Sequence[list[_Row]], *, confirmed: bool) -> 
     if any(item.unit.scale != total.unit.scale for _, item, _ in parts):
         slack += total.unit.scale  # rounded up as likely as off
     # between the least and the greatest of its rows a "total" is a mean, a maximum or what one of them decides
-    if abs(value - total.value) <= slack or total.value <= max(values) or _nested(values):
+    nested = _nested(values)
+    once = (value, *(value - one for one in nested), value - sum(nested, Fraction(0)))
+    if any(abs(one - total.value) <= slack for one in once) or total.value <= max(values) or len(nested) > 1:
         return
     if not (confirmed or abs(value - total.value) <= max(value, total.value) * _NEARLY or _one_digit_off(value, total)):
         return

@@ -230,7 +230,8 @@ def _degrees_give(sentence: Sentence, per_node: int | None, spoken: Counter[int]
         degrees.setdefault("tp", int(written[1]))
         copies.add(count(written[2]))
     totals = _devices_said(sentence, per_node)
-    if not degrees and copies and totals and not sentence.cells and not _NODES.search(text):
+    one_node = {count(match[1]) for match in _NODES.finditer(text)} <= {1}
+    if not degrees and copies and totals and not sentence.cells and one_node:
         # copies of the one layout that the document has
         axes = {axis: values for axis in ("tp", "pp", "dp") if (values := sentence.whole.every(axis))}
         degrees = {axis: values[0] for axis, values in axes.items() if [len(one) for one in axes.values()] == [1]}
@@ -249,6 +250,7 @@ def _degrees_give(sentence: Sentence, per_node: int | None, spoken: Counter[int]
     ((devices, (start, end)),) = totals.items()
     given = device_counts(degrees, sentence.whole.engines)
     spare = "dp" not in degrees and any(devices % value == 0 for value in given)
+    spare |= "pp" not in degrees and any(devices > value and devices % value == 0 for value in given)
     # replicas may leave devices to others; they cannot take more than there are
     spare |= "dp" not in sentence.own.degrees and written is None and any(value <= devices for value in given)
     if given and (devices in given or not spare):

@@ -77,6 +77,13 @@ def _against(name: str, setting: _Setting, said: Sequence[Sentence]) -> Iterator
     if _CONTEXT.search(name):  # the model's own is no setting
         shapes = [shape_of(model) for model in said[0].whole.models]
         told = {value: line for value, line in told.items() if value not in {one and one.max_context for one in shapes}}
+    # what a rank has, or all of them
+    degrees = {degree for axis in ("tp", "dp", "ep") for degree in said[0].whole.every(axis)}
+    told = {
+        value: line
+        for value, line in told.items()
+        if max(value, setting.value) / min(value, setting.value) not in degrees
+    }
     if len(told) == 1:
         ((value, line),) = told.items()
         what = f"--{name} is {plain(setting.value)} in the command, {plain(value)} in the text"

@@ -153,6 +153,53 @@ def test_what_no_reading_gives_is_accused(text: str, name: str) -> None:
     assert verdicts(text)[name] in ACCUSATIONS
 
 
+ORDER = (
+    "| Of | Replicas | GPUs per replica |\n|---|---|---|\n| A | 3 | 8 |\n| B | 2 | 16 |\n\nThe order is for {} GPUs.\n"
+)
+MESHES = (
+    "| Name | TP | PP | DP | GPUs used |\n|---|---|---|---|---|\n| all | 8 | 4 | 8 | 256 |\n| less | 8 | 4 | 7 | {} |\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "right"),
+    [
+        ("The 256 GPUs are split by eight-way tensor parallelism, four pipeline stages and {} data-parallel replicas.",
+         "four", "eight"),
+        ("If memory is short: TP 8, PP 8, DP {}, on the same 256 GPUs.", "8", "4"),
+        ("Megatron runs on 64 cards with tensor parallelism of four, a {}-stage pipeline and 4-way DP.", "two", "four"),
+        (MESHES, "240", "224"),
+        ("We serve with TP2.\n\nAll {} replicas pack onto one host, which has its 8 GPUs free.\n", "six", "four"),
+        ("A server has 8 GPUs per server.\n\n- 30 replicas × 2 cards = 60 cards\n- that is covered by {} servers\n",
+         "7", "8"),
+        (ORDER, "48", "56"),
+    ],
+)  # fmt: skip
+def test_degrees_copies_and_nodes_give_the_devices(text: str, wrong: str, right: str) -> None:
+    assert verdicts(text.format(wrong))["devices"] == "fails"
+    assert "fails" not in verdicts(text.format(right)).values()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "TP 8 and DP 4 have 64 GPUs, and the pipeline is not said.",
+        "| Pool | GPUs | TP | DP |\n|---|---|---|---|\n| Prefill | 32 | 32 | 4 |\n",
+        "| Layout | TP | DP | EP | GPUs |\n|---|---|---|---|---|\n| wide | 1 | 16 | 16 | 16 |\n",
+        "We serve with TP2.\n\nSix replicas are spread over two hosts of 8 GPUs.\n",
+        "We serve with TP2 or TP1.\n\nAll six replicas pack onto a host with its 8 GPUs.\n",
+        "A server has 8 GPUs per server.\n\n- 60 cards in all\n- that is covered by 9 servers, one spare\n",
+        "A server has 8 GPUs per server.\n\n- 60 cards in all\n- 7 servers are full\n",
+        ORDER.format(64),  # eight are spare
+        ORDER.format(32),  # the other pool is there already
+        "Two of the four data-parallel replicas were idle on 64 GPUs with TP 8.",
+        "Each of the four pipeline stages has twenty layers; 8 GPUs each.",
+    ],
+)
+def test_devices_that_may_be_right(text: str) -> None:
+    assert "fails" not in verdicts(text).values()
+
+
 @pytest.mark.parametrize(
     ("text", "name", "verdict"),
     [

@@ -66,6 +66,52 @@ def test_what_can_be_is_not(text: str) -> None:
     assert told(text) == []
 
 
+BUDGET = (
+    "| Line | GiB |\n|---|---|\n| Weights | 27.4 |\n| Graphs | 3.5 |\n| Buffers | 2.0 |\n| Rest | 1.5 |\n"
+    "| Subtotal | {} |\n| Usable | 126.4 |\n"
+)
+COSTS = (
+    "| Line | A | B |\n|---|---|---|\n| Servers | 1,140 | 820 |\n| Network | 152 | 152 |\n| Total | {} | 972 |\n"
+    "| Per GPU | 40.4 | 30.4 |\n"
+)
+PRICES = (
+    "{}\n\n| Item | Amount |\n|---|---|\n| Servers | $536,000 |\n| Switches | $47,000 |\n| Support | $209,880 |\n"
+    "| Setup | $18,000 |\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong", "right"),
+    [
+        (BUDGET, "37.4", "34.4"),
+        (COSTS, "1,392", "1,292"),
+        (PRICES, "The whole package comes to $792,880 before tax.", "The whole package comes to $810,880 before tax."),
+        (PRICES, "In all we pay $763,880.", "In all we pay $792,880 without the setup."),
+        (PRICES, "The total is $601,000.", "The hardware comes to $583,000."),
+    ],
+)
+def test_a_total_that_its_parts_do_not_give_is_told(text: str, wrong: str, right: str) -> None:
+    assert [name for name, _ in told(text.format(wrong))] == ["total"]
+    assert told(text.format(right)) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "| Step | Time |\n|-|-|\n| a | 10 |\n| b | 12 |\n| Total | 22 |\n| of it waiting | 7 |",
+        "| Spec | Value |\n|-|-|\n| Layers | 61 |\n| Experts | 256 |\n| Total parameters | 671 |\n| Heads | 128 |",
+        "| Item | GB |\n|-|-|\n| All-reduce buffers | 2 |\n| Weights | 40 |\n| Cache | 20 |\n| Total | 62 |",
+        "| Item | kW |\n|-|-|\n| A | 30 |\n| B | 6 |\n| of B: fans | 2 |\n| of B: pumps | 4 |\n| Total | 36 |",
+        "| nvidia-smi memory | 45.0 GiB |\n|-|-|\n| Reserve observed | 2.0 GiB |",
+        "- Layers: 61\n- MoE layers: 58",
+        "| Step | Value |\n|-|-|\n| Working memory | 2.0 GB |\n| Left for cache | 25.1 GB |",
+        "# Model A\n\n- Layers: 61\n\n# Before the change\n\n- Layers: 48",
+    ],
+)
+def test_values_that_may_be_of_two_things_are_not(text: str) -> None:
+    assert told(text) == []
+
+
 def test_a_product_of_degrees_is_not_judged_by_those_of_a_launch_elsewhere() -> None:
     text = (
         "# DeepSeek-V3 on 32 H800\n\n- TP 4 x PP 2 x DP 4 = 32 GPUs\n\n```\n"
