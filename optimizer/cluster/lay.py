@@ -21,22 +21,22 @@ def lay(statement: FleetProgram, point: Mapping[str, Fraction]) -> Fleet:
 
 def _period(statement: FleetProgram, point: Mapping[str, Fraction], period: Period) -> tuple[Replicas, ...]:
     places: dict[str, list[tuple[NodeShare, ...]]] = {column.name: [] for column in statement.columns}
-    wanted = {column.name: int(point[statement.replicas(column, period)]) for column in statement.columns}
+    counts = {column.name: int(point[statement.replicas(column, period)]) for column in statement.columns}
     for pool in statement.cluster.pools:
-        _pool(statement, point, period, pool, wanted, places)
+        _pool(statement, point, period, pool, counts, places)
     return tuple(
-        Replicas(c.name, c.demand, c.role, c.pool, c.layout, wanted[c.name], tuple(places[c.name]))
+        Replicas(c.name, c.demand, c.role, c.pool, c.layout, counts[c.name], tuple(places[c.name]))
         for c in statement.columns
-        if wanted[c.name]
+        if counts[c.name]
     )
 
 
 def _pool(
-    statement: FleetProgram, point: Mapping[str, Fraction], period: Period, pool: Pool, wanted: Mapping[str, int],
+    statement: FleetProgram, point: Mapping[str, Fraction], period: Period, pool: Pool, counts: Mapping[str, int],
     places: dict[str, list[tuple[NodeShare, ...]]],
 ) -> None:  # fmt: skip
     if by_rack(statement, pool):
-        _racks(statement, point, period, pool, wanted, places)
+        _racks(statement, point, period, pool, counts, places)
         return
     columns = statement.of_pool(pool.name)
     nodes: dict[int, list[int]] = {}
@@ -45,7 +45,7 @@ def _pool(
     slots = _slots(statement, point, period, pool)
     for column in columns:
         size = pool.nodes_of(column.devices)
-        for _ in range(wanted[column.name] if size else 0):
+        for _ in range(counts[column.name] if size else 0):
             taken = slots.take(size)
             places[column.name].append(_spread(pool, taken, column.devices))
     nodes[pool.devices_per_node] = slots.singles()
@@ -53,14 +53,14 @@ def _pool(
         for _ in range(int(point[filling.name])):
             if not nodes[filling.free]:
                 raise InternalError(f"{filling.name}: more nodes filled than there are")
-            _fill(filling.places, nodes[filling.free].pop(0), columns, wanted, places)
+            _fill(filling.places, nodes[filling.free].pop(0), columns, counts, places)
     for column in columns:
-        if len(places[column.name]) != wanted[column.name]:
-            raise InternalError(f"{column.name}: {wanted[column.name]} replicas on {len(places[column.name])} places")
+        if len(places[column.name]) != counts[column.name]:
+            raise InternalError(f"{column.name}: {counts[column.name]} replicas on {len(places[column.name])} places")
 
 
 def _racks(
-    statement: FleetProgram, point: Mapping[str, Fraction], period: Period, pool: Pool, wanted: Mapping[str, int],
+    statement: FleetProgram, point: Mapping[str, Fraction], period: Period, pool: Pool, counts: Mapping[str, int],
     places: dict[str, list[tuple[NodeShare, ...]]],
 ) -> None:  # fmt: skip
     """Racks that are filled as one: what no rack holds on whole ones, the rest packed on the nodes of each."""
@@ -69,7 +69,7 @@ def _racks(
     columns = {column.name: column for column in statement.of_pool(pool.name)}
     for name, column in columns.items():
         nodes = pool.nodes_of(column.devices)
-        for _ in range(wanted[name] if racks_of(pool, nodes) else 0):
+        for _ in range(counts[name] if racks_of(pool, nodes) else 0):
             run = [node for _ in range(racks_of(pool, nodes)) for node in whole.pop(0)]
             places[name].append(_spread(pool, sorted(run)[:nodes], column.devices))
     for filling in rack_contents(statement, pool, period):
@@ -99,13 +99,13 @@ def _pack(
 
 
 def _fill(
-    held: Mapping[int | str, int], node: int, columns: list[Column], wanted: Mapping[str, int],
+    contents: Mapping[int | str, int], node: int, columns: list[Column], counts: Mapping[str, int],
     places: dict[str, list[tuple[NodeShare, ...]]],
 ) -> None:  # fmt: skip
     first = 0
-    for key, count in held.items():
+    for key, count in contents.items():
         for _ in range(count):
-            open_ = (c for c in columns if key in {c.name, c.devices} and len(places[c.name]) < wanted[c.name])
+            open_ = (c for c in columns if key in {c.name, c.devices} and len(places[c.name]) < counts[c.name])
             column = next(open_, None)
             if column is not None:
                 devices = tuple(range(first, first + column.devices))
@@ -156,5 +156,8 @@ def _slots(statement: FleetProgram, point: Mapping[str, Fraction], period: Perio
 
 
 def _spread(pool: Pool, nodes: list[int], devices: int) -> tuple[NodeShare, ...]:
-    each = pool.devices_per_node
-    return tuple(NodeShare(node, tuple(range(min(each, devices - number * each)))) for number, node in enumerate(nodes))
+    node_devices = pool.devices_per_node
+    return tuple(
+        NodeShare(node, tuple(range(min(node_devices, devices - number * node_devices))))
+        for number, node in enumerate(nodes)
+    )

@@ -158,11 +158,11 @@ class _Rows:
         rows = {name: row for name, row in program.rows.items() if row.terms.keys() <= names}
         prices = {name: program.objective.get(name, Fraction(0)) for name in names}
         for name, factor in multipliers.items():
-            for variable, each in program.rows[name].terms.items() if name not in rows else ():
+            for variable, coefficient in program.rows[name].terms.items() if name not in rows else ():
                 if variable in prices:
-                    prices[variable] -= factor * each
+                    prices[variable] -= factor * coefficient
         terms = {name: _short(prices[name]) for name in program.variables if prices.get(name)}
-        fixed = {name: held for name, held in box.items() if name in names}
+        fixed = {name: bounds for name, bounds in box.items() if name in names}
         key = (names, tuple(terms.items()), tuple(fixed.items()))
         if key in self.asked:
             return None

@@ -87,7 +87,7 @@ def _period(statement: FleetProgram, point: Mapping[str, Fraction], period: Peri
 def _pool(pool: Pool, columns: Sequence[Column], counts: Mapping[str, int]) -> dict[str, list[tuple[NodeShare, ...]]]:
     """Places of a pool's replicas, the largest first; where there is no room left, fewer than there should be."""
     first = [0] * len(pool.free)
-    held: dict[str, list[Fraction]] = {}
+    losses: dict[str, list[Fraction]] = {}
     places: dict[str, list[tuple[NodeShare, ...]]] = {}
     for column in columns:
         placed, nodes = places.setdefault(column.name, []), pool.nodes_of(column.devices)
@@ -97,7 +97,7 @@ def _pool(pool: Pool, columns: Sequence[Column], counts: Mapping[str, int]) -> d
                 placed.append(_whole(pool, whole[:nodes], column.devices, first))
                 whole = whole[nodes:]
             continue
-        lost = held.setdefault(column.demand, [Fraction(0)] * len(pool.free))
+        lost = losses.setdefault(column.demand, [Fraction(0)] * len(pool.free))
         while len(placed) < counts[column.name]:
             room = [node for node, free in enumerate(pool.free) if free - first[node] >= column.devices]
             if not room:
@@ -114,7 +114,9 @@ def _pool(pool: Pool, columns: Sequence[Column], counts: Mapping[str, int]) -> d
 
 def _whole(pool: Pool, nodes: Sequence[int], devices: int, first: list[int]) -> tuple[NodeShare, ...]:
     """A replica of several whole nodes."""
-    each = pool.devices_per_node
+    node_devices = pool.devices_per_node
     for node in nodes:
-        first[node] = each
-    return tuple(NodeShare(node, tuple(range(min(each, devices - n * each)))) for n, node in enumerate(nodes))
+        first[node] = node_devices
+    return tuple(
+        NodeShare(node, tuple(range(min(node_devices, devices - n * node_devices)))) for n, node in enumerate(nodes)
+    )

@@ -39,7 +39,7 @@ class Choice:
             tp=shape.tp, cp=shape.cp, dp=shape.dp * self.replicas, pp=shape.pp, etp=shape.etp, ep=shape.ep,
             edp=shape.edp * self.replicas if experts else 1, batch=self.batch, prefill_chunk=self.chunk,
             redundant_slots=shape.redundant,
-            stages=tuple(Stage(first_layer=start, layers=held) for start, held in zip(first, cuts, strict=False)),
+            stages=tuple(Stage(first_layer=start, layers=count) for start, count in zip(first, cuts, strict=False)),
             overlap=shape.overlap_name,
         )  # fmt: skip
 
@@ -64,10 +64,10 @@ class _Cost:
 
 def best_cuts(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tuple[int, ...] | None:
     """Layers of each stage that are best for the objective within all limits; None where none keeps them."""
-    mean, first, held = _costs(problem, choice, costs, memory)
+    mean, first, bytes_ = _costs(problem, choice, costs, memory)
     measure = problem.scale.measure
-    least = {Measure.MEMORY: held, Measure.FIRST: first}.get(measure, mean)
-    return _partition(least, (mean, first, held, *_longest(problem, memory)), choice.shape.pp)
+    least = {Measure.MEMORY: bytes_, Measure.FIRST: first}.get(measure, mean)
+    return _partition(least, (mean, first, bytes_, *_longest(problem, memory)), choice.shape.pp)
 
 
 def _longest(problem: Problem, memory: Memory) -> Iterator[_Cost]:
@@ -121,9 +121,9 @@ def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tu
 
     longest = [] if Measure.CYCLE not in limits else [limits[Measure.CYCLE] * TICKS_PER_SECOND / pp]
     rate = max(work.request_rate or 0, limits.get(Measure.REQUESTS, 0))
-    each = max(Fraction(rate) / ranks, limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp)
-    if each:
-        longest.append(choice.batch * TICKS_PER_SECOND / (work.cycles_of_request(steps.pieces) * each * pp))
+    rank_rate = max(Fraction(rate) / ranks, limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp)
+    if rank_rate:
+        longest.append(choice.batch * TICKS_PER_SECOND / (work.cycles_of_request(steps.pieces) * rank_rate * pp))
     mean = mixed(1 - share, share, min(longest, default=None))
     ttft, first = limits.get(Measure.FIRST), mixed(Fraction(0), Fraction(0), None)
     if steps.mixed is not None:

@@ -205,25 +205,25 @@ class MemoryFamily(ProgramFamily):
         tokens = program.of_step([p.working_tokens for p in program.prices.steps], "working tokens")
         sampled = program.of_step([p.sampled for p in program.prices.steps], "sampled sequences")
         for row, chosen in enumerate(program.chosen):
-            shape, held = program.rows[row], program.prices.memory[row]
+            shape, memory = program.rows[row], program.prices.memory[row]
             for stage in range(shape.pp):
-                fixed = held.reserve_bytes
-                fixed += held.input.total_bytes if stage == 0 else 0
-                fixed += held.output.total_bytes if stage == shape.pp - 1 else 0
+                fixed = memory.reserve_bytes
+                fixed += memory.input.total_bytes if stage == 0 else 0
+                fixed += memory.output.total_bytes if stage == shape.pp - 1 else 0
                 layers = [
                     program.layers[stage][kind] * (w.total_bytes + reserved + extra) + cached[stage][kind] * sequence
                     for kind, (w, reserved, extra, sequence) in enumerate(
-                        zip(held.weights, held.layer_reserve, held.admission, held.sequence, strict=True)
+                        zip(memory.weights, memory.layer_reserve, memory.admission, memory.sequence, strict=True)
                     )
                 ]
-                if held.pool is not None:
+                if memory.pool is not None:
                     reserves = sum(
-                        program.layers[stage][kind] * reserved for kind, reserved in enumerate(held.layer_reserve)
+                        program.layers[stage][kind] * reserved for kind, reserved in enumerate(memory.layer_reserve)
                     )
-                    pooled = sum(layers) - reserves + fixed - held.reserve_bytes
-                    model.add(pooled <= held.pool).only_enforce_if(chosen)
-                sampling = sampled * held.sampled_bytes + tokens * held.hidden_bytes + held.sampler_bytes
-                for working in (tokens * held.token_bytes, sampling):
+                    pooled = sum(layers) - reserves + fixed - memory.reserve_bytes
+                    model.add(pooled <= memory.pool).only_enforce_if(chosen)
+                sampling = sampled * memory.sampled_bytes + tokens * memory.hidden_bytes + memory.sampler_bytes
+                for working in (tokens * memory.token_bytes, sampling):
                     model.add(sum(layers) + fixed + working <= program.memory_bytes).only_enforce_if(chosen)
         model.add(program.memory_bytes <= capacity)
 

@@ -148,12 +148,12 @@ def _devices(program: LayoutProgram, level: Fraction | None, spare: cp_model.Int
 def _context(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
     """Every stage has room for a sequence of so many tokens, as the engine sizes itself."""
     for row, chosen in enumerate(program.chosen) if level is not None else ():
-        shape, held = program.rows[row], program.prices.memory[row]
-        track, tokens = held.holding(int(level or 0)), held.order
-        each = {kind: track.prefix[i + 1] - track.prefix[i] for i, kind in enumerate(tokens)}
+        shape, memory = program.rows[row], program.prices.memory[row]
+        track, tokens = memory.holding(int(level or 0)), memory.order
+        sizes = {kind: track.prefix[i + 1] - track.prefix[i] for i, kind in enumerate(tokens)}
         for stage in range(shape.pp):
             fixed = track.every + (track.first if stage == 0 else 0) + (track.last if stage == shape.pp - 1 else 0)
-            layers = sum(program.layers[stage][kind] * size for kind, size in each.items())
+            layers = sum(program.layers[stage][kind] * size for kind, size in sizes.items())
             program.model.add(layers + fixed + spare <= (track.limit or 0)).only_enforce_if(chosen)
 
 

@@ -166,9 +166,9 @@ class LayoutProgram:
         book, most = MemoryBook(self.problem), 0
         listed = self.problem.search.batch
         for shape in self.rows:
-            held = book.memory(shape)
-            room = shape.pp * (self.problem.capacity_bytes - held.reserve_bytes) - held.stack_weights()
-            most = max(most, room // held.stack_sequence() if held.stack_sequence() else LARGEST_BATCH)
+            memory = book.memory(shape)
+            room = shape.pp * (self.problem.capacity_bytes - memory.reserve_bytes) - memory.stack_weights()
+            most = max(most, room // memory.stack_sequence() if memory.stack_sequence() else LARGEST_BATCH)
         stated = self.problem.workload.max_num_seqs or LARGEST_BATCH
         return max(0, min(most, LARGEST_BATCH, stated, max(listed) if listed else LARGEST_BATCH))
 
@@ -292,14 +292,14 @@ class LayoutProgram:
         """At least the time of each stage (layers of each kind, send, and the last one's tail), and the slowest's."""
         model, kinds = self.model, range(len(self.prices.counts))
         rows = range(len(self.rows))
-        each = [self._of_rows([self.prices.layer(row, kind) for row in rows], floors, most) for kind in kinds]
+        layer_times = [self._of_rows([self.prices.layer(row, kind) for row in rows], floors, most) for kind in kinds]
         ends = (self.prices.tail, self.prices.send)
         tail, send = (self._of_rows([part(row) for row in rows], floors, most) for part in ends)
         times = []
         for stage, counts in enumerate(self.layers):
             time = self.up_to(most, f"time of stage {stage}", least=0)
             parts = []
-            for count, layer_time in zip(counts, each, strict=True):
+            for count, layer_time in zip(counts, layer_times, strict=True):
                 parts.append(self.up_to(most, "time of layers", least=0))
                 model.add_multiplication_equality(parts[-1], [count, layer_time])
             model.add(time >= sum(parts) + send).only_enforce_if(self.uses_stage[stage])
@@ -308,7 +308,7 @@ class LayoutProgram:
         # the mean over stages, whatever the cuts
         slowest = self.up_to(most, "longest", least=0)
         model.add_max_equality(slowest, times)
-        whole = sum(n * layer_time for n, layer_time in zip(self.prices.counts, each, strict=True)) + tail
+        whole = sum(n * layer_time for n, layer_time in zip(self.prices.counts, layer_times, strict=True)) + tail
         for stage, last in enumerate(self.is_last):
             model.add((stage + 1) * (slowest - send) >= whole).only_enforce_if(last)
         return times, slowest

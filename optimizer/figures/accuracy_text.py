@@ -28,10 +28,10 @@ def confidence_text(problem: Problem) -> str | None:
     if problem.limits.confidence is None:
         default = f"{float(DEFAULT_CONFIDENCE):.0%}"
         return f"{kept_how(problem.limits)}; --confidence {default} asks it of so many measured runs"
-    held = " and ".join(f"{name.upper()} × {float(problem.sure[name]):.4g}" for name in named)
+    margins = " and ".join(f"{name.upper()} × {float(problem.sure[name]):.4g}" for name in named)
     runs = "the engine that errs least" if problem.engine.members else problem.margin.title
     return (
-        f"{kept_how(problem.limits)}: predicted {held}, by measured runs of {runs} "
+        f"{kept_how(problem.limits)}: predicted {margins}, by measured runs of {runs} "
         "(--confidence asks for another share; none: the prediction alone)"
     )
 

@@ -133,13 +133,13 @@ def largest_batch(problem: Problem, layout: Layout) -> int:
     weights, cached = memory.prefix(0), memory.prefix(1)
     best, first = None, 0
     for number, layers in enumerate(cuts):
-        held = weights[first + layers] - weights[first]
-        held += memory.input.total_bytes if number == 0 else 0
-        held += memory.output.total_bytes if number == len(cuts) - 1 else 0
-        each = cached[first + layers] - cached[first] - (weights[first + layers] - weights[first])
+        fixed = weights[first + layers] - weights[first]
+        fixed += memory.input.total_bytes if number == 0 else 0
+        fixed += memory.output.total_bytes if number == len(cuts) - 1 else 0
+        per_sequence = cached[first + layers] - cached[first] - (weights[first + layers] - weights[first])
         first += layers
-        if each > 0:
-            fits = max(1, (room - held) // each)
+        if per_sequence > 0:
+            fits = max(1, (room - fixed) // per_sequence)
             best = fits if best is None else min(best, fits)
     return min(best or 2**20, 2**20)
 

@@ -148,13 +148,13 @@ def parameters(sheet: Sheet, model: ModelSpec, table: ParameterTable | None = No
     for name, size in parts.items():
         sheet.put(f"{name}_parameters", size, Dimension.COUNT, f"elements of {name}", inputs={name: size})
     if moe is not None:
-        each = parts["experts"] // sum(m.experts for n in model.layer_names if (m := model.blocks[n].moe))
+        per_expert = parts["experts"] // sum(m.experts for n in model.layer_names if (m := model.blocks[n].moe))
         up = 3 if moe.gated else 2
         width = moe.expert_width(model.hidden_size)
         bias = " + biases" if moe.bias else ""
         sheet.put(
             "parameters_per_expert",
-            each,
+            per_expert,
             Dimension.COUNT,
             f"matrices · width · intermediate{bias}",
             f"{up} · {width:,} · {moe.intermediate:,}{bias}",

@@ -36,7 +36,7 @@ def memory(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
     names = problem.model.layer_names[first : first + evaluation.cuts[number]]
     coefficients = build_memory(problem, shape)
     steps, work = evaluation.steps, problem.workload
-    held = layout.batch
+    sequences = layout.batch
 
     put = sheet.put
     values = {part: getattr(stage, part) for part in PARTS}
@@ -64,15 +64,17 @@ def memory(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
     )
     _expert_weights(sheet, problem, evaluation, names, stage.expert_weights_bytes)
     kinds = [coefficients.order[i] for i in range(first, first + evaluation.cuts[number])]
-    each, extra = (sum(sizes[kind] for kind in kinds) for sizes in (coefficients.sequence, coefficients.admission))
+    per_sequence, extra = (
+        sum(sizes[kind] for kind in kinds) for sizes in (coefficients.sequence, coefficients.admission)
+    )
     put(
         "kv_cache_bytes",
         stage.kv_cache_bytes,
         Dimension.BYTES,
         f"sequences in flight · bytes of one of {sequence_tokens(problem):,} tokens in {where}"
         + (" + what one needs more while its prompt is computed" if extra else ""),
-        f"{held:,} · {_b(each)}" + (f" + {_b(extra)}" if extra else ""),
-        inputs={"sequences": held, "bytes_per_sequence": each, "admission_bytes": extra},
+        f"{sequences:,} · {_b(per_sequence)}" + (f" + {_b(extra)}" if extra else ""),
+        inputs={"sequences": sequences, "bytes_per_sequence": per_sequence, "admission_bytes": extra},
     )
     sheet.count(
         "sequences_in_prefill",
@@ -205,8 +207,8 @@ def _expert_weights(sheet: Sheet, problem: Problem, evaluation: Evaluation, name
         moe = model.blocks[name].moe
         assert moe is not None  # noqa: S101 - filtered above
         local = shape.local_experts(moe.experts)
-        each = coefficients.weights[order.index(name)].expert_bytes // local
-        terms.append(f"{local} · {_b(each)} · {layers}")
+        expert_bytes = coefficients.weights[order.index(name)].expert_bytes // local
+        terms.append(f"{local} · {_b(expert_bytes)} · {layers}")
     sheet.put(
         "expert_weights_bytes",
         total,

@@ -182,29 +182,29 @@ def _mean_step_text(evaluation: Evaluation) -> str:
     return _t(evaluation.stage_ticks[stage])
 
 
-def _concurrency(sheet: Sheet, problem: Problem, evaluation: Evaluation, each: int) -> None:
+def _concurrency(sheet: Sheet, problem: Problem, evaluation: Evaluation, tokens: int) -> None:
     """Requests in flight, and what a closed loop of so many is served; of `each` tokens a request."""
     work = problem.workload
-    wanted = work.request_rate if work.request_rate is not None else evaluation.request_capacity
+    rate = work.request_rate if work.request_rate is not None else evaluation.request_capacity
     latency = Fraction(sheet["latency_s"].value)
     name = "request rate" if work.request_rate is not None else "request capacity"
     if work.concurrency is not None:
-        wanted, name = work.concurrency / latency, "requests/s of the loop"
+        rate, name = work.concurrency / latency, "requests/s of the loop"
     sheet.put(
         "concurrency",
-        wanted * latency,
+        rate * latency,
         Dimension.COUNT,
         f"{name} · latency of a request (Little's law)",
-        f"{_rate(wanted)} · {_s(latency)}",
-        inputs={"requests_per_s": wanted, "latency_s": latency},
+        f"{_rate(rate)} · {_s(latency)}",
+        inputs={"requests_per_s": rate, "latency_s": latency},
     )
     if work.concurrency is not None:
         sheet.put(
             "closed_loop_tokens_per_s",
-            work.concurrency / latency * each,
+            work.concurrency / latency * tokens,
             Dimension.TOKENS_PER_SECOND,
             f"requests in flight ÷ latency of a request (interactive response time law) · {work.counted}",
-            f"{work.concurrency:,} ÷ {_s(latency)} · {each:,}",
+            f"{work.concurrency:,} ÷ {_s(latency)} · {tokens:,}",
             inputs={"concurrency": work.concurrency, "latency_s": latency},
         )
 
@@ -238,14 +238,14 @@ def rates(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluat
         text,
         bound=ideal.request_capacity,
     )
-    each = work.tokens_of_request
+    tokens = work.tokens_of_request
     sheet.put(
         "throughput_tokens_per_s",
         evaluation.throughput,
         Dimension.TOKENS_PER_SECOND,
         f"requests/s · {work.counted} of a request",
-        f"{_rate(evaluation.request_capacity)} · {each:,}",
-        inputs={"requests_per_s": evaluation.request_capacity, "tokens": each},
+        f"{_rate(evaluation.request_capacity)} · {tokens:,}",
+        inputs={"requests_per_s": evaluation.request_capacity, "tokens": tokens},
         bound=ideal.throughput,
     )
     sheet.put(
@@ -260,7 +260,7 @@ def rates(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluat
     for figure in work.figures(evaluation):
         sheet.put(figure.name, figure.value, figure.dimension, figure.formula, figure.substituted)
     if not evaluation.endless:
-        _concurrency(sheet, problem, evaluation, each)
+        _concurrency(sheet, problem, evaluation, tokens)
     price = problem.hardware.device.price
     if price is not None:
         hourly = price * evaluation.devices
@@ -271,7 +271,9 @@ def rates(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluat
             "price of a device · devices",
             f"{shown(price, Dimension.DOLLARS_PER_HOUR)} · {evaluation.devices:,}",
         )
-        served = evaluation.throughput if work.request_rate is None or evaluation.endless else work.request_rate * each
+        served = (
+            evaluation.throughput if work.request_rate is None or evaluation.endless else work.request_rate * tokens
+        )
         sheet.put(
             "cost_dollars_per_million_tokens",
             hourly / 3600 / served * 10**6,
@@ -305,10 +307,10 @@ def traffic(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         )
     for number, tier in enumerate(tiers):
         sent = max(sum((size for (_, at), size in stage.items() if at == number), Fraction(0)) for stage in stages)
-        used = tier_bandwidth(evaluation, stages, number)
+        bandwidth = tier_bandwidth(evaluation, stages, number)
         sheet.put(
             f"{tier.name}_bytes_per_s",
-            used,
+            bandwidth,
             Dimension.BYTES_PER_SECOND,
             "bytes of a mean step over the tier ÷ step time",
             f"{shown(sent, Dimension.BYTES)} ÷ {_t(max(evaluation.stage_ticks))}",
@@ -317,10 +319,10 @@ def traffic(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         )
         sheet.put(
             f"{tier.name}_utilization",
-            used / tier.bandwidth,
+            bandwidth / tier.bandwidth,
             Dimension.RATIO,
             "bytes/s over the tier ÷ rated bandwidth",
-            f"{shown(used, Dimension.BYTES_PER_SECOND)} ÷ {shown(tier.bandwidth, Dimension.BYTES_PER_SECOND)}",
+            f"{shown(bandwidth, Dimension.BYTES_PER_SECOND)} ÷ {shown(tier.bandwidth, Dimension.BYTES_PER_SECOND)}",
         )
 
 

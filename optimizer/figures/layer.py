@@ -199,13 +199,13 @@ class LayerCost:
     def split(self, exchange: Exchange) -> LayerCost:
         """The same in two micro-batches, with the exchange of a whole step hidden; the rest of its messages is not."""
         exchange = replace(exchange, dispatch=halved(exchange.dispatch), combine=halved(exchange.combine))
-        each = ("decode", "prefill_flop", "prefill_read", "per_token", "per_prompt", "per_seq")
+        coefficients = ("decode", "prefill_flop", "prefill_read", "per_token", "per_prompt", "per_seq")
         return replace(
             self,
             linears=tuple(linear.half() for linear in self.linears),
             experts=None if self.experts is None else self.experts.half(),
             exchange=exchange,
-            **{name: halved(getattr(self, name)) for name in each},
+            **{name: halved(getattr(self, name)) for name in coefficients},
         )
 
     def whole(self, exchange: Exchange) -> LayerCost:

@@ -103,7 +103,7 @@ class Memory:
     admitted: Callable[[int], tuple[int, ...]] = field(default=lambda _: (), compare=False)
     pool: int | None = None
 
-    def pooled(self, each: Sequence[int]) -> Track | None:
+    def pooled(self, sizes: Sequence[int]) -> Track | None:
         """Weights and cache of stages, and the most of both that a share of memory leaves; None: no such share.
 
         Parameters
@@ -114,13 +114,13 @@ class Memory:
         if self.pool is None:
             return None
         return Track(
-            list(accumulate(map(each.__getitem__, self.order), initial=0)), self.input.total_bytes,
+            list(accumulate(map(sizes.__getitem__, self.order), initial=0)), self.input.total_bytes,
             self.output.total_bytes, 0, self.pool,
         )  # fmt: skip
 
     def pooled_bytes(self, sequences: int) -> list[int]:
         """Weights and cache of a layer of each kind where a rank holds `sequences` sequences."""
-        return [w.total_bytes + held for w, held in zip(self.weights, self.held_bytes(sequences), strict=True)]
+        return [w.total_bytes + cache for w, cache in zip(self.weights, self.held_bytes(sequences), strict=True)]
 
     def kept(self) -> Track:
         """What stages hold beside the cache of an engine that has started, and the limit of both."""
@@ -130,9 +130,9 @@ class Memory:
         if pooled is not None:
             return pooled
         graphs = [reserved if self.graphs else 0 for reserved in self.layer_reserve]
-        each = [w.total_bytes + reserved for w, reserved in zip(self.weights, graphs, strict=True)]
+        sizes = [w.total_bytes + reserved for w, reserved in zip(self.weights, graphs, strict=True)]
         return Track(
-            list(accumulate(map(each.__getitem__, self.order), initial=0)), self.input.total_bytes,
+            list(accumulate(map(sizes.__getitem__, self.order), initial=0)), self.input.total_bytes,
             self.output.total_bytes, self.reserve_bytes + self.sized_bytes(), self.budget,
         )  # fmt: skip
 
@@ -159,8 +159,8 @@ class Memory:
 
     def holding(self, tokens: int) -> Track:
         """`kept` with one sequence of `tokens` tokens as it is admitted."""
-        kept, each = self.kept(), self.admitted(tokens)
-        cached = accumulate((each[i] for i in self.order), initial=0)
+        kept, admitted = self.kept(), self.admitted(tokens)
+        cached = accumulate((admitted[i] for i in self.order), initial=0)
         return replace(kept, prefix=[a + b for a, b in zip(kept.prefix, cached, strict=True)])
 
     def stack_holding(self, tokens: int) -> tuple[int, int]:
@@ -175,12 +175,12 @@ class Memory:
     def layer_bytes(self, sequences: int) -> list[int]:
         """Weights and cache of a layer of each kind where a rank holds `sequences` sequences."""
         kinds = zip(self.weights, self.layer_reserve, self.held_bytes(sequences), strict=True)
-        return [w.total_bytes + reserved + held for w, reserved, held in kinds]
+        return [w.total_bytes + reserved + cache for w, reserved, cache in kinds]
 
     def prefix(self, sequences: int) -> list[int]:
         """`layer_bytes` of the first 0, 1, …, L layers."""
-        each = self.layer_bytes(sequences)
-        return list(accumulate(map(each.__getitem__, self.order), initial=0))
+        sizes = self.layer_bytes(sequences)
+        return list(accumulate(map(sizes.__getitem__, self.order), initial=0))
 
     def working_bytes(self, step: Step) -> int:
         """Activations and workspace of one step: the forward pass or the sampler, whichever needs more.
@@ -193,8 +193,8 @@ class Memory:
     def stack_weights(self) -> int:
         """Weights of all layers, input and output, and what is kept for layers: what all stages hold together."""
         kinds = zip(self.counts, self.weights, self.layer_reserve, strict=True)
-        each = sum(n * (w.total_bytes + reserved) for n, w, reserved in kinds)
-        return each + self.input.total_bytes + self.output.total_bytes
+        layer_bytes = sum(n * (w.total_bytes + reserved) for n, w, reserved in kinds)
+        return layer_bytes + self.input.total_bytes + self.output.total_bytes
 
     def stack_sequence(self) -> int:
         """Cache bytes of one sequence over all layers: what all stages hold together."""
@@ -204,11 +204,11 @@ class Memory:
         """Memory of each stage; `cuts` are the layer counts of the stages, in order."""
         stages, first, cache = [], 0, self.held_bytes(sequences)
         for number, layers in enumerate(cuts):
-            held = [self.order[i] for i in range(first, first + layers)]
+            layer_kinds = [self.order[i] for i in range(first, first + layers)]
             first += layers
             total = BlockWeights()
-            for kind in set(held):
-                total += self.weights[kind] * held.count(kind)
+            for kind in set(layer_kinds):
+                total += self.weights[kind] * layer_kinds.count(kind)
             if number == 0:
                 total += self.input
             if number == len(cuts) - 1:
@@ -218,9 +218,9 @@ class Memory:
                     weights_bytes=total.sharded_bytes + total.shared_expert_bytes,
                     expert_weights_bytes=total.expert_bytes,
                     replicated_weights_bytes=total.replicated_bytes,
-                    kv_cache_bytes=sum(cache[kind] for kind in held),
+                    kv_cache_bytes=sum(cache[kind] for kind in layer_kinds),
                     activations_bytes=self.working_bytes(step),
-                    reserve_bytes=self.reserve_bytes + sum(self.layer_reserve[kind] for kind in held),
+                    reserve_bytes=self.reserve_bytes + sum(self.layer_reserve[kind] for kind in layer_kinds),
                 )
             )
         return stages

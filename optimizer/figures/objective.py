@@ -267,8 +267,8 @@ def _longest(
     point = at(most)
     if point is not None or most == least or at(least) is None:
         return point
-    held = longest(problem, lambda tokens: tokens <= most and at(tokens) is not None, least=least)
-    return at(held)
+    context = longest(problem, lambda tokens: tokens <= most and at(tokens) is not None, least=least)
+    return at(context)
 
 
 _MINIMISED = {Measure.CYCLE: "mean", Measure.FIRST: "first", Measure.MEMORY: "memory"}

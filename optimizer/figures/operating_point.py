@@ -102,8 +102,8 @@ class OperatingPoints:
         self.costs, self.memory = costs, memory
         self.ranks = replicas * shape.dp
         work, limits = problem.workload, tightest(problem)
-        held = max(context, int(limits.get(Measure.CONTEXT, 0)))
-        self._holding = [memory.holding(held)] if held else []
+        longest = max(context, int(limits.get(Measure.CONTEXT, 0)))
+        self._holding = [memory.holding(longest)] if longest else []
         self._cycle_limit = None
         if Measure.CYCLE in limits:
             self._cycle_limit = limits[Measure.CYCLE] * TICKS_PER_SECOND / shape.pp
@@ -111,8 +111,8 @@ class OperatingPoints:
         self._ttft_limits = dict.fromkeys((None, self._aim)) | first_limits(problem)
         self._capacity = min(problem.capacity_bytes, floor(limits.get(Measure.MEMORY, problem.capacity_bytes)))
         rate = max(work.request_rate or Fraction(0), limits.get(Measure.REQUESTS, Fraction(0)))
-        each = limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp
-        self.need = max(rate / self.ranks, each)
+        rank_rate = limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp
+        self.need = max(rate / self.ranks, rank_rate)
         """Requests/s that each rank must serve."""
         self._pieces, _, self._packed = (0, 0, 0) if chunk is None else prompt_split(work.computed_input_tokens, chunk)
         self._queued = not work.decodes and work.queued_rate is not None
@@ -137,14 +137,14 @@ class OperatingPoints:
         if ttft is not None and ttft <= 0:
             return -1
         # load = r·s·m below 1, for rate r of a rank and s = pieces ÷ together
-        each, steps = rate / self.ranks, Fraction(self._pieces, together)
+        rank_rate, steps = rate / self.ranks, Fraction(self._pieces, together)
         if ttft is None:
-            return -(-TICKS_PER_SECOND * (each * steps).denominator // (each * steps).numerator) - 1
+            return -(-TICKS_PER_SECOND * (rank_rate * steps).denominator // (rank_rate * steps).numerator) - 1
         # (k·m + r·s²·m² ÷ (2·(1 − r·s·m)) ≤ ttft is a·m² − b·m + c ≥ 0 below its smaller root
         stages = self._pieces + self.shape.pp - 1
         if share is not None:
-            return floor(longest_step(ttft, Fraction(stages), steps, each, share) * TICKS_PER_SECOND)
-        a, b, c = each * steps * (2 * stages - steps), 2 * stages + 2 * ttft * each * steps, 2 * ttft
+            return floor(longest_step(ttft, Fraction(stages), steps, rank_rate, share) * TICKS_PER_SECOND)
+        a, b, c = rank_rate * steps * (2 * stages - steps), 2 * stages + 2 * ttft * rank_rate * steps, 2 * ttft
         scale = lcm(a.denominator, b.denominator, c.denominator)
         top, middle = int(a * scale), int(b * scale) * TICKS_PER_SECOND
         last = int(c * scale) * TICKS_PER_SECOND**2

@@ -133,12 +133,12 @@ def parameters_held(model: ModelSpec, shape: Shape, first: int, layers: int) -> 
     As `parameter_table` counts: without buffers, vision and multi-token prediction; vocabularies without padding. A
     head tied to the embedding counts once more on a last stage that is not the first, which holds a copy of it.
     """
-    held = model.layer_names[first : first + layers]
+    names = model.layer_names[first : first + layers]
     parameters = sum(
-        held.count(name)
+        names.count(name)
         * sum(_held(t, shape, block.moe.experts if block.moe else 0) for t in block.tensors(model.hidden_size))
         for name, block in model.blocks.items()
-        if name in held
+        if name in names
     )
     starts, ends = first == 0, first + layers == model.layer_count
     if starts:

@@ -176,9 +176,9 @@ def _group_violations(
                     f" and node {node} (expert {expert})"
                 )
                 break
-    for node, held in sorted(Counter(node for node, _ in homes.values()).items()):
-        if held * nodes > groups:
-            broken.append(f"({Family.PLACEMENT}) node {node} holds {held} groups, {groups // nodes} expected")
+    for node, count in sorted(Counter(node for node, _ in homes.values()).items()):
+        if count * nodes > groups:
+            broken.append(f"({Family.PLACEMENT}) node {node} holds {count} groups, {groups // nodes} expected")
     return broken
 
 
@@ -254,5 +254,5 @@ def noise_table(devices: int, top_k: int, step_tokens: int | None) -> list[tuple
     step_tokens
         Tokens of one step over all devices; None: `ACTIVATIONS`.
     """
-    each = [float(n) for n in ACTIVATIONS] if step_tokens is None else [step_tokens * top_k / devices]
-    return [(number, sampling_noise_floor(devices, number)) for number in each]
+    activations = [float(n) for n in ACTIVATIONS] if step_tokens is None else [step_tokens * top_k / devices]
+    return [(number, sampling_noise_floor(devices, number)) for number in activations]

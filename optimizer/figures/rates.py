@@ -131,8 +131,8 @@ def effective_rates(hardware: HardwareSpec) -> Rates:
     def achieved(shares: dict[ComputeName, Measured]) -> dict[str, Fraction]:
         by_format: dict[str, Fraction] = {}
         for name, fallback in _FALLBACK.items():
-            used = name if name in device.peak else fallback
-            by_format[name] = device.peak[used] * shares[used if used in shares else "bf16"].value
+            form = name if name in device.peak else fallback
+            by_format[name] = device.peak[form] * shares[form if form in shares else "bf16"].value
         return by_format
 
     compute = achieved(efficiency.compute)

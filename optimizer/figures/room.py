@@ -87,12 +87,12 @@ class Rooms:
         """Weights of each stage, and what the engine keeps beside them and the cache."""
         weights, reserves, first = [], [], 0
         for number, layers in enumerate(cuts):
-            held = memory.order[first : first + layers]
+            layer_kinds = memory.order[first : first + layers]
             first += layers
-            stage_weights = sum(memory.weights[kind].total_bytes for kind in held)
+            stage_weights = sum(memory.weights[kind].total_bytes for kind in layer_kinds)
             stage_weights += memory.input.total_bytes if number == 0 else 0
             weights.append(stage_weights + (memory.output.total_bytes if number == len(cuts) - 1 else 0))
-            graphs = sum(memory.layer_reserve[kind] for kind in held) if memory.graphs else 0
+            graphs = sum(memory.layer_reserve[kind] for kind in layer_kinds) if memory.graphs else 0
             reserves.append(memory.reserve_bytes + graphs)
         return weights, reserves
 

@@ -184,6 +184,6 @@ def distinct_destinations(bins: int, experts: int, top_k: int) -> Fraction:
     if bins == 1:
         return Fraction(1)
     if experts % bins == 0:
-        each = experts // bins
-        return bins * (1 - Fraction(comb(experts - each, top_k), comb(experts, top_k)))
+        per_bin = experts // bins
+        return bins * (1 - Fraction(comb(experts - per_bin, top_k), comb(experts, top_k)))
     return bins * (1 - Fraction(bins - 1, bins) ** top_k)

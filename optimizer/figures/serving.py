@@ -97,8 +97,8 @@ def steps_of(work: Workload, micro_batch: int, chunk: int | None) -> Steps:
     cycles = work.cycles_of_request(pieces)
     share = Fraction(micro_batch * pieces * cycles.denominator, cycles.numerator * together)
     mixed = Step(plain.seqs, plain.decoded, piece * together, together)
-    each, beside = work.step_tokens(chunk)
-    largest = Step(plain.seqs, plain.decoded, micro_batch * each + beside - plain.decoded, together)
+    prompt_tokens, beside = work.step_tokens(chunk)
+    largest = Step(plain.seqs, plain.decoded, micro_batch * prompt_tokens + beside - plain.decoded, together)
     return Steps(decode, mixed, share, pieces, together, largest)
 
 

@@ -70,13 +70,13 @@ class Skews:
 
     def mean(self, shape: Shape) -> tuple[Fraction, ...] | None:
         """Each layer at the mean of its kind: times are convex in the number, so that their sum is bounded below."""
-        each = self.of(shape)
-        if each is None:
+        per_layer = self.of(shape)
+        if per_layer is None:
             return None
         mesh = (shape.ep, shape.redundant)
         if mesh not in self._means:
             names = self.problem.model.layer_names
-            means = {n: self._mean_of([v for v, m in zip(each, names, strict=True) if m == n]) for n in set(names)}
+            means = {n: self._mean_of([v for v, m in zip(per_layer, names, strict=True) if m == n]) for n in set(names)}
             self._means[mesh] = tuple(means[n] for n in names)
         return self._means[mesh]
 

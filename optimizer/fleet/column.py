@@ -98,8 +98,8 @@ def power_of(cluster: Cluster, pool_name: str, devices: int, stated: Fraction | 
     """Watts of one replica in use."""
     if stated is not None:
         return stated
-    each = cluster.pool[pool_name].power
-    return None if each is None else each * devices
+    device_power = cluster.pool[pool_name].power
+    return None if device_power is None else device_power * devices
 
 
 def given_columns(cluster: Cluster) -> tuple[Column, ...]:

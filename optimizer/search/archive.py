@@ -54,9 +54,9 @@ class Archive:
 
     def add(self, vector: Vector, scored: Scored) -> None:
         """Keep a layout unless it is dominated; of equal vectors the layout that comes first in the stated order."""
-        held = self.found.get(vector)
-        if held is not None:
-            if key(self.problem, scored) < key(self.problem, held):
+        previous = self.found.get(vector)
+        if previous is not None:
+            if key(self.problem, scored) < key(self.problem, previous):
                 self.found[vector] = scored
             return
         floats = np.array([float(value) for value in vector])

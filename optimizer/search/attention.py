@@ -54,8 +54,8 @@ class AttentionPricer(Pricer):
         flop = 0.0
         for tensor in block.moe.tensors(self.problem.model.hidden_size):
             if tensor.role is TensorRole.EXPERTS and tensor.matrix:
-                each = self.rates.expert_flop[self.problem.precision.of(tensor).compute]
-                flop += 2.0 * tensor.rows * tensor.cols * each * _ROUNDED
+                flop_seconds = self.rates.expert_flop[self.problem.precision.of(tensor).compute]
+                flop += 2.0 * tensor.rows * tensor.cols * flop_seconds * _ROUNDED
         return replace(kind, per_token=kind.per_token + flop * block.moe.top_k / self.meshes.stage)
 
     def _routed(self, moe: MixtureOfExperts, skew: Floats | None, split: Floats | None) -> None:

@@ -203,10 +203,10 @@ class Bounds:
             tail = tail + work.mtp_tokens * (self.draft.seconds(micro, micro, zero, zero) + self.head.seconds(micro))
         return self._stack_of(each, tail, decoded + prompt)
 
-    def _stack_of(self, each: Callable[[KindCost], Floats], tail: Floats, tokens: Floats) -> Stack:
-        layers = [each(kind) for kind in self.kinds]
+    def _stack_of(self, seconds: Callable[[KindCost], Floats], tail: Floats, tokens: Floats) -> Stack:
+        layers = [seconds(kind) for kind in self.kinds]
         total = sum((count * layer for count, layer in zip(self.counts, layers, strict=True)), start=tail)
-        cheapest = layers if self.cheapest is self.kinds else [each(kind) for kind in self.cheapest]
+        cheapest = layers if self.cheapest is self.kinds else [seconds(kind) for kind in self.cheapest]
         return Stack(
             total, np.array(cheapest), tail, np.where(self._several, self.send_fixed + self.send_each * tokens, 0.0)
         )
@@ -318,12 +318,12 @@ class Bounds:
         batch
             Sequences, where they are known (0: not).
         """
-        held = self.pp * (micro - 1) + 1
+        sequences = self.pp * (micro - 1) + 1
         if batch is not None:
-            held = np.where(batch > 0, batch, held)
-        share = np.where(self.rows.pp == 0, np.maximum(micro - 1, 1 / self.deep), held / self.pp)
+            sequences = np.where(batch > 0, batch, sequences)
+        share = np.where(self.rows.pp == 0, np.maximum(micro - 1, 1 / self.deep), sequences / self.pp)
         # layers of one stage hold the cache of the whole batch
-        layers = self._layer_weights + self._layer_sequence * held
+        layers = self._layer_weights + self._layer_sequence * sequences
         alike = np.max(self._of_kind * layers, axis=0)
         stage = np.maximum(self.weights / self.deep + self.sequence * share, np.where(self.rows.pp == 0, 0.0, alike))
         if self._order:
@@ -388,8 +388,8 @@ class Bounds:
             free < 0, 0.0, np.where(self.sequence > 0, free / np.maximum(self.sequence, 1e-9) + 1, float(LARGEST_BATCH))
         )
         # of a micro-batch of µ there are pp·(µ − 1) + 1 sequences at least
-        held = self._sequences(target, np.zeros_like(free))
-        most = np.where(self.rows.pp == 0, most, np.minimum(most, (held - 1) / self.pp + 1))
+        sequences = self._sequences(target, np.zeros_like(free))
+        most = np.where(self.rows.pp == 0, most, np.minimum(most, (sequences - 1) / self.pp + 1))
         work = self.problem.workload
         if work.mixes:
             stable = self.packed * (work.output_tokens - 1) / (float(work.tokens_per_step) * self.pieces)
@@ -409,11 +409,11 @@ class Bounds:
             if np.all(low >= high):
                 break
         cycle = self.stack(low, ())[0]
-        held = np.minimum(self._sequences(target, self._workspace(low)) / self.pp, low)
-        held = np.where(self.rows.pp == 0, low, held)
+        sequences = np.minimum(self._sequences(target, self._workspace(low)) / self.pp, low)
+        sequences = np.where(self.rows.pp == 0, low, sequences)
         # the last micro-batch may be left unfilled
         fewer = np.maximum(low - 1, 1)
         partial = np.maximum(
-            self.requests(held, cycle), np.where(low > 1, self.requests(fewer, self.stack(fewer, ())[0]), 0.0)
+            self.requests(sequences, cycle), np.where(low > 1, self.requests(fewer, self.stack(fewer, ())[0]), 0.0)
         )
-        return np.where(holds, np.where(held < low, partial, self.requests(low, cycle)), -1.0)
+        return np.where(holds, np.where(sequences < low, partial, self.requests(low, cycle)), -1.0)

@@ -122,7 +122,7 @@ class Collectives:
         act = float(ACTIVATION_BYTES[precision.activations])
         small = precision.of_role(TensorRole.EXPERTS).compute in ("fp8", "fp4", "int8")
         group = meshes.etp * meshes.ep
-        each, latency = np.zeros(len(meshes)), np.zeros(len(meshes))
+        per_token, latency = np.zeros(len(meshes)), np.zeros(len(meshes))
         near = meshes.etp * _distinct_all(meshes.ep, moe) * (1.0 if skew is None else skew)
         for tier, (fan, inner) in enumerate(self.experts):
             domains = group // inner
@@ -131,9 +131,9 @@ class Collectives:
                 far = np.minimum(far, moe.group_limit * -(-domains // moe.group_count))
             far = far * np.maximum(1, -(-meshes.etp // inner))
             copies = np.where(inner == 1, near, far)
-            each = each + copies * (fan - 1) / fan * width / (meshes.tp * meshes.cp) * self._link(tier, fan)
+            per_token = per_token + copies * (fan - 1) / fan * width / (meshes.tp * meshes.cp) * self._link(tier, fan)
             latency = latency + _rounds(fan) * self.rates.round[tier]
-        return each * (1.0 if small else act), each * act, latency
+        return per_token * (1.0 if small else act), per_token * act, latency
 
 
 class OpenCollectives:
@@ -146,13 +146,13 @@ class OpenCollectives:
 
     def layer(self, block: Block) -> tuple[Floats, Floats, Floats, Floats]:
         """See `Collectives.layer`."""
-        costs = [each.layer(block) for each in self._each]
+        costs = [collectives.layer(block) for collectives in self._each]
         token, prompt, seq, latency = (np.minimum.reduce(part) for part in zip(*costs, strict=True))
         return token, prompt, seq, latency
 
     def exchange(self, moe: MixtureOfExperts, skew: Floats | None) -> tuple[Floats, Floats, Floats]:
         """See `Collectives.exchange`."""
-        costs = [each.exchange(moe, skew) for each in self._each]
+        costs = [collectives.exchange(moe, skew) for collectives in self._each]
         dispatch, combine, latency = (np.minimum.reduce(part) for part in zip(*costs, strict=True))
         return dispatch, combine, latency
 

@@ -177,9 +177,9 @@ class _Frontier:
     def _of_batches(self, boxes: _Boxes) -> _Boxes:
         """Boxes of one micro-batch, one for each batch."""
         pp = self.rows.pp[boxes.row]
-        each = np.repeat(np.arange(len(boxes)), pp)
-        below = np.arange(len(each)) - np.repeat(np.cumsum(pp) - pp, pp)
-        return replace(boxes.take(each), batch=(pp * boxes.low)[each] - below)
+        row = np.repeat(np.arange(len(boxes)), pp)
+        below = np.arange(len(row)) - np.repeat(np.cumsum(pp) - pp, pp)
+        return replace(boxes.take(row), batch=(pp * boxes.low)[row] - below)
 
     def _points_found(self) -> tuple[FrontierPoint, ...]:
         signs = [-1 if view.objective_row.maximised else 1 for view in self.views]
@@ -386,19 +386,19 @@ class _Frontier:
         high = np.maximum(np.minimum(boxes.high, bounds.most_in_memory(limit)), low)
         cycle, mixed, _, firsts = at_low
         slowest, late, _, _ = at_low if np.array_equal(low, high) else bounds.stack(high)
-        each = bounds.requests(high, slowest) * np.where(boxes.batch > 0, boxes.batch / (rows.pp * low), 1.0)
+        requests = bounds.requests(high, slowest) * np.where(boxes.batch > 0, boxes.batch / (rows.pp * low), 1.0)
         replica = (self.meshes.stage[rows.mesh] * rows.pp).astype(float)
         fewest = boxes.fewest
         if self.rate is not None:
-            needed = np.ceil(float(self.rate) / (each * replica) * (1 - MARGIN))
+            needed = np.ceil(float(self.rate) / (requests * replica) * (1 - MARGIN))
             fewest = np.maximum(fewest, np.minimum(needed, 2**40).astype(np.int64))
         columns = []
         for view in self.views:
             match view.scale.measure:
                 case Measure.DEVICE_REQUESTS:
-                    level = each
+                    level = requests
                 case Measure.REQUESTS:
-                    level = each * replica * boxes.most
+                    level = requests * replica * boxes.most
                 case Measure.DEVICES:
                     level = replica * fewest
                 case Measure.CYCLE:

@@ -55,7 +55,7 @@ class Table(Arrays):
     def of(cls, wanted: Ints, function: Callable[[int, int, int], Concave], unit: int) -> Table:
         """One entry for each row of `wanted`, the arguments of `function`."""
         unique, row = np.unique(wanted, axis=0, return_inverse=True)
-        entries = [function(*map(int, each)) for each in unique]
+        entries = [function(*map(int, arguments)) for arguments in unique]
         at = np.array([entry.at for entry in entries], dtype=float).reshape(-1, len(_KNOTS)) / unit
         slopes = np.array([entry.slopes for entry in entries], dtype=float).reshape(-1, len(_KNOTS)) / unit
         return cls(at, slopes, row.reshape(-1))

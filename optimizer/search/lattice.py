@@ -171,8 +171,10 @@ class Lattice:
         for size in np.unique(self._size).tolist():
             experts, multiples = np.flatnonzero(self._size == size), np.arange(1, devices // size + 1)
             widths = np.unique(np.concatenate([multiples * divisor for divisor in _divisors(size)]))
-            each = before[widths + 1] - before[widths]
-            attention = around[np.repeat(before[widths] - np.cumsum(each) + each, each) + np.arange(int(each.sum()))]
+            counts = before[widths + 1] - before[widths]
+            attention = around[
+                np.repeat(before[widths] - np.cumsum(counts) + counts, counts) + np.arange(int(counts.sum()))
+            ]
             parts.append(np.stack([np.repeat(attention, len(experts)), np.tile(experts, len(attention))]))
             count += parts[-1].shape[1]
             if count >= _PAIRS:

@@ -245,8 +245,8 @@ class Pricer:
         layer = next(i for i, name in enumerate(names) if self.problem.model.blocks[name] is block)
         skews: dict[tuple[int, int], float] = {}
         for ep, redundant in set(zip(meshes.ep.tolist(), meshes.redundant.tolist(), strict=True)):
-            each = self.skews.mean(Shape(1, 1, 1, ep, 1, redundant))
-            skews[ep, redundant] = 1.0 if each is None else float(each[layer])
+            means = self.skews.mean(Shape(1, 1, 1, ep, 1, redundant))
+            skews[ep, redundant] = 1.0 if means is None else float(means[layer])
         return np.array([skews[key] for key in zip(meshes.ep.tolist(), meshes.redundant.tolist(), strict=True)])
 
     def _routed(self, moe: MixtureOfExperts, skew: Floats | None, split: Floats | None) -> Routed | None:
@@ -373,8 +373,8 @@ class Pricer:
                                   self.cache.steady_bytes(attention, length, tp)))
                     for tp in np.unique(self.meshes.tp).tolist()
                 }  # fmt: skip
-                each = np.array([table[tp] for tp in self.meshes.tp.tolist()]) / self.meshes.cp
-                total += self.problem.model.layer_names.count(name) * each
+                layer_bytes = np.array([table[tp] for tp in self.meshes.tp.tolist()]) / self.meshes.cp
+                total += self.problem.model.layer_names.count(name) * layer_bytes
             self._admitted[tokens] = total
         return self._admitted[tokens]
 
@@ -402,8 +402,8 @@ class Pricer:
             widest = np.maximum(widest, width)
         act = float(ACTIVATION_BYTES[problem.precision.activations])
         residuals = hidden * (4 + max(0, problem.model.hyper_streams - 1))
-        held = hidden_elements(problem) + (experts if keeps_experts(problem) else 0)
-        return np.ceil(act * (residuals + widest) / meshes.cp), np.ceil(act * held / meshes.cp)
+        elements = hidden_elements(problem) + (experts if keeps_experts(problem) else 0)
+        return np.ceil(act * (residuals + widest) / meshes.cp), np.ceil(act * elements / meshes.cp)
 
     @property
     def pool(self) -> Floats | None:

@@ -35,9 +35,9 @@ def float_rates(hardware: HardwareSpec) -> FloatRates:
     def seconds(shares: dict[ComputeName, Measured]) -> dict[str, float]:
         flop_seconds: dict[str, float] = {}
         for name in formats:
-            used = name if name in device.peak else "bf16"
-            share = shares.get(used) or shares["bf16"]
-            flop_seconds[name] = 1 / (device.peak[used] * float(share.value))
+            form = name if name in device.peak else "bf16"
+            share = shares.get(form) or shares["bf16"]
+            flop_seconds[name] = 1 / (device.peak[form] * float(share.value))
         return flop_seconds
 
     kernels = efficiency.experts

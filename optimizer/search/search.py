@@ -141,13 +141,13 @@ class Search:
     def run(self) -> Found:
         """Search until all is decided or the deadline passes."""
         axes = self.axes
-        each = len(axes.pp) * len(axes.chunks)
+        per_pair = len(axes.pp) * len(axes.chunks)
         wanted, wide = None, len(self._lattice) > _WIDE
-        if each:
+        if per_pair:
             self._warm_up()
             wanted = self._around() if wide else None
         listed = self._listed_over(wanted)
-        if not self.mesh_pairs or not each:
+        if not self.mesh_pairs or not per_pair:
             return Found([], complete=True, bound=None, tally=self.tally)
         self._left = None
         try:
@@ -169,9 +169,9 @@ class Search:
             return self._attention.meshes.take(nothing)
         listed = self._lattice.listed(nothing if late else wanted)
         self.mesh_pairs, self.excluded_meshes = listed.count, listed.excluded
-        each = len(self.axes.pp) * len(self.axes.chunks)
-        self.tally.excluded = {family: count * each for family, count in listed.excluded.items()}
-        self.tally.points = (listed.count + sum(listed.excluded.values())) * each
+        per_pair = len(self.axes.pp) * len(self.axes.chunks)
+        self.tally.excluded = {family: count * per_pair for family, count in listed.excluded.items()}
+        self.tally.points = (listed.count + sum(listed.excluded.values())) * per_pair
         return listed.meshes
 
     def _layouts(self, meshes: Meshes) -> tuple[bool, float | None]:
@@ -460,8 +460,8 @@ class Search:
         self._exact[shape, chunk] = scored
         self.tally.exact += 1
         if scored is not None:
-            held = self.best.get(shape)
-            if held is None or key(self.problem, scored) < key(self.problem, held):
+            previous = self.best.get(shape)
+            if previous is None or key(self.problem, scored) < key(self.problem, previous):
                 self.best[shape] = scored
         return scored
 
