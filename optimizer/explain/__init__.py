@@ -101,35 +101,35 @@ def _entry(problem: Problem, limit: Limit) -> dict[str, Any]:
     return {"limit": limit.name, "value": told(limit.of(problem)), "unit": limit.unit}
 
 
-def _members(problem: Problem, found: Conflict | None) -> list[dict[str, Any]]:
-    if found is None:
+def _members(problem: Problem, conflict: Conflict | None) -> list[dict[str, Any]]:
+    if conflict is None:
         return []
     return [
         _entry(problem, m.limit) | {"without": None if m.without is None else m.without.layout.to_json()}
-        for m in found.members
+        for m in conflict.members
     ]
 
 
-def _relaxation(found: Relaxation) -> dict[str, Any]:
+def _relaxation(relaxation: Relaxation) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "limit": found.limit, "from": told(found.old), "to": told(found.new), "unit": found.unit,
-        "layout": found.scored.layout.to_json(),
+        "limit": relaxation.limit, "from": told(relaxation.old), "to": told(relaxation.new), "unit": relaxation.unit,
+        "layout": relaxation.scored.layout.to_json(),
     }  # fmt: skip
-    exact = _exact(found.new)
+    exact = _exact(relaxation.new)
     if exact is not None:
         document["to_exact"] = exact
-    if found.note is not None:
-        document["note"] = found.note
+    if relaxation.note is not None:
+        document["note"] = relaxation.note
     return document
 
 
-def _joint(found: JointRelaxation) -> dict[str, Any]:
+def _joint(relaxation: JointRelaxation) -> dict[str, Any]:
     return {
-        "factor": float(found.factor),
-        "fails_at": float(found.below),
+        "factor": float(relaxation.factor),
+        "fails_at": float(relaxation.below),
         "weights": "equal: the largest relative change is as small as it can be",
-        "changes": [{"limit": n, "from": told(a), "to": told(b), "unit": u} for n, a, b, u in found.changes],
-        "layout": found.scored.layout.to_json(),
+        "changes": [{"limit": n, "from": told(a), "to": told(b), "unit": u} for n, a, b, u in relaxation.changes],
+        "layout": relaxation.scored.layout.to_json(),
     }
 
 

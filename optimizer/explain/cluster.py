@@ -65,16 +65,16 @@ def explain_cluster(cluster: Cluster) -> dict[str, Any]:
         document["objective"] = {"name": FLEET_UNITS[cluster.objective], "value": _number(fleet.value)}
         document["binding"] = list(_binding(cluster, columns, fleet.value))
         return document
-    kept = _minimal(cluster, columns)
-    document["conflict"] = [_entry(limit) for limit in kept]
-    helped = [(limit, _smallest(cluster, columns, limit)) for limit in kept]
+    members = _minimal(cluster, columns)
+    document["conflict"] = [_entry(limit) for limit in members]
+    helped = [(limit, _smallest(cluster, columns, limit)) for limit in members]
     document["relaxations"] = [
         {"limit": limit.name, "from": limit.value, "to": to, "unit": limit.unit, "layout": None}
         for limit, to in helped
         if to is not None
     ]
     document["hopeless"] = [limit.name for limit, to in helped if to is None]
-    document["sentences"] = [limit.sentence for limit in kept]
+    document["sentences"] = [limit.sentence for limit in members]
     return document
 
 
@@ -84,14 +84,14 @@ def conflict_of(cluster: Cluster, columns: Sequence[Column]) -> dict[str, Any]:
     The proof has steps of a derivation that no fleet keeps them alone, and for each of them a fleet that keeps all but
     it. It is null where the steps are too many.
     """
-    kept = _minimal(cluster, columns)
-    names = [limit.name for limit in kept]
+    members = _minimal(cluster, columns)
+    names = [limit.name for limit in members]
     alone = without_others(cluster, names)
     steps = derive(state(alone, columns, relaxed=True).program, None, TOLERANCE, None)
     fleets = [_some_fleet(limit.without, columns) for limit in limits_of(alone) if limit.name in names]
     proved = steps.bound is None and all(fleet is not None for fleet in fleets)
     return {
-        "conflict": [_entry(limit) for limit in kept],
+        "conflict": [_entry(limit) for limit in members],
         "conflict_proof": {
             "steps": [step_json(step) for step in steps.steps],
             "without": [bare_fleet_json(fleet) for fleet in fleets if fleet is not None],
@@ -157,11 +157,11 @@ def _smallest(cluster: Cluster, columns: Sequence[Column], limit: StatedLimit) -
     """The value of one limit nearest to its own at which a fleet fits, all others kept; None where none does."""
     if _fits(limit.without, columns) is None:
         return None
-    kind, _, rest = limit.name.partition(".")
+    kind, _, key = limit.name.partition(".")
     if kind == "demands":
-        return _largest_rate(cluster, columns, rest.removesuffix(".request_rate"))
+        return _largest_rate(cluster, columns, key.removesuffix(".request_rate"))
     if kind == "pools":
-        return _count(limit.value, lambda n: _grown(cluster, rest.removesuffix(".nodes"), n), columns)
+        return _count(limit.value, lambda n: _grown(cluster, key.removesuffix(".nodes"), n), columns)
     if kind == "max_kinds":
         return _count(limit.value, lambda n: cluster.model_copy(update={"max_kinds": n}), columns)
     if kind == "survive":
@@ -172,9 +172,9 @@ def _smallest(cluster: Cluster, columns: Sequence[Column], limit: StatedLimit) -
             if _fits(lighter, columns) is not None:
                 return fewer
         return 0
-    own_limits = cluster.limits.model_copy(update={rest: None})
+    own_limits = cluster.limits.model_copy(update={key: None})
     assert isinstance(own_limits, ClusterLimits)  # noqa: S101 - a copy of it
-    objective = {"budget": "cost", "power": "power"}[rest]
+    objective = {"budget": "cost", "power": "power"}[key]
     fleet = _fits(cluster.model_copy(update={"limits": own_limits, "objective": objective}), columns)
     return None if fleet is None else float(fleet.value)
 

@@ -43,15 +43,15 @@ def conflict(problem: Problem, progress: Progress | None = None) -> Conflict:
     Limits are left out one after the other, those first that are easiest to do without, and stay out wherever the
     rest still conflicts.
     """
-    left, alone = limits_of(problem), problem
-    for done, limit in enumerate(list(left)):
+    needed, alone = limits_of(problem), problem
+    for done, limit in enumerate(list(needed)):
         without = limit.drop(alone)
         if fits(without) is None:
             alone = without
-            left.remove(limit)
+            needed.remove(limit)
         if progress is not None:
             progress("conflict", done + 1, len(limits_of(problem)))
-    members = tuple(Member(limit, fits(limit.drop(alone))) for limit in left)
+    members = tuple(Member(limit, fits(limit.drop(alone))) for limit in needed)
     return Conflict(members, alone)
 
 
@@ -83,9 +83,9 @@ def _scaled(problem: Problem, limits: Sequence[Limit], factor: Fraction) -> Prob
     return problem
 
 
-def joint(problem: Problem, found: Conflict) -> JointRelaxation | None:
+def joint(problem: Problem, minimal_conflict: Conflict) -> JointRelaxation | None:
     """The least factor, to one part in 1,024, by which all numbers of the conflict relaxed make something fit."""
-    limits = [member.limit for member in found.members if member.limit.times is not None]
+    limits = [member.limit for member in minimal_conflict.members if member.limit.times is not None]
     if any(limit.name == "memory_utilization" for limit in limits):
         # the one is the share of the other that may be used
         limits = [limit for limit in limits if limit.name != "memory"]

@@ -27,8 +27,8 @@ class _FoundError(Exception):
 class _First(Search):
     """A search that stops at the first layout that keeps every limit."""
 
-    def _decide_row(self, found: Meshes, rows: Rows, i: int) -> Scored | None:
-        scored = super()._decide_row(found, rows, i)
+    def _decide_row(self, meshes: Meshes, rows: Rows, i: int) -> Scored | None:
+        scored = super()._decide_row(meshes, rows, i)
         if scored is not None:
             raise _FoundError(scored)
         return None

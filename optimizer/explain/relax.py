@@ -126,8 +126,8 @@ def _memory(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
 def _utilization(problem: Problem, _limit: Limit) -> Iterator[Relaxation]:
     exposed = problem.hardware.device.exposed_memory
 
-    def at(held: int) -> Problem:
-        return with_limits(problem, memory_utilization=Fraction(held, exposed))
+    def at(usable: int) -> Problem:
+        return with_limits(problem, memory_utilization=Fraction(usable, exposed))
 
     least = _least(at, problem.capacity_bytes, exposed)
     if least is not None:
@@ -136,14 +136,14 @@ def _utilization(problem: Problem, _limit: Limit) -> Iterator[Relaxation]:
 
 
 def _static_share(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
-    exposed, own = problem.hardware.device.exposed_memory, Fraction(str(limit.of(problem)))
+    exposed, share = problem.hardware.device.exposed_memory, Fraction(str(limit.of(problem)))
 
-    def at(held: int) -> Problem:
-        return with_limits(problem, mem_fraction_static=Fraction(held, exposed))
+    def at(usable: int) -> Problem:
+        return with_limits(problem, mem_fraction_static=Fraction(usable, exposed))
 
-    least = _least(at, int(own * exposed), exposed)
+    least = _least(at, int(share * exposed), exposed)
     if least is not None:
-        yield Relaxation(limit.name, own, Fraction(least[0], exposed), "ratio", at(least[0]), least[1])
+        yield Relaxation(limit.name, share, Fraction(least[0], exposed), "ratio", at(least[0]), least[1])
 
 
 def _to_the_best(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
@@ -189,8 +189,8 @@ def _least_of_layout(at: Callable[[int], Problem], scored: Scored, low: int, hig
     while high - low > 1:
         middle = (low + high) // 2
         problem = at(middle)
-        kept = not violations(problem, scored.layout, evaluate(problem, scored.layout))
-        low, high = (low, middle) if kept else (middle, high)
+        fits_at = not violations(problem, scored.layout, evaluate(problem, scored.layout))
+        low, high = (low, middle) if fits_at else (middle, high)
     return high
 
 

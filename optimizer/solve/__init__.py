@@ -44,19 +44,19 @@ def solve(
     if problem.expert_loads:
         joint = solve_jointly(problem, wanted=top, deadline=deadline, progress=progress)
     else:
-        search, found = _searched(problem, top, deadline, progress)
-        joint = Joint(search, found, {}, proved_bound(problem, found))
-    search, found, placements, bound = joint.search, joint.found, joint.placements, joint.bound
+        search, outcome = _searched(problem, top, deadline, progress)
+        joint = Joint(search, outcome, {}, proved_bound(problem, outcome))
+    search, outcome, placements, bound = joint.search, joint.outcome, joint.placements, joint.bound
     best = _chosen(problem, search)
     evaluation = None if best is None else _priced(problem, search, best)
     if best is None:
-        status = "infeasible" if found.complete else "unknown"
+        status = "infeasible" if outcome.complete else "unknown"
     else:
         within = bound is not None and relative_gap(best.value, bound) <= tolerance_of(problem)
         status = "optimal" if within else "feasible"
     # an unfinished search may prove its best, but no order of what comes after
-    ranked = found.complete or status == "feasible"
-    others = tuple(s for s in found.best if s is not best) if ranked else ()
+    ranked = outcome.complete or status == "feasible"
+    others = tuple(s for s in outcome.best if s is not best) if ranked else ()
     trusted = [name for (ep, _), placed in placements.items() for name in trusted_layers(placed, ep)]
     if placements and others and status == "optimal" and best is not None and bound is not None:
         trusted += _unproved_order(joint, best, others, bound)
@@ -76,7 +76,7 @@ def solve(
         best=best,
         evaluation=evaluation,
         bound=bound,
-        tally=found.tally,
+        tally=outcome.tally,
         wall_s=time.monotonic() - started,
         certificate=certificate if status != "unknown" else {},
         top=others,

@@ -57,8 +57,8 @@ def _wanting(problem: Problem, replica: int) -> int | None:
     if any(asked is not None for asked in (problem.search.dp, problem.search.edp, problem.search.devices)):
         return None
     sizes = tuple(tier.size for tier in problem.hardware.tiers)
-    held, wanted = replicas_that_fit(sizes, problem.devices, replica), problem.devices + 1
-    while replicas_that_fit(sizes, wanted, replica) <= held:
+    fitting, wanted = replicas_that_fit(sizes, problem.devices, replica), problem.devices + 1
+    while replicas_that_fit(sizes, wanted, replica) <= fitting:
         wanted += 1
     return wanted - problem.devices
 
@@ -98,5 +98,5 @@ def slot_prices(problem: Problem, *, time_limit_s: float | None = None) -> Itera
     deadline = None if time_limit_s is None else time.monotonic() + time_limit_s
     for number in sorted(set(experts.redundant_slots)):
         only = problem.changed(experts=experts.model_copy(update={"redundant_slots": (number,)}))
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        yield SlotPrice(number, solve(only, time_limit_s=left))
+        remaining_s = None if deadline is None else max(0.0, deadline - time.monotonic())
+        yield SlotPrice(number, solve(only, time_limit_s=remaining_s))

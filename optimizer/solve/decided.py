@@ -167,7 +167,7 @@ class Decided:
     def balance_before(self, workload: int) -> Balance:
         """Of the placement before, under one load."""
         rows = self.problem.expert_loads[workload].rows
-        return Balance(tuple(max_over_mean(row, held) for row, held in zip(rows, self.before, strict=True)))
+        return Balance(tuple(max_over_mean(row, devices) for row, devices in zip(rows, self.before, strict=True)))
 
     def balance_after(self, workload: int) -> Balance:
         """Of the new placement, under one load."""
@@ -187,8 +187,8 @@ class Decided:
             return None
         experts = self.problem.model.moe.experts
         return [
-            nodes_visited(groups, held, experts, asked.node_size) / max(1, sum(group[0] for group in groups))
-            for groups, held in zip(asked.groups, self.before, strict=True)
+            nodes_visited(groups, devices, experts, asked.node_size) / max(1, sum(group[0] for group in groups))
+            for groups, devices in zip(asked.groups, self.before, strict=True)
         ]
 
     def noise(self, step_tokens: int | None = None) -> list[tuple[float, float]]:
@@ -204,7 +204,7 @@ class Decided:
         bounds = (bound_of(row, devices, slots, witness) for row, witness in zip(load.rows, witnesses, strict=True))
         return HeldOut(
             load,
-            Balance(tuple(max_over_mean(row, held) for row, held in zip(load.rows, self.before, strict=True))),
+            Balance(tuple(max_over_mean(row, placed) for row, placed in zip(load.rows, self.before, strict=True))),
             Balance(tuple(_under(row, layer) for row, layer in pairs)),
             Balance(tuple(bounds)),
             witnesses,
@@ -237,7 +237,11 @@ class Decided:
             "before": {
                 "name": self.before_name,
                 "layers": [
-                    {"layer": layer.layer, "devices": [list(held) for held in devices], "max_over_mean": float(value)}
+                    {
+                        "layer": layer.layer,
+                        "devices": [list(experts) for experts in devices],
+                        "max_over_mean": float(value),
+                    }
                     | ({} if were is None else {"nodes_visited": were[number]})
                     for number, (layer, devices, value) in enumerate(before)
                 ],
@@ -249,7 +253,7 @@ class Decided:
             "wall_s": self.placed.wall_s,
             "step_tokens": step_tokens,
             "noise": [{"activations": n, "max_over_mean": floor} for n, floor in self.noise(step_tokens)],
-            "hold_out": [held.to_json() for held in held_out],
+            "hold_out": [load.to_json() for load in held_out],
             "frontier": [each.to_json() for each in moved],
             "prices": [{"varied": name} | price.to_json() for name, price in prices],
         }
@@ -295,7 +299,7 @@ def decided_mesh(problem: Problem) -> StageMesh:
         fits = f"{less} or {more}" if less >= 0 else str(more)
         raise SpecError(
             f"experts.redundant_slots: {moe.experts} experts + {redundant} redundant = {total} slots do not divide "
-            f"over ep={ep}, which {', '.join(name for name, given in named.items() if given)} needs; "
+            f"over ep={ep}, which {', '.join(name for name, stated in named.items() if stated)} needs; "
             f"{fits} redundant would"
         )
     return ep, redundant
@@ -336,9 +340,9 @@ def _accepted(problem: Problem, ep: int, redundant: int) -> None:
     known = {axis: values[0] for axis, values in stated.items() if values is not None and len(values) == 1}
     degrees = dict.fromkeys(stated, 1) | known
     shape = Shape(**degrees, ep=ep, redundant=redundant, overlap=False)
-    said = list(problem.engine.of({"ep", "redundant", *known}).refusals(problem, shape))
-    if said:
-        raise SpecError(*(Fault(None, None, None, "--engine", sentence) for _, sentence in said))
+    refusals = list(problem.engine.of({"ep", "redundant", *known}).refusals(problem, shape))
+    if refusals:
+        raise SpecError(*(Fault(None, None, None, "--engine", sentence) for _, sentence in refusals))
 
 
 def moves_frontier(decided: Decided) -> list[Moved]:
@@ -352,8 +356,8 @@ def moves_frontier(decided: Decided) -> list[Moved]:
     budget, goal = asked.devices * asked.slots, 1 + float(asked.tolerance)
     layers = [frontier(Layer(asked, index), budget, goal=goal) for index in range(asked.layers)]
     layers = [
-        _with_end(points, held, layer)
-        for points, held, layer in zip(layers, decided.before, decided.placed.layers, strict=True)
+        _with_end(points, devices, layer)
+        for points, devices, layer in zip(layers, decided.before, decided.placed.layers, strict=True)
     ]
     most = max(points[-1].moves for points in layers)
     budgets = [0, *(1 << n for n in range(most.bit_length()) if 1 << n < most), *([most] if most else [])]
@@ -368,10 +372,10 @@ def moves_frontier(decided: Decided) -> list[Moved]:
 def _with_end(points: list[MovesPoint], before: Devices, placed: LayerPlacement) -> list[MovesPoint]:
     """The frontier up to the balance of the placement found, with the fewest moves that it was found with."""
     end = MovesPoint(moves(before, placed.devices), placed.max_over_mean, placed.devices)
-    kept = [point for point in points if point.moves < end.moves or point.max_over_mean < end.max_over_mean]
-    if any(point.moves <= end.moves and point.max_over_mean <= end.max_over_mean for point in kept):
-        return kept
-    return sorted([*kept, end], key=lambda point: point.moves)
+    useful = [point for point in points if point.moves < end.moves or point.max_over_mean < end.max_over_mean]
+    if any(point.moves <= end.moves and point.max_over_mean <= end.max_over_mean for point in useful):
+        return useful
+    return sorted([*useful, end], key=lambda point: point.moves)
 
 
 def prices(decided: Decided, time_limit_s: float | None = None) -> Iterator[tuple[str, Price]]:
@@ -391,19 +395,19 @@ def prices(decided: Decided, time_limit_s: float | None = None) -> Iterator[tupl
 
     def price(choice: int | str, mesh: StageMesh, **changes: object) -> Price:
         free = {"max_moves": None, "coactivation": None, "balance_allowance": None} | changes
-        other = problem.changed(
+        varied = problem.changed(
             experts=experts.model_copy(update=free), current_placement=None, coactivation=None
         )  # fmt: skip
-        return Price.of(choice, place_on(other, mesh, time_limit_s))
+        return Price.of(choice, place_on(varied, mesh, time_limit_s))
 
     domains = {"node": problem.hardware.devices_per_node, "rack": problem.hardware.devices_per_rack}
-    kept = []
+    hierarchies = []
     for hierarchy, size in domains.items():
         nodes = ep // min(size or ep, ep)
         whole = ep % min(size or ep, ep) == 0 and nodes > 1 and moe.group_count % nodes == 0
         if whole and decided.placed.slots_per_device <= moe.experts // nodes:
-            kept.append(hierarchy)
-    for hierarchy in ["free", *kept] if kept else []:
+            hierarchies.append(hierarchy)
+    for hierarchy in ["free", *hierarchies] if hierarchies else []:
         yield "hierarchy", price(hierarchy, decided.mesh, hierarchy=hierarchy)
     first = -moe.experts % ep
     for number in sorted({first, redundant} | {redundant + ep * n for n in range(-1, _MOST_SLOTS_TRIED - 1)}):

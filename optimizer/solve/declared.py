@@ -48,7 +48,8 @@ def solve_declared(problem: Problem, *, time_limit_s: float | None = None) -> So
     )  # fmt: skip
 
 
-def _point(own: Evaluation) -> Point:
-    cycle = own.layout.pp * max(own.stage_ticks) / TICKS_PER_SECOND
-    timing = Timing(cycle, own.ttft_s, own.tpot_s, own.queue_s, own.load, own.request_capacity / own.layout.dp)
-    return Point(own.layout.batch, own.cuts, max(own.stage_ticks), None, own.ttft_s, own.memory_bytes, timing)
+def _point(evaluation: Evaluation) -> Point:
+    layout, longest = evaluation.layout, max(evaluation.stage_ticks)
+    cycle, capacity = layout.pp * longest / TICKS_PER_SECOND, evaluation.request_capacity / layout.dp
+    timing = Timing(cycle, evaluation.ttft_s, evaluation.tpot_s, evaluation.queue_s, evaluation.load, capacity)
+    return Point(layout.batch, evaluation.cuts, longest, None, evaluation.ttft_s, evaluation.memory_bytes, timing)

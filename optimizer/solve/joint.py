@@ -37,7 +37,7 @@ class Joint:
 
     Attributes
     ----------
-    search, found
+    search, outcome
         The last master and what it found.
     placements
         Placement of every expert mesh that was ever the master's choice.
@@ -46,7 +46,7 @@ class Joint:
     """
 
     search: Search
-    found: Found
+    outcome: Found
     placements: dict[StageMesh, PlacementResult]
     bound: Fraction | None
 
@@ -86,27 +86,27 @@ def solve_jointly(
         search = Search(problem, wanted=wanted, deadline=deadline, progress=progress, skews=Skews(problem, values))
         search.best.update(known)
         try:
-            found = search.run()
-            wanting = [m for m in dict.fromkeys(mesh_of(s) for s in found.best) if m not in placements]
+            outcome = search.run()
+            wanting = [m for m in dict.fromkeys(mesh_of(s) for s in outcome.best) if m not in placements]
             late = deadline is not None and time.monotonic() > deadline
             if not wanting or (late and placements):
                 break
             for number, mesh in enumerate(wanting[:1] if late else wanting):
                 if progress is not None:
                     progress("placement", number, len(wanting))
-                left = None if deadline is None else max(_LEAST_S, deadline - time.monotonic())
-                placements[mesh] = place_on(problem, mesh, left)
+                remaining_s = None if deadline is None else max(_LEAST_S, deadline - time.monotonic())
+                placements[mesh] = place_on(problem, mesh, remaining_s)
         except KeyboardInterrupt:
             if stopped:
                 raise
             stopped, deadline = True, time.monotonic()
         known = _repriced(problem, search, placements)
     if wanting:
-        found = _placed_only(problem, search, found, placements)
+        outcome = _placed_only(problem, search, outcome, placements)
     bounded = Search(problem, wanted=wanted, deadline=deadline, skews=proved_skews(problem, placements)).run()
-    if not found.best and bounded.best:
-        found = replace(found, complete=False)  # with a better placement something may fit
-    return Joint(search, found, placements, proved_bound(problem, bounded) if found.best else None)
+    if not outcome.best and bounded.best:
+        outcome = replace(outcome, complete=False)  # with a better placement something may fit
+    return Joint(search, outcome, placements, proved_bound(problem, bounded) if outcome.best else None)
 
 
 def _repriced(problem: Problem, search: Search, placements: Mapping[StageMesh, PlacementResult]) -> dict[Shape, Scored]:
@@ -124,12 +124,12 @@ def _repriced(problem: Problem, search: Search, placements: Mapping[StageMesh, P
 
 
 def _placed_only(
-    problem: Problem, search: Search, found: Found, placements: Mapping[StageMesh, PlacementResult]
+    problem: Problem, search: Search, outcome: Found, placements: Mapping[StageMesh, PlacementResult]
 ) -> Found:
     """Only what is on placed meshes; the others were priced at a bound."""
     search.best = {shape: s for shape, s in search.best.items() if mesh_of(s) in placements}
     ranked = sorted(search.best.values(), key=lambda s: key(problem, s))[: search.wanted]
-    return replace(found, best=ranked, complete=found.complete and bool(ranked))
+    return replace(outcome, best=ranked, complete=outcome.complete and bool(ranked))
 
 
 def place_on(
@@ -186,12 +186,12 @@ def nearness_on(problem: Problem, ep: int) -> Nearness | None:
     """Co-activated experts and the nodes of an expert mesh, where the problem has them."""
     from optimizer.placement import Nearness  # noqa: PLC0415 - see above
 
-    given, moe = problem.coactivation, problem.model.moe
-    if given is None or moe is None:
+    coactivation, moe = problem.coactivation, problem.model.moe
+    if coactivation is None or moe is None:
         return None
-    groups = [given.groups(layer, moe.experts) for layer in range(problem.model.moe_layer_count)]
+    groups = [coactivation.groups(layer, moe.experts) for layer in range(problem.model.moe_layer_count)]
     size = min(problem.hardware.devices_per_node, ep)
-    return Nearness(given.measure, size, groups, allowance_of(problem))
+    return Nearness(coactivation.measure, size, groups, allowance_of(problem))
 
 
 def trusted_layers(placed: PlacementResult, ep: int) -> list[str]:

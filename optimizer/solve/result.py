@@ -44,18 +44,18 @@ def opening(
     }
 
 
-def proved_bound(problem: Problem, found: Found) -> Fraction | None:
+def proved_bound(problem: Problem, outcome: Found) -> Fraction | None:
     """What no layout can beat: the best value of a complete search, else of what is left and what was found.
 
     None where there is no layout to bound.
     """
-    if not found.best:
+    if not outcome.best:
         return None
-    value = found.best[0].value
-    if found.complete or found.bound is None:
-        return value if found.complete else None
-    left = _in_its_unit(problem, Fraction(found.bound))
-    return left if better(problem, left, value) else value
+    value = outcome.best[0].value
+    if outcome.complete or outcome.bound is None:
+        return value if outcome.complete else None
+    remaining = _in_its_unit(problem, Fraction(outcome.bound))
+    return remaining if better(problem, remaining, value) else value
 
 
 def _in_its_unit(problem: Problem, raw: Fraction) -> Fraction:
@@ -116,8 +116,8 @@ class Solved:
         if self.best is None or self.search is None or apart is None:
             return None
         return [
-            slotted(other.layout) | {"value": float(other.value), "ratio": float(other.value / self.best.value)}
-            for other in self.search.near(self.best, apart, MOST_TIES)
+            slotted(near.layout) | {"value": float(near.value), "ratio": float(near.value / self.best.value)}
+            for near in self.search.near(self.best, apart, MOST_TIES)
         ]  # fmt: skip
 
     def answer(self) -> dict[str, Any]:
