@@ -100,23 +100,23 @@ def verify_and_show(document: Document, problem: str | None, *, as_json: bool, d
 def _show_judged(judged: FleetJudgement, *, derivations: bool) -> None:
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
 
-    found = len(judged.violations)
-    answer = "feasible" if judged.feasible else f"infeasible: {found} violated constraint{'s' * (found > 1)}"
+    count = len(judged.violations)
+    answer = "feasible" if judged.feasible else f"infeasible: {count} violated constraint{'s' * (count > 1)}"
     present.verdict_line(answer, good=judged.feasible)
-    _limits(judged.found.cluster)
-    document = judged.found.document
+    _limits(judged.proposal.cluster)
+    document = judged.proposal.document
     for broken, at in judged.violations:
         where = "" if at is None else f"{document.source}:{document.locate(at)[0]}: "
         emit(f"  {paint(f'{where}({broken.family}) {broken.message}', 'red')}")
     fleet = judged.fleet_document()
     for name, period in (fleet["periods"] or {"": fleet}).items():
-        _period(judged.found.cluster, name, period)
+        _period(judged.proposal.cluster, name, period)
     heading("Figures")
     for figure in judged.figures.values():
         if derivations or "." not in figure.name:
             emit(f"  {figure}" if derivations else f"  {figure.name}  {figure.result_text}")
     # of the figures that a result repeats beside its replicas only what is wrong is listed
-    listed = tuple(c for c in judged.claims if c.verdict != "holds" or not judged.found.is_result)
+    listed = tuple(c for c in judged.claims if c.verdict != "holds" or not judged.proposal.is_result)
     if len(listed) < len(judged.claims):
         emit(f"{len(judged.claims) - len(listed)} figures that the result states hold")
     if listed:
@@ -180,11 +180,11 @@ def _over(result: SolvedFleet) -> str:
 def _limits(cluster: Cluster) -> None:
     from optimizer.figures.accuracy_text import kept_how  # noqa: PLC0415 - needs the figures
 
-    told = [
+    lines = [
         f"times of {demand.name} are {kept_how(demand.limits)}" for demand in cluster.demands if demand.limits.on_times
     ]
-    if told:
-        emit(f"limits   {', '.join(told)} (limits.confidence)")
+    if lines:
+        emit(f"limits   {', '.join(lines)} (limits.confidence)")
 
 
 def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
@@ -234,7 +234,7 @@ def _traffic(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
     if rows:
         heading("Lengths (input x output tokens at most)")
         table(["demand", "up to", "requests", "requests/s", "served by"], rows, right=(2, 3))
-    hours = next((own for own in cluster.periods if own.name == name), cluster.periods[0])
+    hours = next((listed for listed in cluster.periods if listed.name == name), cluster.periods[0])
     for demand in cluster.demands:
         for text in traffic_words(demand, hours):
             emit(f"{demand.name}: {text}")

@@ -23,7 +23,7 @@ class ExportedReplicas:
 
 
 def export_fleet(
-    found: FleetDocument, engine: str, version: str | None = None, model: str | None = None
+    proposal: FleetDocument, engine: str, version: str | None = None, model: str | None = None
 ) -> list[ExportedReplicas]:
     """The launch of every kind of replica; with several periods a folder for each.
 
@@ -32,14 +32,14 @@ def export_fleet(
     SpecError
         The engine cannot run a layout, or nothing says which layout it is, or where it stands.
     """
-    if model is not None and len(found.cluster.demands) > 1:
+    if model is not None and len(proposal.cluster.demands) > 1:
         raise SpecError(Fault(None, None, None, "--model", "the fleet serves several models: each keeps its own name"))
     kinds: list[ExportedReplicas] = []
-    for period, entries in found.periods.items():
+    for period, entries in proposal.periods.items():
         first = 0
         for entry in entries:
-            folder = f"{period}/" if len(found.periods) > 1 else ""
-            kind = _kind(found, entry, folder, first, (engine, version, model))
+            folder = f"{period}/" if len(proposal.periods) > 1 else ""
+            kind = _kind(proposal, entry, folder, first, (engine, version, model))
             kinds.append(kind)
             first += entry.count
     return kinds
@@ -47,41 +47,41 @@ def export_fleet(
 
 def node_scripts(kinds: list[ExportedReplicas]) -> Iterator[tuple[str, str]]:
     """Name and text of the script of each node: all of a period that stands on it, each replica with its devices."""
-    held: dict[str, list[str]] = {}
+    by_node: dict[str, list[str]] = {}
     for kind in kinds:
         period, _, name = kind.folder.rpartition("/")
         nodes = sorted({command.node for command in kind.launch.commands})
         for node in nodes:
-            own = f"{name}/node-{node}/launch.sh" if len(nodes) > 1 else f"{name}/launch.sh"
+            path = f"{name}/node-{node}/launch.sh" if len(nodes) > 1 else f"{name}/launch.sh"
             script = f"{kind.pool}-node-{node}.sh"
-            held.setdefault(f"{period}/{script}" if period else script, []).append(own)
-    for name, scripts in held.items():
+            by_node.setdefault(f"{period}/{script}" if period else script, []).append(path)
+    for name, scripts in by_node.items():
         lines = ["#!/bin/bash", "set -euo pipefail", 'cd "$(dirname "$0")"']
         yield name, "\n".join([*lines, *(f"bash {script} &" for script in scripts), "wait"]) + "\n"
 
 
 def _kind(
-    found: FleetDocument, entry: Proposed, folder: str, first: int, told: tuple[str, str | None, str | None]
+    proposal: FleetDocument, entry: Proposed, folder: str, first: int, names: tuple[str, str | None, str | None]
 ) -> ExportedReplicas:
-    engine, version, model = told
+    engine, version, model = names
     if entry.layout is None:
-        raise found.document.error("is a row of a table of rates: no layout of it is known", (*entry.at, "layout"))
+        raise proposal.document.error("is a row of a table of rates: no layout of it is known", (*entry.at, "layout"))
     if entry.places is None:
         message = "is missing: a launch is of devices (`verify FILE --json` finds places for a fleet without them)"
-        raise found.document.error(message, (*entry.at, "nodes"))
+        raise proposal.document.error(message, (*entry.at, "nodes"))
     demand, layout = entry.demand, entry.layout
     try:
-        problem = replica_problem(found.cluster, demand, entry.role, entry.pool, layout.devices, entry.bucket)
+        problem = replica_problem(proposal.cluster, demand, entry.role, entry.pool, layout.devices, entry.bucket)
     except ValueError as error:
-        raise found.document.error(str(error), entry.at) from None
+        raise proposal.document.error(str(error), entry.at) from None
     stopped = prevented(problem, layout)
     if stopped is not None:
-        raise found.document.error(f"cannot be launched: {stopped}", (*entry.at, "layout"))
-    for number, held in enumerate(entry.places):
-        count = sum(len(place.devices) for place in held)
+        raise proposal.document.error(f"cannot be launched: {stopped}", (*entry.at, "layout"))
+    for number, shares in enumerate(entry.places):
+        count = sum(len(place.devices) for place in shares)
         if count != layout.devices:
             message = f"the layout is of {layout.devices} devices, and {count} are held"
-            raise found.document.error(message, (*entry.at, "nodes", number))
+            raise proposal.document.error(message, (*entry.at, "nodes", number))
     if entry.rate:
         problem = at_rate(problem, entry.rate / entry.pool.availability)
     answer = ExportPlan(problem, layout, evaluate(problem, layout), None, model)

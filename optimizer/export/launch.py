@@ -104,8 +104,8 @@ def export(
         made.instances = len(places)
         homes = [
             Home(first + number, rank, place.node, place.devices)
-            for number, held in enumerate(places)
-            for rank, place in enumerate(held)
+            for number, shares in enumerate(places)
+            for rank, place in enumerate(shares)
         ]
     commands = tuple(_commands(made, answer, homes))
     files: dict[str, str] = {}
@@ -147,8 +147,8 @@ def _homes(made: Plan, per_node: int) -> Iterator[Home]:
         nodes = -(-size // per_node)
         for index in range(made.instances):
             for rank in range(nodes):
-                held = min(per_node, size - rank * per_node)
-                yield Home(index, rank, index * nodes + rank, tuple(range(held)))
+                devices = min(per_node, size - rank * per_node)
+                yield Home(index, rank, index * nodes + rank, tuple(range(devices)))
         return
     fitting = per_node // size
     for index in range(made.instances):
@@ -158,7 +158,7 @@ def _homes(made: Plan, per_node: int) -> Iterator[Home]:
 
 def _commands(made: Plan, answer: ExportPlan, homes: Sequence[Home]) -> Iterator[NodeCommand]:
     for home in homes:
-        of = sum(1 for other in homes if other.instance == home.instance)
+        of = sum(1 for peer in homes if peer.instance == home.instance)
         part = NodeCommand(home.node, home.instance, home.rank, of, home.devices)
         yield replace(part, words=tuple(_STARTERS[made.engine](made, answer, part)))
 
@@ -298,11 +298,11 @@ def _ranks(made: Plan, homes: Sequence[Home], per_node: int) -> list[dict[str, A
     """Every rank with its coordinates on both meshes, its node and its device there."""
     instance = made.instance
     sizes = {name: getattr(instance, name) for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp")}
-    held = {(home.instance, home.rank): home for home in homes}
+    home_of = {(home.instance, home.rank): home for home in homes}
     ranks = []
     for index in dict.fromkeys(home.instance for home in homes):
         for rank in range(instance.devices):
-            home = held[index, rank // per_node]
+            home = home_of[index, rank // per_node]
             coordinates = _coordinates(rank, _ORDERS[made.engine], sizes)
             entry: dict[str, Any] = {
                 "instance": index, "rank": rank, "node": home.node,

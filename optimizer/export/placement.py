@@ -26,15 +26,15 @@ Placement = Mapping[int, Sequence[Sequence[int]]]
 
 def placement_of(result: Mapping[str, Any]) -> dict[int, list[list[int]]]:
     """Placement of the ``placement`` object of a result."""
-    return {layer["layer"]: [list(held) for held in layer["devices"]] for layer in result["layers"]}
+    return {layer["layer"]: [list(experts) for experts in layer["devices"]] for layer in result["layers"]}
 
 
 def sglang_text(placement: Placement, transformer_layers: int) -> str:
     """SGLang's file; rows of layers without experts hold slots ``0, 1, ...`` modulo the experts, and are not used."""
     slots = sum(map(len, next(iter(placement.values()))))
-    experts = 1 + max(expert for devices in placement.values() for held in devices for expert in held)
+    experts = 1 + max(expert for devices in placement.values() for device in devices for expert in device)
     rows = [
-        [expert for held in placement[layer] for expert in held]
+        [expert for device in placement[layer] for expert in device]
         if layer in placement
         else [slot % experts for slot in range(slots)]
         for layer in range(transformer_layers)
@@ -48,7 +48,7 @@ def trtllm_text(placement: Placement) -> str:
     data = {
         "num_slots": slots,
         "initial_global_assignments": {
-            layer: [expert for held in devices for expert in held] for layer, devices in sorted(placement.items())
+            layer: [expert for device in devices for expert in device] for layer, devices in sorted(placement.items())
         },
         "layer_updates_per_iter": 0,
     }
@@ -67,7 +67,7 @@ def vllm_ascend_text(placement: Placement) -> str:
             "layer_id": number,
             "device_count": len(placement[layer]),
             "device_list": [
-                {"device_id": device, "device_expert": list(held)} for device, held in enumerate(placement[layer])
+                {"device_id": device, "device_expert": list(experts)} for device, experts in enumerate(placement[layer])
             ],
         }
         for number, layer in enumerate(sorted(placement))
@@ -151,15 +151,15 @@ def placement_file(engine: str, placement: Placement, model_layers: int) -> Plac
     form = FORMATS[engine]
     if form.file is None:
         raise SpecError(Fault(None, None, None, "--engine", form.use))
-    counts = {len(held) for placed in placement.values() for held in placed}
+    counts = {len(device) for placed in placement.values() for device in placed}
     if len(counts) > 1 and not form.uneven:
         message = f"{engine} takes equally many slots on every device, not {min(counts)} on some and {max(counts)}"
         raise SpecError(Fault(None, None, None, "--engine", message))
     text = form.write(placement, model_layers)
     devices = next(iter(placement.values()))
     again = placement_in(load_text(text, form.file), (), sorted(placement), len(devices))
-    if again != {layer: [list(held) for held in placed] for layer, placed in placement.items()}:
+    if again != {layer: [list(device) for device in placed] for layer, placed in placement.items()}:
         raise InternalError(f"{form.file} does not read back as the placement it was written from")
-    experts = 1 + max(expert for held in devices for expert in held)
+    experts = 1 + max(expert for device in devices for expert in device)
     redundant = sum(map(len, devices)) - experts
     return PlacementFile(form.file, text, form.use.format(file=form.file, redundant=redundant))

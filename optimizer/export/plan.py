@@ -55,7 +55,7 @@ class ExportPlan:
     def nvidia(self) -> bool:
         """Whether the devices run NVIDIA's communication libraries."""
         named = self.problem.hardware.name.casefold()
-        return not any(other in named for other in ("mi2", "mi3", "gaudi", "tpu", "trainium", "ascend"))
+        return not any(vendor in named for vendor in ("mi2", "mi3", "gaudi", "tpu", "trainium", "ascend"))
 
 
 @dataclass
@@ -84,9 +84,9 @@ class Plan:
     def put(self, carries: str, value: object = None) -> None:
         """Give a field by the flag that carries it."""
         if not self.takes(carries):
-            said = "" if value is None else f" ({value})"
+            shown = "" if value is None else f" ({value})"
             self.differences.append(
-                f"{carries.replace('_', ' ')}{said}: {self.engine} {self.version} has no flag for it"
+                f"{carries.replace('_', ' ')}{shown}: {self.engine} {self.version} has no flag for it"
             )
             return
         flag = table(self.engine).carrying(carries, self.version)
@@ -400,7 +400,7 @@ def _decimal(share: Fraction) -> str:
 
 def _fullest(answer: ExportPlan) -> tuple[int, int, int]:
     """Weights, cache and the rest of the fullest device, in bytes."""
-    stage = max(answer.evaluation.memory, key=lambda one: one.total_bytes)
+    stage = max(answer.evaluation.memory, key=lambda memory: memory.total_bytes)
     weights = stage.weights_bytes + stage.expert_weights_bytes + stage.replicated_weights_bytes
     return weights, stage.kv_cache_bytes, stage.total_bytes - weights - stage.kv_cache_bytes
 
@@ -416,6 +416,6 @@ def _static_share(answer: ExportPlan) -> Fraction:
 
 def _free_share(answer: ExportPlan) -> Fraction:
     """TensorRT-LLM's share: the cache over what weights and workspace leave free."""
-    weights, _, rest = _fullest(answer)
+    weights, _, beside = _fullest(answer)
     total = int(answer.problem.hardware.device.exposed_memory)
-    return Fraction(answer.problem.capacity_bytes - weights - rest, total - weights - rest)
+    return Fraction(answer.problem.capacity_bytes - weights - beside, total - weights - beside)

@@ -24,9 +24,9 @@ def checked(layout: Layout) -> Layout:
     SpecError
         tp · cp · dp unlike etp · ep · edp where there are experts.
     """
-    held = layout.etp * layout.ep * layout.edp
-    if held not in {1, layout.stage_devices}:
-        message = f"tp · cp · dp = {layout.stage_devices} devices per stage, but etp · ep · edp = {held}"
+    expert_devices = layout.etp * layout.ep * layout.edp
+    if expert_devices not in {1, layout.stage_devices}:
+        message = f"tp · cp · dp = {layout.stage_devices} devices per stage, but etp · ep · edp = {expert_devices}"
         raise SpecError(message)
     return layout
 
@@ -39,19 +39,19 @@ def has_experts(layout: Layout) -> bool:
 def coordinates(layout: Layout, rank: int) -> dict[str, int]:
     """Place of ``rank`` on both meshes."""
     stage, inside = divmod(rank, layout.stage_devices)
-    found = {
+    places = {
         "stage": stage,
         "tp": inside % layout.tp,
         "cp": inside // layout.tp % layout.cp,
         "dp": inside // (layout.tp * layout.cp),
     }
     if has_experts(layout):
-        found |= {
+        places |= {
             "etp": inside % layout.etp,
             "ep": inside // layout.etp % layout.ep,
             "edp": inside // (layout.etp * layout.ep),
         }
-    return found
+    return places
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +230,10 @@ def dag_of(subject: Subject) -> Dag:
     evaluation = subject.evaluation
     if evaluation is None:
         return build_dag(meshes)
-    found = []
+    traffic = []
     for stage in stage_traffic(subject.problem, evaluation, subject.skew):
         sizes: dict[str, Fraction] = {}
         for (axis, _), size in stage.items():
             sizes[axis] = sizes.get(axis, Fraction(0)) + size
-        found.append({axis: round(size) for axis, size in sizes.items()})
-    return build_dag(meshes, found)
+        traffic.append({axis: round(size) for axis, size in sizes.items()})
+    return build_dag(meshes, traffic)

@@ -97,8 +97,8 @@ def _cycle(names: set[str], edges: list[tuple[str, str]]) -> list[str]:
                 ready.append(target)
     if ordered == len(names):
         return []
-    rest = sorted(name for name, count in degree.items() if count > 0)
-    return [f"a cycle among {len(rest)} nodes: {', '.join(rest[:6])}{', ...' if len(rest) > 6 else ''}"]
+    unordered = sorted(name for name, count in degree.items() if count > 0)
+    return [f"a cycle among {len(unordered)} nodes: {', '.join(unordered[:6])}{', ...' if len(unordered) > 6 else ''}"]
 
 
 def _devices(nodes: list[Mapping[str, Any]], degrees: Layout) -> Iterator[str]:
@@ -127,50 +127,50 @@ def _header(graph: object, degrees: Layout) -> Iterator[str]:
             yield f"the graph calls itself {wrong}, not { ({name: getattr(degrees, name) for name in wrong}) }"
 
 
-def _counted(wanted: Collection[Any], given: Counter[Any], named: Callable[..., str], foreign: str) -> Iterator[str]:
+def _counted(wanted: Collection[Any], counts: Counter[Any], named: Callable[..., str], foreign: str) -> Iterator[str]:
     """What is missing, what the layout does not have, and what stands there more than once."""
-    yield from (f"no {named(*key)}" for key in sorted(set(wanted) - given.keys()))
-    for key, count in given.items():
+    yield from (f"no {named(*key)}" for key in sorted(set(wanted) - counts.keys()))
+    for key, count in counts.items():
         if key not in wanted:
             yield f"a {named(*key)} that {foreign}"
         elif count > 1:
             yield f"the {named(*key)} stands there {count} times"
 
 
-def _groups(nodes: list[DagNode], own: Dag) -> Iterator[str]:
-    wanted = {(group.axis.name, group.ranks): group for group in own.groups}
-    given = Counter(_group(node) for node in nodes)
+def _groups(nodes: list[DagNode], dag: Dag) -> Iterator[str]:
+    wanted = {(group.axis.name, group.ranks): group for group in dag.groups}
+    counts = Counter(_group(node) for node in nodes)
     yield from _counted(
-        wanted, given, lambda axis, ranks: f"{axis} collective of ranks {_short(ranks)}", "the degrees do not have"
+        wanted, counts, lambda axis, ranks: f"{axis} collective of ranks {_short(ranks)}", "the degrees do not have"
     )
     for node in nodes:
         group = wanted.get(_group(node))
         if group is not None:
-            said = {"stage": group.stage, "operation": group.axis.operation, "bytes_per_step": group.bytes}
-            yield from _otherwise(node, said)
+            derived = {"stage": group.stage, "operation": group.axis.operation, "bytes_per_step": group.bytes}
+            yield from _otherwise(node, derived)
 
 
 def _group(node: DagNode) -> tuple[str, Ranks]:
     return str(node.get("axis")), tuple(node.get("ranks", ()))
 
 
-def _sends(nodes: list[DagNode], own: Dag) -> Iterator[str]:
-    wanted = set(own.sends)
-    given = Counter((node.get("source"), node.get("target")) for node in nodes)
-    yield from _counted(wanted, given, lambda a, b: f"transfer from rank {a} to rank {b}", "no stages have")
+def _sends(nodes: list[DagNode], dag: Dag) -> Iterator[str]:
+    wanted = set(dag.sends)
+    counts = Counter((node.get("source"), node.get("target")) for node in nodes)
+    yield from _counted(wanted, counts, lambda a, b: f"transfer from rank {a} to rank {b}", "no stages have")
     for node in nodes:
         source, target = node.get("source"), node.get("target")
         if isinstance(source, int) and (source, target) in wanted:
-            stage = source // own.degrees.stage_devices
-            yield from _otherwise(node, {"axis": SEND_AXIS, "stage": stage, "bytes_per_step": own.sent_from(source)})
+            stage = source // dag.degrees.stage_devices
+            yield from _otherwise(node, {"axis": SEND_AXIS, "stage": stage, "bytes_per_step": dag.sent_from(source)})
 
 
-def _otherwise(node: DagNode, said: Mapping[str, object]) -> Iterator[str]:
+def _otherwise(node: DagNode, derived: Mapping[str, object]) -> Iterator[str]:
     """What a node says that is not so; nothing is known where the layout's own value is None."""
-    for key, value in said.items():
-        given = node.get(key)
-        if given is not None and value is not None and (given != value or isinstance(given, bool)):
-            yield f"node {node['id']}: {key} is {given!r}, not {value!r}"
+    for key, value in derived.items():
+        stated = node.get(key)
+        if stated is not None and value is not None and (stated != value or isinstance(stated, bool)):
+            yield f"node {node['id']}: {key} is {stated!r}, not {value!r}"
 
 
 def _ranks_of(node: DagNode) -> Ranks:
@@ -183,17 +183,17 @@ def _ranks_of(node: DagNode) -> Ranks:
 
 def _edges(nodes: list[DagNode], edges: list[DagNode], degrees: Layout) -> Iterator[str]:
     """An edge joins nodes of one rank; a rank enters all its nodes but its first, and leaves all but its last."""
-    held = {str(node["id"]): frozenset(_ranks_of(node)) for node in nodes}
+    ranks_of = {str(node["id"]): frozenset(_ranks_of(node)) for node in nodes}
     axis_of = {str(node["id"]): node.get("axis") for node in nodes if node.get("axis") is not None}
     entered: dict[str, set[int]] = {}
-    left: dict[str, set[int]] = {}
+    leaving: dict[str, set[int]] = {}
     for edge in edges:
         source, target = str(edge["source"]), str(edge["target"])
-        shared = held.get(source, frozenset()) & held.get(target, frozenset())
-        if held.get(source) and held.get(target) and not shared:
+        shared = ranks_of.get(source, frozenset()) & ranks_of.get(target, frozenset())
+        if ranks_of.get(source) and ranks_of.get(target) and not shared:
             yield f"edge {source} -> {target} joins nodes that have no rank in common"
         entered.setdefault(target, set()).update(shared)
-        left.setdefault(source, set()).update(shared)
+        leaving.setdefault(source, set()).update(shared)
         between = [axis_of[name] for name in (source, target) if name in axis_of]
         if edge.get("axis") is not None and between and edge["axis"] not in between:
             yield f"edge {source} -> {target}: axis is {edge['axis']!r}, not {between[-1]!r}"
@@ -202,15 +202,19 @@ def _edges(nodes: list[DagNode], edges: list[DagNode], degrees: Layout) -> Itera
     for node in nodes:
         kind, name = node.get("kind"), str(node["id"])
         if kind == "device" and node["rank"] >= degrees.stage_devices:
-            into = held[name]
+            into = ranks_of[name]
         else:
             into = (
-                held[name] if kind == "collective" else frozenset((node["source"],)) if kind == "send" else frozenset()
+                ranks_of[name]
+                if kind == "collective"
+                else frozenset((node["source"],))
+                if kind == "send"
+                else frozenset()
             )
         if missing := sorted(into - entered.get(name, set())):
             yield f"no edge brings rank {missing[0]} to {name}"
         if kind == "collective":
-            stays = held[name] - left.get(name, set())
+            stays = ranks_of[name] - leaving.get(name, set())
             ends.update(stays)
             if early := sorted(rank for rank in stays if rank < final):
                 yield f"no edge takes rank {early[0]} on from {name}"

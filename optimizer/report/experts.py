@@ -54,8 +54,8 @@ def _ramp() -> bytes:
     for level in range(256):
         at = level / 255 * (len(_STOPS) - 1)
         low = min(int(at), len(_STOPS) - 2)
-        for one, two in zip(_STOPS[low], _STOPS[low + 1], strict=True):
-            colours.append(round(one + (two - one) * (at - low)))
+        for first, second in zip(_STOPS[low], _STOPS[low + 1], strict=True):
+            colours.append(round(first + (second - first) * (at - low)))
     return bytes(colours)
 
 
@@ -94,12 +94,12 @@ def experts_section(subject: Subject) -> str:
     if placement is None or not problem.expert_loads:
         return ""
     load = problem.expert_loads[0]
-    held = [layer["devices"] for layer in placement["layers"]]
+    placed_layers = [layer["devices"] for layer in placement["layers"]]
     layers = [int(layer["layer"]) for layer in placement["layers"]]
-    devices, slots, experts = len(held[0]), int(placement["slots_per_device"]), len(load.rows[0])
+    devices, slots, experts = len(placed_layers[0]), int(placement["slots_per_device"]), len(load.rows[0])
     order = linear_placement(experts, devices, slots)
     before = [relative_loads(row, order) for row in load.rows]
-    after = [relative_loads(row, placed) for row, placed in zip(load.rows, held, strict=True)]
+    after = [relative_loads(row, placed) for row, placed in zip(load.rows, placed_layers, strict=True)]
     worst = [[float(max(row)) for row in rows] for rows in (before, after)]
     summary = [
         ["before: experts in the order of their ids", f"{sum(worst[0]) / len(worst[0]):.4f}", f"{max(worst[0]):.4f}"],

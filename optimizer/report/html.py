@@ -53,10 +53,10 @@ def _headline(subject: Subject) -> str:
         checked = "certificate accepted" if check.accepted else "certificate rejected"
     good = status in ("optimal", "feasible") and (check is None or check.accepted)
     name, unit = plain(str(objective.get("name", "")))
-    said = status + (f": {name} {value:,.6g} {unit}".rstrip() if value is not None else "")
+    headline = status + (f": {name} {value:,.6g} {unit}".rstrip() if value is not None else "")
     return element(
         "p",
-        element("strong", escape(said), class_="good" if good else "bad"),
+        element("strong", escape(headline), class_="good" if good else "bad"),
         escape(f" · {proof} · {checked}"),
         class_="lead",
     )
@@ -73,8 +73,10 @@ def _question(subject: Subject) -> str:
     parts += [limit.told(bound) for limit, bound in bounds_of(problem)]
     if work.request_rate is not None:
         parts.append(f"≥ {format_quantity(work.request_rate, Dimension.PER_SECOND)}")
-    told = confidence_text(problem)
-    return paragraph("; ".join(parts) + ".") + (paragraph(f"Limits on times are {escape(told)}.") if told else "")
+    confidence = confidence_text(problem)
+    return paragraph("; ".join(parts) + ".") + (
+        paragraph(f"Limits on times are {escape(confidence)}.") if confidence else ""
+    )
 
 
 def _answer(subject: Subject) -> str:

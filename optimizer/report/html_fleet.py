@@ -62,8 +62,8 @@ def seats_of(entries: Sequence[Proposed]) -> dict[tuple[str, int, int], HeldDevi
     for kind, entry in enumerate(entries):
         name = _layout(entry)
         for replica, places in enumerate(entry.places or ()):
-            held = [(place.node, device) for place in places for device in place.devices]
-            for rank, (node, device) in enumerate(held):
+            devices = [(place.node, device) for place in places for device in place.devices]
+            for rank, (node, device) in enumerate(devices):
                 seats[entry.pool.name, node, device] = HeldDevice(
                     kind, entry.demand.name, entry.role, name, replica, rank
                 )
@@ -77,25 +77,25 @@ def _layout(entry: Proposed) -> str:
     return column_layout(entry.demand, layout_name(entry.layout), entry.bucket)
 
 
-def rank_map(found: FleetDocument) -> dict[str, Any]:
+def rank_map(proposal: FleetDocument) -> dict[str, Any]:
     """``shardproof/map/1``: node by node, which rank of which replica each device is, in every period."""
     periods: dict[str, list[dict[str, Any]]] = {}
-    for name, entries in found.periods.items():
+    for name, entries in proposal.periods.items():
         nodes: dict[tuple[str, int], list[dict[str, object]]] = {}
         for (pool, node, device), seat in sorted(seats_of(entries).items()):
             nodes.setdefault((pool, node), []).append(seat.to_json(device))
-        periods[name] = [{"pool": pool, "node": node, "devices": held} for (pool, node), held in nodes.items()]
-    return {"schema": "shardproof/map/1", "cluster": found.cluster.name, "periods": periods}
+        periods[name] = [{"pool": pool, "node": node, "devices": devices} for (pool, node), devices in nodes.items()]
+    return {"schema": "shardproof/map/1", "cluster": proposal.cluster.name, "periods": periods}
 
 
-def fleet_page(found: FleetDocument, check: Check | None) -> str:
+def fleet_page(proposal: FleetDocument, check: Check | None) -> str:
     """The page as HTML text."""
-    cluster, data = found.cluster, found.document.data
+    cluster, data = proposal.cluster, proposal.document.data
     parts = []
-    for name, entries in found.periods.items():
-        called = "" if len(found.periods) == 1 else f" in period {name}"
-        at = found.claimed_at[name]
-        stated = found.document.get(at)
+    for name, entries in proposal.periods.items():
+        called = "" if len(proposal.periods) == 1 else f" in period {name}"
+        at = proposal.claimed_at[name]
+        stated = proposal.document.get(at)
         seats = seats_of(entries)
         shown = [_pool(pool, seats, f"{name}-{number}") for number, pool in enumerate(cluster.pools)]
         demands = _demands(stated if isinstance(stated, Mapping) else {})
@@ -110,15 +110,15 @@ def _head(cluster: Cluster, data: Mapping[str, Any], check: Check | None) -> str
     objective = objective if isinstance(objective, Mapping) else {}
     name, unit = plain(str(objective.get("name", "")))
     value, gap = objective.get("value"), objective.get("gap")
-    said = str(data.get("status", "proposed"))
+    headline = str(data.get("status", "proposed"))
     if isinstance(value, int | float):
-        said += f": {name} {value:,.6g} {unit}".rstrip()
+        headline += f": {name} {value:,.6g} {unit}".rstrip()
     checked = "certificate not checked"
     if check is not None:
         checked = "certificate accepted" if check.accepted else "certificate rejected"
     proof = f" · within {gap:.2%} of the bound" if isinstance(gap, float) else ""
     good = check is None or check.accepted
-    strong = element("strong", escape(said), class_="good" if good else "bad")
+    strong = element("strong", escape(headline), class_="good" if good else "bad")
     pools = "; ".join(
         f"{pool.name}: {counted(pool.devices, 'devices')} on {counted(len(pool.free), 'nodes')}"
         for pool in cluster.pools
@@ -149,7 +149,7 @@ def _legend(entries: Sequence[Proposed]) -> str:
 
 def _pool(pool: Pool, seats: Seats, name: str) -> str:
     """The nodes of a pool in rows."""
-    busy = {node for held, node, _ in seats if held == pool.name}
+    busy = {node for pool_name, node, _ in seats if pool_name == pool.name}
     nodes = list(range(len(pool.free)))
     if len(nodes) > MOST_NODES:
         nodes = sorted(sorted(nodes, key=lambda node: node not in busy)[:MOST_NODES])
@@ -213,19 +213,19 @@ def _lengths(cluster: Cluster, period: Period, stated: Mapping[str, Any]) -> str
     """Requests of several lengths, who takes them, and what the trace says."""
     demands = stated.get("demands")
     rows = []
-    for name, own in demands.items() if isinstance(demands, Mapping) else ():
-        buckets = own.get("buckets") if isinstance(own, Mapping) else None
-        for bucket, held in buckets.items() if isinstance(buckets, Mapping) else ():
-            if not isinstance(held, Mapping):
+    for name, demand_figures in demands.items() if isinstance(demands, Mapping) else ():
+        buckets = demand_figures.get("buckets") if isinstance(demand_figures, Mapping) else None
+        for bucket, bucket_figures in buckets.items() if isinstance(buckets, Mapping) else ():
+            if not isinstance(bucket_figures, Mapping):
                 continue
-            served = held.get("replicas")
+            served = bucket_figures.get("replicas")
             takers = served.items() if isinstance(served, Mapping) else ()
             texts = [f"{taker} {share:.0%}" for taker, share in takers if isinstance(share, int | float)]
-            numbers = [held.get(key) for key in ("share", "requests_per_s")]
+            numbers = [bucket_figures.get(key) for key in ("share", "requests_per_s")]
             shown = [four_digits(n) if isinstance(n, int | float) else "" for n in numbers]
             rows.append([str(name), str(bucket), *shown, ", ".join(texts)])
-    told = [f"{demand.name}: {text}." for demand in cluster.demands for text in traffic_words(demand, period)]
-    words = [paragraph(text) for text in told]
+    lines = [f"{demand.name}: {text}." for demand in cluster.demands for text in traffic_words(demand, period)]
+    words = [paragraph(text) for text in lines]
     if not rows:
         return "".join(words)
     head = ["demand", "up to (input x output tokens)", "share", "requests/s", "served by"]

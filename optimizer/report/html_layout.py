@@ -51,11 +51,11 @@ def replica_starts(sizes: tuple[int | None, ...], replicas: int, replica: int) -
     unit = 1
     for size in sizes:
         if size is None or replica <= size:
-            taken = ceil(replica / unit) * unit
-            each = replicas if size is None else (size - replica) // taken + 1
+            stride = ceil(replica / unit) * unit
+            each = replicas if size is None else (size - replica) // stride + 1
             for number in range(replicas):
                 domain, place = divmod(number, each)
-                yield domain * (size or 0) + place * taken
+                yield domain * (size or 0) + place * stride
             return
         unit = size
 
@@ -101,11 +101,11 @@ def _nodes(subject: Subject, layout: Layout, shown: list[Seat], first: str) -> t
     rows = ceil(per_node / columns)
     width, height = columns * _CELL + 8, rows * _CELL + 22
     across = max(1, int((_WIDTH + _GAP) // (width + _GAP)))
-    held: dict[int, list[Seat]] = {}
+    by_node: dict[int, list[Seat]] = {}
     for seat in shown:
-        held.setdefault(seat.device // per_node, []).append(seat)
+        by_node.setdefault(seat.device // per_node, []).append(seat)
     shapes, y = [], 0.0
-    for place, (node, inside) in enumerate(held.items()):
+    for place, (node, inside) in enumerate(by_node.items()):
         x, y = place % across * (width + _GAP), place // across * (height + _GAP)
         shapes.append(rect(x + 0.5, y + 0.5, width - 1, height - 1, class_="node", rx=4))
         shapes.append(label(x + 5, y + 12, f"node {node}", class_="small"))
@@ -141,10 +141,10 @@ def layout_section(subject: Subject) -> str:
         chosen = " checked" if scheme == schemes[0] else ""
         button = f'<input type="radio" name="scheme" value="{scheme}"{chosen}>'
         choices.append(element("label", button, escape(SCHEMES[scheme])))
-    left = layout.devices - len(shown)
+    undrawn = layout.devices - len(shown)
     notes = [f"Colours repeat after {COLOURS}. Hover over a device for its ranks."]
-    if left:
-        notes.append(f"{len(shown):,} devices are drawn; {left:,} more continue the pattern.")
+    if undrawn:
+        notes.append(f"{len(shown):,} devices are drawn; {undrawn:,} more continue the pattern.")
     if layout.devices < subject.problem.devices:
         notes.append(
             f"{subject.problem.devices - layout.devices:,} of {subject.problem.devices:,} devices are not used."

@@ -45,14 +45,21 @@ class MapCell:
     batch: int = 0
 
 
-def _value(problem: Problem, found: Evaluation) -> Fraction:
-    layout = found.layout
+def _value(problem: Problem, evaluation: Evaluation) -> Fraction:
+    layout = evaluation.layout
     timing = Timing(
-        Fraction(0), found.ttft_s, found.tpot_s, found.queue_s, found.load, found.request_capacity / layout.dp
+        Fraction(0),
+        evaluation.ttft_s,
+        evaluation.tpot_s,
+        evaluation.queue_s,
+        evaluation.load,
+        evaluation.request_capacity / layout.dp,
     )
-    first_s = found.first_token_s(problem.scale.percentile) if problem.scale.measure is Measure.FIRST else None
-    point = Point(layout.batch, found.cuts, max(found.stage_ticks), None, first_s, found.memory_bytes, timing)
-    return objective_value(problem, found.shape, layout.replicas, point)
+    first_s = evaluation.first_token_s(problem.scale.percentile) if problem.scale.measure is Measure.FIRST else None
+    point = Point(
+        layout.batch, evaluation.cuts, max(evaluation.stage_ticks), None, first_s, evaluation.memory_bytes, timing
+    )
+    return objective_value(problem, evaluation.shape, layout.replicas, point)
 
 
 class Surveyor:
@@ -102,11 +109,11 @@ class Surveyor:
                 if best is None or best.value is None or self._better(value, best.value):
                     best = MapCell(None, "", value, batch)
                 return True
-            families = {str(one.family) for one in against}
+            families = {str(violation.family) for violation in against}
             last = "request_rate"
-            told = next((one for one in against if str(one.family) != last), against[0])
+            breach = next((violation for violation in against if str(violation.family) != last), against[0])
             if not first or families == {last}:
-                first = f"{told.family}|{told}"
+                first = f"{breach.family}|{breach}"
             return families == {last}
 
         low, high = 0, 1
@@ -126,9 +133,9 @@ class Surveyor:
         return one > two if self.problem.objective_row.maximised else one < two
 
 
-def _thinned(values: Sequence[int], own: int) -> list[int]:
+def _thinned(values: Sequence[int], chosen: int) -> list[int]:
     if len(values) > MOST_VALUES:
-        values = [value for value in values if value & (value - 1) == 0 or value == own]
+        values = [value for value in values if value & (value - 1) == 0 or value == chosen]
     return list(values)[:MOST_VALUES]
 
 
@@ -138,16 +145,16 @@ def survey(subject: Subject) -> tuple[tuple[str, str], list[int], list[int], dic
     if layout is None or problem.expert_loads or problem.search.batch is not None:
         return None
     lattice = axes(problem)
-    other = "ep" if problem.model.moe is not None else "pp"
-    columns, rows = _thinned(lattice.tp, layout.tp), _thinned(getattr(lattice, other), getattr(layout, other))
+    row_axis = "ep" if problem.model.moe is not None else "pp"
+    columns, rows = _thinned(lattice.tp, layout.tp), _thinned(getattr(lattice, row_axis), getattr(layout, row_axis))
     surveyor = Surveyor(problem, layout)
     shape = layout.shape
     cells = {}
     for tp in columns:
         for value in rows:
-            degrees = {"tp": tp, "cp": shape.cp, "etp": shape.etp, "ep": shape.ep, "pp": shape.pp, other: value}
+            degrees = {"tp": tp, "cp": shape.cp, "etp": shape.etp, "ep": shape.ep, "pp": shape.pp, row_axis: value}
             cells[tp, value] = surveyor.cell(Shape(**degrees, redundant=shape.redundant, overlap=shape.overlap))
-    return ("tp", other), columns, rows, cells
+    return ("tp", row_axis), columns, rows, cells
 
 
 def map_section(subject: Subject) -> str:
@@ -155,17 +162,17 @@ def map_section(subject: Subject) -> str:
     surveyed = survey(subject)
     if surveyed is None or subject.layout is None:
         return ""
-    (one, other), columns, rows, cells = surveyed
+    (column_axis, row_axis), columns, rows, cells = surveyed
     values = [float(cell.value) for cell in cells.values() if cell.value is not None]
     low, high = min(values), max(values)
-    inside = [label(_LEFT + len(columns) * _CELL / 2, 12, one.upper(), class_="middle small")]
+    inside = [label(_LEFT + len(columns) * _CELL / 2, 12, column_axis.upper(), class_="middle small")]
     inside += [label(_LEFT + (i + 0.5) * _CELL, 28, str(tp), class_="middle") for i, tp in enumerate(columns)]
     y, seen = 34.0, set()
     for value in rows:
-        inside.append(label(_LEFT - 10, y + 16, f"{other.upper()} {value}", class_="end"))
+        inside.append(label(_LEFT - 10, y + 16, f"{row_axis.upper()} {value}", class_="end"))
         for i, tp in enumerate(columns):
             cell, x = cells[tp, value], _LEFT + i * _CELL
-            chosen = (tp, value) == (subject.layout.tp, getattr(subject.layout, other))
+            chosen = (tp, value) == (subject.layout.tp, getattr(subject.layout, row_axis))
             ring = "chosen" if chosen else "cell"
             if cell.excluded is not None or cell.value is None:
                 family = cell.excluded or ""
@@ -178,15 +185,15 @@ def map_section(subject: Subject) -> str:
                 colour, text = _FITS, four_digits(reach)
                 name, unit = plain(subject.problem.objective_row.unit)
                 tip = f"{name} {reach:,.6g} {unit} at batch {cell.batch:,}"
-            said = f"{one.upper()} {tp}, {other.upper()} {value}: {tip}"
+            caption = f"{column_axis.upper()} {tp}, {row_axis.upper()} {value}: {tip}"
             fill = {"fill_opacity": f"{strength:.2f}"}
-            inside.append(rect(x + 1, y + 1, _CELL - 3, _ROW - 3, tip=said, class_=f"{colour} {ring}", rx=2, **fill))
+            inside.append(rect(x + 1, y + 1, _CELL - 3, _ROW - 3, tip=caption, class_=f"{colour} {ring}", rx=2, **fill))
             inside.append(label(x + _CELL / 2 - 0.5, y + 15, text, class_="middle in-cell"))
         y += _ROW
     key = [(_COLOURS.get(family, "c7"), _WORDS.get(family, family)) for family in sorted(seen)]
     key.append((_FITS, f"fits: {titled(subject.problem.objective_row.unit)}"))
     return section(
-        "map", f"What excludes other {one.upper()} and {other.upper()}",
+        "map", f"What excludes other {column_axis.upper()} and {row_axis.upper()}",
         paragraph(
             "Everything else is as in the answer, with even stages and the best of the batches tried. A cell shows "
             "what it reaches, or the limit that excludes it at every batch; the answer has a frame."

@@ -15,12 +15,12 @@ COLOURS: Final = 8
 
 def element(name: str, *inside: str, **attributes: object) -> str:
     """One element; `inside` is markup, attribute values are text; ``class_`` becomes ``class``, ``_`` within a dash."""
-    said = "".join(
+    markup = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{escape(str(value))}"'
         for key, value in attributes.items()
         if value is not None
     )
-    return f"<{name}{said}>{''.join(inside)}</{name}>"
+    return f"<{name}{markup}>{''.join(inside)}</{name}>"
 
 
 def number(value: float) -> str:

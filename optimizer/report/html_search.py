@@ -80,21 +80,21 @@ def certificate_section(subject: Subject) -> str:
     )  # fmt: skip
 
 
-def _points(held: object) -> tuple[list[str], list[tuple[list[float], Mapping[str, Any]]]]:
+def _points(frontier: object) -> tuple[list[str], list[tuple[list[float], Mapping[str, Any]]]]:
     """Names of objectives and points of a frontier, as a list of points or as ``{objectives, points}``."""
     names: list[str] = []
-    points = held
-    if isinstance(held, Mapping):
-        names, points = [str(name) for name in held.get("objectives", ())], held.get("points", [])
-    found = []
+    points = frontier
+    if isinstance(frontier, Mapping):
+        names, points = [str(name) for name in frontier.get("objectives", ())], frontier.get("points", [])
+    plotted = []
     for point in points if isinstance(points, Sequence) else ():
         values = point.get("values") if isinstance(point, Mapping) else None
         if isinstance(values, Mapping):
             names = names or list(values)
             values = [values[name] for name in names]
         if isinstance(values, list) and len(values) >= 2 and all(isinstance(v, int | float) for v in values):
-            found.append(([float(v) for v in values], point.get("layout") or {}))
-    return names or ["first objective", "second objective"], found
+            plotted.append(([float(v) for v in values], point.get("layout") or {}))
+    return names or ["first objective", "second objective"], plotted
 
 
 def _degrees(layout: Mapping[str, Any]) -> str:
@@ -140,7 +140,7 @@ def ties_section(subject: Subject) -> str:
     apart = TIES.get(subject.problem.scale.measure)
     if not isinstance(ties, list) or not ties or apart is None:
         return ""
-    said = (
+    explanation = (
         f"On as many devices, within {float(apart):.0%} of the answer: measured runs so near have been in the other "
         "order. Measure them; there may be more."
     )
@@ -151,7 +151,7 @@ def ties_section(subject: Subject) -> str:
         and all(isinstance(tie.get(name), int | float) for name in ("value", "ratio"))
     ]  # fmt: skip
     head = [titled(subject.problem.objective_row.unit), "", "layout"]
-    return section("ties", "Ties", paragraph(escape(said)), table(head, rows, right=(0, 1)))
+    return section("ties", "Ties", paragraph(escape(explanation)), table(head, rows, right=(0, 1)))
 
 
 def pareto_section(subject: Subject) -> str:
@@ -173,11 +173,11 @@ def pareto_section(subject: Subject) -> str:
         inside.append(line(left, y, right, y, class_="faint"))
         inside.append(label(left - 8, y + 4, f"{value:.6g}", class_="end small"))
     for (values, layout), place in zip(points, places, strict=True):
-        said = ", ".join(f"{name} {value:.6g}" for name, value in zip(names, values, strict=False))
+        caption = ", ".join(f"{name} {value:.6g}" for name, value in zip(names, values, strict=False))
         x, y = place[0] * x_factor + x_offset, place[1] * y_factor + y_offset
         inside.append(
             element(
-                "circle", cx=f"{x:.2f}", cy=f"{y:.2f}", r=5, class_="c0 dot", data_tip=f"{said}; {_degrees(layout)}"
+                "circle", cx=f"{x:.2f}", cy=f"{y:.2f}", r=5, class_="c0 dot", data_tip=f"{caption}; {_degrees(layout)}"
             )
         )
     inside += [

@@ -91,11 +91,15 @@ class _Pricing:
         if kind.exchange is None:
             return self._message(message, step)
         half, halves = kind.computed(step), step.evened()
-        left = dict(zip(("dispatch", "combine"), kind.exchange.exposed(*half), strict=True))
-        if message.collective not in left:
+        exposed = dict(zip(("dispatch", "combine"), kind.exchange.exposed(*half), strict=True))
+        if message.collective not in exposed:
             return self._message(message, halves) + self.rates.latency_ticks(message.rounds, message.tier)
-        alike = [self._message(other, halves) for other in messages if other.collective == message.collective]
-        return left[message.collective] * self._message(message, halves) // max(1, sum(alike))
+        alike = [
+            self._message(alike_message, halves)
+            for alike_message in messages
+            if alike_message.collective == message.collective
+        ]
+        return exposed[message.collective] * self._message(message, halves) // max(1, sum(alike))
 
     def _link(self, message: Message) -> str:
         return (

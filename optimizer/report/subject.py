@@ -44,8 +44,8 @@ class Subject:
     @property
     def placement(self) -> Mapping[str, Any] | None:
         """Expert placement of the result."""
-        held = (self.document.get("layout") or {}).get("placement")
-        return held if isinstance(held, Mapping) else None
+        stated = (self.document.get("layout") or {}).get("placement")
+        return stated if isinstance(stated, Mapping) else None
 
     @cached_property
     def skew(self) -> tuple[Fraction, ...] | None:
@@ -110,12 +110,12 @@ def read_subject(document: Document, check: Check | None) -> Subject:
 
 def _counted(document: Document, at: tuple[str, ...]) -> None:
     """The tallies of the search, which are drawn: a mapping of numbers, with those that exclude in one of their own."""
-    held = document.get(at)
-    if held is None:
+    tallies = document.get(at)
+    if tallies is None:
         return
-    if not isinstance(held, Mapping):
+    if not isinstance(tallies, Mapping):
         raise document.error("is no mapping of tallies", at)
-    for key, value in held.items():
+    for key, value in tallies.items():
         inner = (*at, str(key))
         if inner == ("search", "excluded"):
             _counted(document, inner)

@@ -192,7 +192,7 @@ class FleetJudgement(Judged):
         Whether places were left open, and are one way to lay the fleet.
     """
 
-    found: FleetDocument
+    proposal: FleetDocument
     priced: PricedFleet
     fleet: Fleet
     verdict: FleetVerdict
@@ -203,11 +203,11 @@ class FleetJudgement(Judged):
 
     def fleet_document(self) -> dict[str, Any]:
         """``fleet`` as a result would state it."""
-        return fleet_json(self.found.cluster, self.priced.columns, self.fleet, self.verdict)
+        return fleet_json(self.proposal.cluster, self.priced.columns, self.fleet, self.verdict)
 
     def to_json(self) -> dict[str, Any]:
         """``shardproof/verdict/1`` of a fleet."""
-        document = self.found.document
+        document = self.proposal.document
         return {
             "schema": "shardproof/verdict/1",
             "feasible": self.feasible,
@@ -228,10 +228,10 @@ class FleetJudgement(Judged):
 
     def not_checked(self) -> list[str]:
         """What the judgement takes on trust."""
-        named = ["rates: taken as stated"] if self.found.cluster.rates else []
+        named = ["rates: taken as stated"] if self.proposal.cluster.rates else []
         if self.chosen:
             named.append("nodes: left open; they are one way to lay the fleet, chosen for what survives")
-        if self.found.is_result:
+        if self.proposal.is_result:
             named.append("objective.bound, search and certificate: `shardproof certify` checks them")
         return named
 
