@@ -282,7 +282,7 @@ def calibrated(table: Path, *, raw: bool = False) -> list[Calibrated]:
         own = known.get(f"{table.name}:{run.place.line}")
         if own is not None:
             by_gpu[own.gpu].append(replace(run, deployment={**run.deployment, "model": own.model}))
-    return [calibrate(runs, {}, read_hardware(gpu), name=gpu, told=table.name) for gpu, runs in sorted(by_gpu.items())]
+    return [calibrate(runs, {}, read_hardware(gpu), name=gpu, files=table.name) for gpu, runs in sorted(by_gpu.items())]
 
 
 def report_calibrated(table: Path, *, raw: bool = False) -> None:

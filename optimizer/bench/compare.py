@@ -60,8 +60,10 @@ def _effort(old: Record, new: Record) -> list[Regression]:
     for name, unit, noise in measured:
         before, after = getattr(old, name), getattr(new, name)
         if before and after and after - before > noise and after / before > WORSE:
-            one, two = (f"{value:.3g} {unit}" if unit == "s" else f"{value:,} {unit}" for value in (before, after))
-            worse.append(Regression(new.scenario, new.method, name, one, two, after / before, answer=False))
+            old_text, new_text = (
+                f"{value:.3g} {unit}" if unit == "s" else f"{value:,} {unit}" for value in (before, after)
+            )
+            worse.append(Regression(new.scenario, new.method, name, old_text, new_text, after / before, answer=False))
     for name, before in old.work.items():
         after = new.work.get(name, before)
         if before and after / before > WORSE:
@@ -85,8 +87,8 @@ def _answer(old: Record, new: Record) -> list[Regression]:
     ratio = before / after if row is not None and row.maximised else after / before
     if ratio <= 1:
         return []
-    one, two = f"{float(before):.6g}", f"{float(after):.6g}"
-    return [Regression(new.scenario, new.method, "objective", one, two, float(ratio), answer=True)]
+    old_text, new_text = f"{float(before):.6g}", f"{float(after):.6g}"
+    return [Regression(new.scenario, new.method, "objective", old_text, new_text, float(ratio), answer=True)]
 
 
 def regressions(old: Sequence[Record], new: Sequence[Record]) -> list[Regression]:

@@ -94,15 +94,15 @@ def search(problem: Problem, settings: Settings) -> Outcome:
 
 
 def _answered(
-    pricer: BudgetedPricer, found: PricedLayout | None, *, exhaustive: bool = False, note: str = ""
+    pricer: BudgetedPricer, priced: PricedLayout | None, *, exhaustive: bool = False, note: str = ""
 ) -> Outcome:
     empty = "infeasible" if exhaustive else "unknown"
     layout = None
-    if found is not None:
-        layout = found.layout.model_dump(mode="json", exclude_none=True) | {"devices": found.layout.devices}
+    if priced is not None:
+        layout = priced.layout.model_dump(mode="json", exclude_none=True) | {"devices": priced.layout.devices}
     return Outcome(
-        status=empty if found is None else "optimal" if exhaustive else "feasible",
-        value=None if found is None else found.value,
+        status=empty if priced is None else "optimal" if exhaustive else "feasible",
+        value=None if priced is None else priced.value,
         candidates=pricer.evaluations,
         work={"evaluations": pricer.evaluations},
         layout=layout,

@@ -100,8 +100,8 @@ class BudgetedPricer:
             hottest = []
             for rows in zip(*(load.rows for load in self.problem.expert_loads), strict=True):
                 together = [sum(column) for column in zip(*rows, strict=True)]
-                held = self._arrange(together, shape.ep, slots)
-                hottest.append(aggregate([max_over_mean(row, held) for row in rows], weights, robust, CVAR_TAIL))
+                devices = self._arrange(together, shape.ep, slots)
+                hottest.append(aggregate([max_over_mean(row, devices) for row in rows], weights, robust, CVAR_TAIL))
             self._skews.placed[mesh] = hottest
         return self._skews.of(shape)
 
@@ -123,7 +123,7 @@ class BudgetedPricer:
         evaluation = self.evaluation(layout)
         broken = violations(self.problem, layout, evaluation, imbalance=self.skew(layout.shape))
         if broken:
-            return None, {str(one.family) for one in broken}
+            return None, {str(violation.family) for violation in broken}
         priced = PricedLayout(layout, objective_of(self.problem, evaluation), evaluation.throughput)
         if better(self.problem, priced, self.best):
             self.best = priced

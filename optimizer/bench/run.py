@@ -45,17 +45,17 @@ def named_methods(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(name for name in METHODS if name in names or name == SOLVE)
 
 
-def margin(problem: Problem, own: Fraction | None, other: Fraction | None) -> float | None:
+def margin(problem: Problem, ours: Fraction | None, theirs: Fraction | None) -> float | None:
     """How many times better the search's value is than a baseline's; below 1 the baseline wins.
 
     None where one of them has no value, or the ratio has no meaning (zero).
     """
-    if own is None or other is None:
+    if ours is None or theirs is None:
         return None
-    best, rest = (own, other) if problem.objective_row.maximised else (other, own)
-    if own == other:
+    best, worse = (ours, theirs) if problem.objective_row.maximised else (theirs, ours)
+    if ours == theirs:
         return 1.0
-    return float(best / rest) if rest > 0 and best > 0 else None
+    return float(best / worse) if worse > 0 and best > 0 else None
 
 
 def _record(scenario: Scenario, method: str, problem: Problem, alone: Alone) -> Record | None:

@@ -33,13 +33,13 @@ def files() -> tuple[Path, ...]:
 def _scenario(path: Path) -> Scenario:
     document = load(path)
     tags = document.get(("tags",)) if isinstance(document.data, dict) else None
-    held = [tags] if isinstance(tags, str) else tags if isinstance(tags, list) else []
-    return Scenario(path.stem, path, tuple(str(tag) for tag in held))
+    listed = [tags] if isinstance(tags, str) else tags if isinstance(tags, list) else []
+    return Scenario(path.stem, path, tuple(str(tag) for tag in listed))
 
 
-def _tagged(tag: str, found: Sequence[Path]) -> list[Scenario]:
+def _tagged(tag: str, paths: Sequence[Path]) -> list[Scenario]:
     # Reading all files takes seconds, and a tag that is not in the text is no tag of it.
-    read = (_scenario(path) for path in found if tag == "all" or tag in path.read_text(encoding="utf-8"))
+    read = (_scenario(path) for path in paths if tag == "all" or tag in path.read_text(encoding="utf-8"))
     return [scenario for scenario in read if tag == "all" or tag in scenario.tags]
 
 
@@ -56,13 +56,13 @@ def scenarios(*wanted: str) -> list[Scenario]:
     chosen: dict[str, Scenario] = {}
     for word in wanted:
         if catalog.is_path(word):
-            found = [_scenario(Path(word))]
+            matching = [_scenario(Path(word))]
         elif word in named:
-            found = [_scenario(named[word])]
+            matching = [_scenario(named[word])]
         else:
-            found = _tagged(word, known)
-        if not found:
+            matching = _tagged(word, known)
+        if not matching:
             message = f"{word!r} is neither a set ({', '.join(SETS)}), a scenario of the catalog nor a file"
             raise SpecError(Fault(None, None, None, None, message, nearest(word, [*SETS, *named])))
-        chosen |= {scenario.name: scenario for scenario in found if scenario.name not in chosen}
+        chosen |= {scenario.name: scenario for scenario in matching if scenario.name not in chosen}
     return list(chosen.values())

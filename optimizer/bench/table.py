@@ -65,15 +65,19 @@ def margins(records: Sequence[Record]) -> list[Margins]:
     """One entry for each baseline that ran."""
     grouped, rows = _grouped(records), []
     for method in METHODS:
-        pairs = [(held[SOLVE], held[method]) for held in grouped.values() if SOLVE in held and method in held]
+        pairs = [
+            (by_method[SOLVE], by_method[method])
+            for by_method in grouped.values()
+            if SOLVE in by_method and method in by_method
+        ]
         if method == SOLVE or not pairs:
             continue
-        ratios = [other.margin for _, other in pairs if other.margin is not None]
-        times = [other.wall_s / ours.wall_s for ours, other in pairs if ours.wall_s > 0 and other.wall_s > 0]
+        ratios = [theirs.margin for _, theirs in pairs if theirs.margin is not None]
+        times = [theirs.wall_s / ours.wall_s for ours, theirs in pairs if ours.wall_s > 0 and theirs.wall_s > 0]
         rows.append(
             Margins(
                 method, len(pairs), _geometric(ratios), min(ratios, default=None), max(ratios, default=None),
-                sum(ours.exact is not None and other.exact is None for ours, other in pairs), _geometric(times),
+                sum(ours.exact is not None and theirs.exact is None for ours, theirs in pairs), _geometric(times),
             )
         )  # fmt: skip
     return rows
@@ -108,19 +112,19 @@ def _ratio(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}" if value < 10 else f"{value:,.0f}"
 
 
-def _cell(own: Record, other: Record | None) -> str:
-    if other is None:
+def _cell(ours: Record, theirs: Record | None) -> str:
+    if theirs is None:
         return "–"
-    if other.status == "failed":
+    if theirs.status == "failed":
         return "failed"
     proved = ""
-    if other.method == PROGRAM and other.status in {"optimal", "infeasible"}:
-        proved = f" (proved in {other.wall_s:.2f} s)"
-    elif other.status == "optimal":
+    if theirs.method == PROGRAM and theirs.status in {"optimal", "infeasible"}:
+        proved = f" (proved in {theirs.wall_s:.2f} s)"
+    elif theirs.status == "optimal":
         proved = " (exhaustive)"
-    if other.exact is None:
-        return ("found nothing" if own.exact is not None else "nothing") + proved
-    return _ratio(other.margin) + proved
+    if theirs.exact is None:
+        return ("found nothing" if ours.exact is not None else "nothing") + proved
+    return _ratio(theirs.margin) + proved
 
 
 def _number(value: float | None) -> str:
@@ -134,12 +138,12 @@ def _line(cells: Iterable[str]) -> str:
 def markdown(records: Sequence[Record]) -> str:
     """The whole table, with a line for each baseline below it."""
     grouped = _grouped(records)
-    used = [m for m in METHODS if m != SOLVE and any(m in held for held in grouped.values())]
+    used = [m for m in METHODS if m != SOLVE and any(m in by_method for by_method in grouped.values())]
     head = ["scenario", "status", "objective", "value", "gap", "candidates", "time", "check", "memory", "certificate"]
     rule = ["---"] * 3 + ["--:"] * 6 + ["---"] + ["--:"] * len(used)
     lines = [_line([*head, *(TITLES[m] for m in used)]), _line(rule)]
-    for name, held in grouped.items():
-        ours = held.get(SOLVE)
+    for name, by_method in grouped.items():
+        ours = by_method.get(SOLVE)
         if ours is None:
             continue
         lines.append(
@@ -155,7 +159,7 @@ def markdown(records: Sequence[Record]) -> str:
                     "" if ours.check_s is None else f"{ours.check_s:.2f} s",
                     "" if ours.peak_bytes is None else f"{ours.peak_bytes / 2**20:,.0f} MiB",
                     ours.certificate or "none",
-                    *(_cell(ours, held.get(m)) for m in used),
+                    *(_cell(ours, by_method.get(m)) for m in used),
                 ]
             )
         )

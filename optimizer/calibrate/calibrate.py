@@ -83,11 +83,11 @@ class Calibrated:
 
 def calibrate(
     runs: Sequence[WrittenRun],
-    given: Mapping[str, str],
+    deployment: Mapping[str, str],
     hardware: HardwareSpec,
     *,
     name: str,
-    told: str,
+    files: str,
     progress: Progress | None = None,
 ) -> Calibrated:
     """Fit the factors of each engine, format and model to runs on a hardware.
@@ -96,19 +96,19 @@ def calibrate(
 
     Parameters
     ----------
-    given
+    deployment
         What takes the place of what files say of the deployment.
     name
         Of the calibrated hardware.
-    told
-        The files, for its provenance.
+    files
+        Their names, for its provenance.
 
     Raises
     ------
     SpecError
         As `samples_of`, or too few runs to fit anything.
     """
-    read = samples_of(runs, given, hardware)
+    read = samples_of(runs, deployment, hardware)
     by_group: dict[tuple[str, str, str], list[Sample]] = {}
     for sample in read.samples:
         by_group.setdefault(sample.group, []).append(sample)
@@ -127,9 +127,9 @@ def calibrate(
     for members in grouped(rows, lambda sample: sample.group).values():
         fitted = fit(members)
         fits.append(fitted)
-        groups.append(_group(fitted, told, today, wider=False))
+        groups.append(_group(fitted, files, today, wider=False))
     for members in grouped(rows, lambda sample: sample.group[:2]).values():
-        wider = _wider(members, told, today)
+        wider = _wider(members, files, today)
         if wider is not None:
             groups.append(wider)
     calibrated = hardware.model_copy(update={"name": name, "calibration": tuple(group.calibration for group in groups)})
@@ -142,34 +142,34 @@ def _too_few(few: Mapping[str, int], read: Samples) -> str:
     return f"no engine, format and model has the {LEAST_RUNS} runs that a fit needs ({'; '.join(counted) or 'no runs'})"
 
 
-def _errors(found: Fit) -> dict[str, dict[str, float | None]]:
-    left = {name: found.left_out(part) for name, part in PARTS.items()}
+def _errors(fitted: Fit) -> dict[str, dict[str, float | None]]:
+    by_part = {name: fitted.left_out(part) for name, part in PARTS.items()}
     return {
         figure: {
-            "before": found.error(found.shipped, figure),
-            "after": found.error(found.left, figure),
-            **{name: found.error(logs, figure) for name, logs in left.items()},
+            "before": fitted.error(fitted.shipped, figure),
+            "after": fitted.error(fitted.residuals, figure),
+            **{name: fitted.error(logs, figure) for name, logs in by_part.items()},
         }
         for figure in FIGURES
     }
 
 
-def _group(found: Fit, told: str, today: str, *, wider: bool) -> RunGroup:
-    sample = found.rows[0].sample
+def _group(fitted: Fit, files: str, today: str, *, wider: bool) -> RunGroup:
+    sample = fitted.rows[0].sample
     shipped = margin_of(moe=sample.problem.model.moe is not None, engine=sample.group[0])
-    errors, count = _errors(found), len({id(row.sample) for row in found.rows})
+    errors, count = _errors(fitted), len({id(row.sample) for row in fitted.rows})
     model = "each model predicted by the others" if wider else "each run predicted by the others"
-    source = f"fitted to {count} runs of {told} by shardproof calibrate on {today}; spread: {model}"
-    left = found.left_out(PARTS["model_left_out" if wider else "run_left_out"])
+    source = f"fitted to {count} runs of {files} by shardproof calibrate on {today}; spread: {model}"
+    residuals = fitted.left_out(PARTS["model_left_out" if wider else "run_left_out"])
     name = None if wider else sample.group[2]
-    return RunGroup(calibration_of(found, shipped, source, model=name, left=left), errors)
+    return RunGroup(calibration_of(fitted, shipped, source, model=name, residuals=residuals), errors)
 
 
-def _wider(rows: Sequence[FitRow], told: str, today: str) -> RunGroup | None:
+def _wider(rows: Sequence[FitRow], files: str, today: str) -> RunGroup | None:
     """Factors for models without runs of their own; None where they are not shown to help."""
     if len({row.sample.group[2] for row in rows}) == 1:
         return None
-    group = _group(fit(rows), told, today, wider=True)
+    group = _group(fit(rows), files, today, wider=True)
     errors = group.errors["tpot_s"]
     before, unseen = errors["before"], errors["model_left_out"]
     return group if before is not None and unseen is not None and unseen < before else None
@@ -216,6 +216,6 @@ def _block(group: dict[str, Any]) -> CommentedMap:
     return block
 
 
-def _line(own: Any) -> Any:  # noqa: ANN401 - a mapping or a sequence of ruamel's
-    own.fa.set_flow_style()
-    return own
+def _line(node: Any) -> Any:  # noqa: ANN401 - a mapping or a sequence of ruamel's
+    node.fa.set_flow_style()
+    return node

@@ -83,7 +83,7 @@ def rows_of(samples: Sequence[Sample]) -> list[FitRow]:
         plain = predicted(sample.problem, sample)
         steps = []
         for number in range(len(FACTORS)):
-            logs = [_STEP if number == other else 0.0 for other in range(len(FACTORS))]
+            logs = [_STEP if number == changed else 0.0 for changed in range(len(FACTORS))]
             steps.append(predicted(sample.on(_hardware(sample.problem.hardware, sample.group, logs)), sample))
         for figure, value in plain.items():
             slopes = tuple(math.log(step[figure] / value) / _STEP for step in steps)
@@ -113,14 +113,14 @@ class Fit:
     ----------
     logs, covariance
         Of the factors, in the order of `FACTORS`.
-    left
+    residuals
         log measured ÷ predicted of each row at the factors.
     """
 
     rows: tuple[FitRow, ...]
     logs: Floats
     covariance: Floats
-    left: Floats
+    residuals: Floats
 
     @cached_property
     def slopes(self) -> Floats:
@@ -135,23 +135,23 @@ class Fit:
     def factors(self) -> dict[FactorName, Fitted]:
         """The factors with the range that holds each with 90%."""
         deviations = np.sqrt(np.diag(self.covariance))
-        told = [any(row.slopes[number] for row in self.rows) for number in range(len(FACTORS))]
+        determined = [any(row.slopes[number] for row in self.rows) for number in range(len(FACTORS))]
         return {
             name: _fitted(math.exp(float(log)), float(deviation))
-            for name, log, deviation, known in zip(FACTORS, self.logs, deviations, told, strict=True)
+            for name, log, deviation, known in zip(FACTORS, self.logs, deviations, determined, strict=True)
             if known
         }
 
     def left_out(self, part: Callable[[Sample], Hashable]) -> Floats:
         """Log measured ÷ predicted of each row, by the rows whose run is of another part; nan where there is none."""
         parts = [part(row.sample) for row in self.rows]
-        wanted, left = self.left + self.slopes @ self.logs, np.full(len(self.rows), np.nan)
-        for own in dict.fromkeys(parts):
-            held = np.array([other == own for other in parts])
-            if not held.all():
-                logs, _ = solve(self.slopes[~held], wanted[~held], self.noise[~held])
-                left[held] = wanted[held] - self.slopes[held] @ logs
-        return left
+        wanted, residuals = self.residuals + self.slopes @ self.logs, np.full(len(self.rows), np.nan)
+        for excluded in dict.fromkeys(parts):
+            held_out = np.array([row_part == excluded for row_part in parts])
+            if not held_out.all():
+                logs, _ = solve(self.slopes[~held_out], wanted[~held_out], self.noise[~held_out])
+                residuals[held_out] = wanted[held_out] - self.slopes[held_out] @ logs
+        return residuals
 
     def error(self, logs: Floats, figure: str) -> float | None:
         """Mean |predicted ÷ measured − 1| of a figure; None where nothing is of it."""
@@ -191,12 +191,12 @@ def _fit(whole: Sequence[FitRow], free: tuple[FactorName, ...]) -> Fit:
     slopes, shipped = np.array([row.slopes for row in rows]), np.array([row.shipped for row in rows])
     noise = np.array([NOISE[row.figure] for row in rows])
     logs, _ = solve(slopes, shipped, noise)
-    left = _left(rows, logs)
-    logs, covariance = solve(slopes, left + slopes @ logs, noise)
-    return Fit(tuple(rows), logs, covariance, _left(rows, logs))
+    residuals = _residuals(rows, logs)
+    logs, covariance = solve(slopes, residuals + slopes @ logs, noise)
+    return Fit(tuple(rows), logs, covariance, _residuals(rows, logs))
 
 
-def _left(rows: Sequence[FitRow], logs: Floats) -> Floats:
+def _residuals(rows: Sequence[FitRow], logs: Floats) -> Floats:
     """Log measured ÷ predicted at factors, as the product will predict."""
     priced: dict[int, dict[str, float]] = {}
     for row in rows:
@@ -215,22 +215,24 @@ def quantiles(logs: Sequence[float], shipped: Sequence[float | Fraction]) -> tup
     return tuple(Fraction(f"{np.quantile(ratios, share):.{_DIGITS}g}") for share in SHARES)
 
 
-def calibration_of(found: Fit, shipped: Margin, source: str, *, model: str | None, left: Floats) -> Calibration:
+def calibration_of(fitted: Fit, shipped: Margin, source: str, *, model: str | None, residuals: Floats) -> Calibration:
     """The group as a hardware holds it.
 
     Parameters
     ----------
-    left
+    residuals
         log measured ÷ predicted of each row by the others: what intervals come from.
     """
-    engine, weights, _ = found.rows[0].sample.group
+    engine, weights, _ = fitted.rows[0].sample.group
     spread: dict[str, tuple[Fraction, ...] | None] = {}
     for figure in NOISE:
-        logs = [log for log, row in zip(left, found.rows, strict=True) if row.figure == figure and not math.isnan(log)]
+        logs = [
+            log for log, row in zip(residuals, fitted.rows, strict=True) if row.figure == figure and not math.isnan(log)
+        ]
         spread[figure] = quantiles(logs, getattr(shipped, figure)) if logs else None
     return Calibration(
-        engine=engine, weights=weights, model=model, runs=len({id(row.sample) for row in found.rows}),
-        factors=found.factors(), tpot_s=spread["tpot_s"], ttft_s=spread["ttft_s"], source=source,
+        engine=engine, weights=weights, model=model, runs=len({id(row.sample) for row in fitted.rows}),
+        factors=fitted.factors(), tpot_s=spread["tpot_s"], ttft_s=spread["ttft_s"], source=source,
     )  # fmt: skip
 
 

@@ -129,12 +129,12 @@ def decoding(batch: int, largest: int, output_tokens: int, ttft_s: float, tpot_s
     return max(1, min(largest, int(batch * decode_s / (ttft_s + decode_s))))
 
 
-def samples_of(runs: Sequence[WrittenRun], given: Mapping[str, str], hardware: HardwareSpec) -> Samples:
+def samples_of(runs: Sequence[WrittenRun], deployment: Mapping[str, str], hardware: HardwareSpec) -> Samples:
     """Runs on a hardware, each once.
 
     Parameters
     ----------
-    given
+    deployment
         What takes the place of what files say of the deployment.
 
     Raises
@@ -144,7 +144,7 @@ def samples_of(runs: Sequence[WrittenRun], given: Mapping[str, str], hardware: H
         devices, weights beyond their memory.
     """
     samples: dict[object, Sample] = {}
-    left: Counter[str] = Counter()
+    set_aside: Counter[str] = Counter()
     first: dict[str, RunPlace] = {}
     faults: list[Fault] = []
     for run in runs:
@@ -153,7 +153,7 @@ def samples_of(runs: Sequence[WrittenRun], given: Mapping[str, str], hardware: H
             try:
                 # A name that is not known is told also of a run that would be set aside: both are to be mended.
                 question = _posed(
-                    run.place, {**run.deployment, **given}, (run.input_tokens, run.output_tokens), hardware
+                    run.place, {**run.deployment, **deployment}, (run.input_tokens, run.output_tokens), hardware
                 )
                 reason = unserved(run)
             except SpecError as error:
@@ -170,11 +170,11 @@ def samples_of(runs: Sequence[WrittenRun], given: Mapping[str, str], hardware: H
             elif not reason:
                 samples[key] = sample
         if reason:
-            left[reason] += 1
+            set_aside[reason] += 1
             first.setdefault(reason, run.place)
     if faults:
         raise SpecError(*_once(faults))
-    return Samples(list(samples.values()), left, first)
+    return Samples(list(samples.values()), set_aside, first)
 
 
 def _once(faults: Sequence[Fault]) -> list[Fault]:
@@ -196,9 +196,9 @@ def _elsewhere(run: WrittenRun, hardware: HardwareSpec) -> str:
     named = run.deployment.get("gpu")
     if named is None:
         return ""
-    device, other = hardware.device.name, named
-    words = [re.split(r"[\s-]+", text.casefold()) for text in (device, other)]
-    size = _MEMORY.search(other)
+    device, name = hardware.device.name, named
+    words = [re.split(r"[\s-]+", text.casefold()) for text in (device, name)]
+    size = _MEMORY.search(name)
     alike = words[0][0] == words[1][0] or words[0][0] in words[1]
     alike = alike and ("pcie" in words[0]) == ("pcie" in words[1])
     if size is not None:
@@ -224,27 +224,27 @@ def _known(name: str) -> bool:
 
 
 def _posed(
-    place: RunPlace, said: Mapping[str, str], lengths: tuple[float, float], hardware: HardwareSpec
+    place: RunPlace, deployment: Mapping[str, str], lengths: tuple[float, float], hardware: HardwareSpec
 ) -> tuple[Problem, Layout]:
-    missing = [name for name in ("model", "engine") if not said.get(name)]
+    missing = [name for name in ("model", "engine") if not deployment.get(name)]
     if missing:
-        told = [f"{name!r} is not said: give --{name}, or a column of that name" for name in missing]
-        raise SpecError(*(place.fault(name, text) for name, text in zip(missing, told, strict=True)))
+        messages = [f"{name!r} is not said: give --{name}, or a column of that name" for name in missing]
+        raise SpecError(*(place.fault(name, text) for name, text in zip(missing, messages, strict=True)))
     try:
-        model = _model(said["model"])
+        model = _model(deployment["model"])
     except SpecError as error:
         raise SpecError(*(place.fault("model", f.message, f.suggestion) for f in error.faults)) from None
-    name = said["engine"].casefold()
+    name = deployment["engine"].casefold()
     name = ENGINES_BY_BACKEND.get(name, name)
     try:
         engine = engine_named(name)
-        formats = formats_of(said.get("precision", ""), said.get("kv_cache", ""), model, engine.name)
+        formats = formats_of(deployment.get("precision", ""), deployment.get("kv_cache", ""), model, engine.name)
     except ValueError as error:
         raise SpecError(place.fault("engine" if "engine" in str(error) else "precision", str(error))) from None
     if engine.members:
         raise SpecError(place.fault("engine", "is the union of several: name the one that ran"))
     model = model.model_copy(update={"precision": formats.applied_to(model.precision)})
-    degrees = _degrees(place, said, model)
+    degrees = _degrees(place, deployment, model)
     tokens = (max(1, round(lengths[0])), max(2, round(lengths[1])))
     try:
         problem = Problem(
@@ -261,16 +261,16 @@ def _posed(
     return problem, degrees
 
 
-def _degrees(place: RunPlace, said: Mapping[str, str], model: ModelSpec) -> Layout:
+def _degrees(place: RunPlace, deployment: Mapping[str, str], model: ModelSpec) -> Layout:
     """Both meshes; of EP without a convention what TP × DP devices leave is the experts' TP."""
-    written: dict[str, object] = {name: said[name] for name in DEGREES if said.get(name)}
+    written: dict[str, object] = {name: deployment[name] for name in DEGREES if deployment.get(name)}
     for name, text in written.items():
         try:
             written[name] = int(str(text))
         except ValueError:
             raise SpecError(place.fault(name, f"a whole number is wanted, not {text!r}")) from None
     try:
-        layout = WrittenLayout.model_validate({"convention": said.get("convention", "stage-product"), **written})
+        layout = WrittenLayout.model_validate({"convention": deployment.get("convention", "stage-product"), **written})
         resolved = layout.resolve(experts=model.moe is not None)
     except ValidationError as error:
         raise SpecError(
@@ -279,7 +279,7 @@ def _degrees(place: RunPlace, said: Mapping[str, str], model: ModelSpec) -> Layo
         ) from None  # fmt: skip
     except ValueError as error:
         raise SpecError(place.fault("tp", str(error))) from None
-    stated = said.get("devices")
+    stated = deployment.get("devices")
     if stated is not None and stated != str(resolved.devices):
         raise SpecError(place.fault("devices", f"is {stated}, but the degrees give {resolved.devices}"))
     return resolved

@@ -74,15 +74,15 @@ def command(
 
     if out is not None and not out.endswith((".yaml", ".yml")):
         raise SpecError(Fault(None, None, None, "--out", f"{out}: a hardware file ends in .yaml"))
-    given = {"model": model, "engine": engine, "precision": precision, "kv_cache": kv_cache, "convention": convention,
-             "tp": tp, "pp": pp, "dp": dp, "ep": ep, "cp": cp}  # fmt: skip
+    deployment = {"model": model, "engine": engine, "precision": precision, "kv_cache": kv_cache,
+                  "convention": convention, "tp": tp, "pp": pp, "dp": dp, "ep": ep, "cp": cp}  # fmt: skip
     base = load_hardware(hardware)
     calibrated = calibrate(
         read_runs(runs),
-        {name: value for name, value in given.items() if value is not None},
+        {name: value for name, value in deployment.items() if value is not None},
         base,
         name=f"{base.name}-calibrated" if out is None else Path(out).stem,
-        told=", ".join(Path(run).name for run in runs),
+        files=", ".join(Path(run).name for run in runs),
         progress=progress_line(quiet=json),
     )
     end_progress()
@@ -96,25 +96,25 @@ def command(
     return 0
 
 
-def _show(found: Calibrated, out: str | None) -> None:
+def _show(calibrated: Calibrated, out: str | None) -> None:
     from optimizer.cli.present import counted  # noqa: PLC0415 - needs the figures
 
-    groups = counted(len(found.groups), "group")
-    emit(f"calibrated {found.hardware.name}: {counted(found.to_json()['runs'], 'run')} in {groups}")
-    for reason, count in found.set_aside.most_common():
-        emit(f"set aside  {counted(count, 'run')} from {found.first_set_aside[reason]} on: {reason}")
-    for title, count in found.few.items():
+    groups = counted(len(calibrated.groups), "group")
+    emit(f"calibrated {calibrated.hardware.name}: {counted(calibrated.to_json()['runs'], 'run')} in {groups}")
+    for reason, count in calibrated.set_aside.most_common():
+        emit(f"set aside  {counted(count, 'run')} from {calibrated.first_set_aside[reason]} on: {reason}")
+    for title, count in calibrated.few.items():
         emit(f"too few    {title}: {count}, left as shipped")
     for figure in ("tpot_s", "ttft_s"):
         rows = [_row(group.calibration.title, str(group.calibration.runs), group.errors[figure])
-                for group in found.groups]  # fmt: skip
+                for group in calibrated.groups]  # fmt: skip
         if len(rows) > 1:
-            rows.append(_row("all of them", "", found.errors[figure]))
+            rows.append(_row("all of them", "", calibrated.errors[figure]))
         if any(row[2] for row in rows):
             heading(f"{figure.removesuffix('_s').upper()}: mean error of predicted against measured")
             table(["group", "runs", *(name.replace("_", " ") for name in _ERRORS)], rows, right=range(1, 7))
     heading("Factors on times, with the range that holds each with 90%")
-    table(["group", "factor", "", "range"], [row for group in found.groups for row in _factors(group)], right=(2,))
+    table(["group", "factor", "", "range"], [row for group in calibrated.groups for row in _factors(group)], right=(2,))
     if out is not None:
         emit()
         emit(f"`--hardware {out}` takes them, for problems of these engines, formats and models")

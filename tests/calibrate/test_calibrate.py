@@ -62,7 +62,7 @@ def measured(own: HardwareSpec, noise: float = 0.0) -> list[WrittenRun]:
 
 
 def test_factors_that_made_the_runs_are_found_again() -> None:
-    found = calibrate(measured(machine(TRUTH), 0.02), {}, H100, name="mine", told="made")
+    found = calibrate(measured(machine(TRUTH), 0.02), {}, H100, name="mine", files="made")
     (own,) = found.groups
     assert own.calibration.runs == 36
     for name, value in TRUTH.items():
@@ -80,7 +80,7 @@ def test_factors_that_made_the_runs_are_found_again() -> None:
 
 
 def test_runs_of_the_shipped_machine_leave_it_as_it_is() -> None:
-    (found,) = calibrate(measured(H100, 0.02), {}, H100, name="mine", told="made").groups
+    (found,) = calibrate(measured(H100, 0.02), {}, H100, name="mine", files="made").groups
     assert all(abs(math.log(fitted.value)) < 0.02 for fitted in found.calibration.factors.values())
     assert (found.errors["tpot_s"]["run_left_out"] or 0) <= (found.errors["tpot_s"]["before"] or 0)
 

@@ -140,12 +140,14 @@ def ask(question: CommandArguments, program: str, patience_s: float) -> tuple[Wo
         wall_s = time.perf_counter() - begun
         answer = read_answer(Path(folder))
         if answer is None and done.returncode:
-            said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-            if any(word in line for line in said for word in _CANNOT):
+            lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
+            if any(word in line for line in lines for word in _CANNOT):
                 raise NotAskable
-            if not any(words in line for line in said for words in NOTHING_FITS):
-                told = next((line for line in said if any(word in line for word in _TELLING)), said[-1] if said else "")
-                raise StoppedError(f"aiconfigurator: exit status {done.returncode}: {told.strip()}")
+            if not any(words in line for line in lines for words in NOTHING_FITS):
+                telling = next(
+                    (line for line in lines if any(word in line for word in _TELLING)), lines[-1] if lines else ""
+                )
+                raise StoppedError(f"aiconfigurator: exit status {done.returncode}: {telling.strip()}")
         return answer, wall_s
 
 
@@ -165,8 +167,8 @@ def reprice(problem: Problem, pricer: BudgetedPricer, answer: WorkerPlan) -> tup
         broken = {"structure"}
     best: PricedLayout | None = None
     for chunk in axes(problem).chunks:
-        other = layout_of(problem, shape, replicas, chunk)
-        priced = pricer.best_batch(other) if pricer.valid(other) else None
+        layout_here = layout_of(problem, shape, replicas, chunk)
+        priced = pricer.best_batch(layout_here) if pricer.valid(layout_here) else None
         if priced is not None and better(problem, priced, best):
             best = priced
     changed = f"batch {answer.batch} with chunks of {answer.chunk} breaks {', '.join(sorted(broken))} here"

@@ -46,8 +46,8 @@ def _largest_batch(pricer: BudgetedPricer, layout: Layout) -> int:
 
     def fits(batch: int) -> bool:
         evaluation = pricer.evaluation(layout.model_copy(update={"batch": batch}))
-        held = sum(stage.total_bytes for stage in evaluation.memory)
-        return held <= layout.pp * pricer.problem.capacity_bytes and evaluation.steps.share <= 1
+        total = sum(stage.total_bytes for stage in evaluation.memory)
+        return total <= layout.pp * pricer.problem.capacity_bytes and evaluation.steps.share <= 1
 
     while fits(high) and high < 2**16:
         low, high = high, 2 * high

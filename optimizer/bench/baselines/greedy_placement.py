@@ -34,8 +34,8 @@ def pack(load: Sequence[int], devices: int, slots: int) -> list[list[int]]:
     placed: list[list[int]] = [[] for _ in range(devices)]
     heap = [(Fraction(0), device) for device in range(devices)]
     for weight, expert in items:
-        held, device = heappop(heap)
+        device_load, device = heappop(heap)
         placed[device].append(expert)
         if len(placed[device]) < slots:
-            heappush(heap, (held + weight, device))
+            heappush(heap, (device_load + weight, device))
     return placed

@@ -21,31 +21,31 @@ CHUNKS = (8192, 2048, 512)
 """Prompt tokens a step, in the order tried; 8,192 and 2,048 are vLLM's defaults for large and small devices."""
 
 
-def chunks(own: Axes) -> list[int | None]:
+def chunks(axes: Axes) -> list[int | None]:
     """The values of `CHUNKS` that the problem allows, or whatever it allows."""
-    if own.chunks == (None,):
+    if axes.chunks == (None,):
         return [None]
-    allowed = [chunk for chunk in CHUNKS if chunk in own.chunks]
-    return [*allowed] or [*own.chunks][-1:]
+    allowed = [chunk for chunk in CHUNKS if chunk in axes.chunks]
+    return [*allowed] or [*axes.chunks][-1:]
 
 
-def _degrees(problem: Problem, own: Axes) -> Iterator[list[tuple[int, int]]]:
+def _degrees(problem: Problem, axes: Axes) -> Iterator[list[tuple[int, int]]]:
     """TP and PP in the order of the rule, a list for each school: the narrowest TP that will do, or the whole node."""
     node = problem.hardware.devices_per_node
-    widths = [tp for tp in own.tp if tp <= node and tp & (tp - 1) == 0] or [own.tp[0]]
-    deeper = [(widths[-1], pp) for pp in own.pp[1:]]
-    yield [(tp, own.pp[0]) for tp in widths] + deeper
-    yield [(widths[-1], own.pp[0]), *deeper]
+    widths = [tp for tp in axes.tp if tp <= node and tp & (tp - 1) == 0] or [axes.tp[0]]
+    deeper = [(widths[-1], pp) for pp in axes.pp[1:]]
+    yield [(tp, axes.pp[0]) for tp in widths] + deeper
+    yield [(widths[-1], axes.pp[0]), *deeper]
 
 
-def _at(problem: Problem, pricer: BudgetedPricer, own: Axes, tp: int, pp: int) -> PricedLayout | None:
+def _at(problem: Problem, pricer: BudgetedPricer, axes: Axes, tp: int, pp: int) -> PricedLayout | None:
     """The best chunk and expert mesh of these degrees."""
     best: PricedLayout | None = None
     for etp, ep in ((1, tp), (tp, 1)) if problem.model.moe is not None else ((1, 1),):
-        if etp not in own.etp or ep not in own.ep:
+        if etp not in axes.etp or ep not in axes.ep:
             continue
-        shape = Shape(tp, own.cp[0], etp, ep, pp, own.redundant[0])
-        for chunk in chunks(own):
+        shape = Shape(tp, axes.cp[0], etp, ep, pp, axes.redundant[0])
+        for chunk in chunks(axes):
             for replicas in replica_counts(problem, pricer, shape):
                 layout = layout_of(problem, shape, replicas, chunk)
                 priced = pricer.best_batch(layout) if pricer.valid(layout) else None
