@@ -60,8 +60,8 @@ class Result(Solved):
     @property
     def figures(self) -> Mapping[str, Any]:
         """As `to_json` has them, in base units by name; empty where nothing fits."""
-        found: Mapping[str, Any] | None = self.to_json()["figures"]
-        return found or {}
+        figures: Mapping[str, Any] | None = self.to_json()["figures"]
+        return figures or {}
 
     def to_frame(self) -> pd.DataFrame:
         """The figures as a table: a row each, indexed by name, with `value`, `ideal` and `formula`.
@@ -153,26 +153,26 @@ def read_problem(source: str | Path | Mapping[str, Any] | None = None, **options
         if name not in known:
             near = nearest(name, known)
             raise TypeError(f"no option {name!r}" + (f"; did you mean {near!r}?" if near else ""))
-    given = {name: _text(value) for name, value in options.items() if value is not None}
+    texts = {name: _text(value) for name, value in options.items() if value is not None}
     if isinstance(source, Mapping):
-        return read.problem_in(_written(source), (), overrides_of(given))
-    return read.read_problem(source, overrides_of(given))
+        return read.problem_in(_written(source), (), overrides_of(texts))
+    return read.read_problem(source, overrides_of(texts))
 
 
 def _text(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _problem(given: Problem | str | Path | Mapping[str, Any]) -> Problem:
-    return given if isinstance(given, Problem) else read_problem(given)
+def _problem(asked: Problem | str | Path | Mapping[str, Any]) -> Problem:
+    return asked if isinstance(asked, Problem) else read_problem(asked)
 
 
-def _question(given: Asked) -> Problem | Cluster:
-    if isinstance(given, Problem | Cluster):
-        return given
-    if isinstance(given, Mapping):
-        return cluster_in(_written(given)) if is_cluster(given) else read_problem(given)
-    return read.read_question(given)
+def _question(asked: Asked) -> Problem | Cluster:
+    if isinstance(asked, Problem | Cluster):
+        return asked
+    if isinstance(asked, Mapping):
+        return cluster_in(_written(asked)) if is_cluster(asked) else read_problem(asked)
+    return read.read_question(asked)
 
 
 def solve(
@@ -202,17 +202,17 @@ def solve(
         if top != 1:
             raise SpecError("top: a cluster has one best fleet")
         return _fleet(solve_cluster(asked, time_limit_s=time_limit_s))
-    found = solve_problem(asked, top=top, time_limit_s=time_limit_s, progress=progress)
-    if top == 1 and found.status == "optimal" and found.best is not None:
-        left = None if time_limit_s is None else max(0.0, time_limit_s - found.wall_s)
-        mixed = mix(asked, found.best.value, time_limit_s=left)
+    solved = solve_problem(asked, top=top, time_limit_s=time_limit_s, progress=progress)
+    if top == 1 and solved.status == "optimal" and solved.best is not None:
+        remaining_s = None if time_limit_s is None else max(0.0, time_limit_s - solved.wall_s)
+        mixed = mix(asked, solved.best.value, time_limit_s=remaining_s)
         if mixed is not None:
             return _fleet(mixed)
-    return Result(**{field.name: getattr(found, field.name) for field in fields(found)})
+    return Result(**{field.name: getattr(solved, field.name) for field in fields(solved)})
 
 
-def _fleet(found: SolvedFleet) -> FleetResult:
-    return FleetResult(**{field.name: getattr(found, field.name) for field in fields(found)})
+def _fleet(solved: SolvedFleet) -> FleetResult:
+    return FleetResult(**{field.name: getattr(solved, field.name) for field in fields(solved)})
 
 
 def verify(
@@ -320,8 +320,8 @@ def audit(document: str | Path, problem: Problem | str | Path | Mapping[str, Any
     SpecError
         Where the document or the problem cannot be read.
     """
-    given = None if problem is None else _problem(problem)
+    asked = None if problem is None else _problem(problem)
     if isinstance(document, str) and "\n" in document:
-        return audit_document(document, "<text>", given)
+        return audit_document(document, "<text>", asked)
     text, source = read_text(document)
-    return audit_document(text, source, given)
+    return audit_document(text, source, asked)

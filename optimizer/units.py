@@ -167,7 +167,7 @@ def _dimensions_of(unit: str) -> list[Dimension]:
 
 def _refuse_unit(text: str, unit: str, dimension: Dimension) -> QuantityError:
     """Explain why ``unit`` does not measure ``dimension``, with the nearest unit that does."""
-    others = [other for other in _dimensions_of(unit) if other is not dimension]
+    others = [measured for measured in _dimensions_of(unit) if measured is not dimension]
     wanted = ", ".join(dimension.shown)
     if others:
         return QuantityError(f"{text!r} is {others[0].noun}, where {dimension.noun} is wanted ({wanted})")

@@ -45,9 +45,9 @@ def _run(document: str, problem: str | None, *, json: bool, table: bool) -> int:
 
     if document == problem == "-":
         raise SpecError(Fault(None, None, None, "--problem", "the document is read from standard input already"))
-    given = None if problem is None else _problem(problem)
+    asked = None if problem is None else _problem(problem)
     text, source = read_text(document)
-    result = audit_document(text, source, given)
+    result = audit_document(text, source, asked)
     if json:
         emit(_one_entry_a_line(result.to_json()))
     elif table:

@@ -71,8 +71,10 @@ def command(
     if not json:
         emit(table(records))
     if stopped is not None:
-        kept = f"the same command goes on from {store}" if store is not None else "--store FILE.db would keep them"
-        raise StoppedError(f"{stopped}: {len(records)} records are there; {kept}")
+        resumption = (
+            f"the same command goes on from {store}" if store is not None else "--store FILE.db would keep them"
+        )
+        raise StoppedError(f"{stopped}: {len(records)} records are there; {resumption}")
     worse = regressions(old, records)
     for regression in worse:
         say(f"worse: {regression}")

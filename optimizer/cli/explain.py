@@ -49,11 +49,11 @@ def _of_times(problem: Problem, document: dict[str, Any]) -> None:
     from optimizer.explain.feasible import fits_as_predicted  # noqa: PLC0415 - loads NumPy
     from optimizer.figures.accuracy_text import confidence_text  # noqa: PLC0415 - the same
 
-    told = confidence_text(problem)
-    if told is None:
+    confidence = confidence_text(problem)
+    if confidence is None:
         return
     emit()
-    emit(f"Limits on times are {told}.")
+    emit(f"Limits on times are {confidence}.")
     if document["status"] == "infeasible" and fits_as_predicted(problem):
         emit("By the prediction alone all could be kept: --confidence none.")
 
@@ -147,10 +147,10 @@ def _gain(value: float | None) -> str:
     return "" if value is None else f"{value:+.2%}"
 
 
-def _joint(found: dict[str, Any]) -> None:
-    heading(f"The least change of all numbers together: each by a factor of {found['factor']:.4g}")
+def _joint(relaxation: dict[str, Any]) -> None:
+    heading(f"The least change of all numbers together: each by a factor of {relaxation['factor']:.4g}")
     rows = [
         [change["limit"], amount(change["from"], change.get("unit")), amount(change["to"], change.get("unit"))]
-        for change in found["changes"]
+        for change in relaxation["changes"]
     ]
     table(["limit", "from", "to"], rows, right=(1, 2))

@@ -162,8 +162,8 @@ def _placement_file(document: Document, engine: str) -> PlacementFile | None:
     """The file by which an engine takes the placement of a result; None where there is none, or it takes none."""
     from optimizer.export.placement import FORMATS, placement_file  # noqa: PLC0415 - loads when the command runs
 
-    held = _held(document)
-    if not isinstance(held, dict):
+    stated = _held(document)
+    if not isinstance(stated, dict):
         return None
     name = engine.partition("@")[0]
     has_layout = document.get(("layout",)) is not None
@@ -176,8 +176,8 @@ def _placement(document: Document) -> tuple[dict[int, list[list[int]]], int]:
     """Placement of a result or of `place`, and the layers of the model."""
     from optimizer.readers.placement_file import placement_in  # noqa: PLC0415 - loads when the command runs
 
-    held = _held(document)
-    layers = held.get("layers") if isinstance(held, dict) else None
+    stated = _held(document)
+    layers = stated.get("layers") if isinstance(stated, dict) else None
     if not isinstance(layers, list) or not all(isinstance(la, dict) and type(la.get("layer")) is int for la in layers):
         raise document.error("no layers placed", ("layout", "placement"))
     numbers = sorted(layer["layer"] for layer in layers)

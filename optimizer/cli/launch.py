@@ -77,15 +77,15 @@ def changed_flags(posed: Posed, problem: Problem, result: Solved) -> list[dict[s
     for index, word in enumerate(first):
         if word in {"--nnodes", "--data-parallel-size-local"} and word in names:
             wanted[word] = first[index + 1]
-    told = {one.flag.carries: one for one in launch.given if one.flag.carries not in _NODE}
+    options = {option.flag.carries: option for option in launch.given if option.flag.carries not in _NODE}
     used = {item.flag for item in launch.ignored}
     changes: list[dict[str, str | None]] = []
     for name, value in wanted.items():
-        one = told.pop(names[name].carries, None)
-        if one is None or not _same(one.text if one.values else None, value):
-            changes.append({"flag": name, "from": None if one is None else one.text, "to": value or "true"})
-    dropped = [one for one in told.values() if one.flag.carries in _LAYOUT and one.name not in used]
-    return [*changes, *({"flag": one.flag.name, "from": one.text, "to": None} for one in dropped)]
+        option = options.pop(names[name].carries, None)
+        if option is None or not _same(option.text if option.values else None, value):
+            changes.append({"flag": name, "from": None if option is None else option.text, "to": value or "true"})
+    dropped = [option for option in options.values() if option.flag.carries in _LAYOUT and option.name not in used]
+    return [*changes, *({"flag": option.flag.name, "from": option.text, "to": None} for option in dropped)]
 
 
 _LAYOUT: Final = frozenset(
@@ -108,11 +108,11 @@ def _plain(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _same(given: str | None, wanted: str | None) -> bool:
-    if given == wanted or (given or "true") == (wanted or "true"):
+def _same(stated: str | None, wanted: str | None) -> bool:
+    if stated == wanted or (stated or "true") == (wanted or "true"):
         return True
     try:
-        return Fraction(given or "") == Fraction(wanted or "")
+        return Fraction(stated or "") == Fraction(wanted or "")
     except ValueError:
         return False
 
@@ -124,8 +124,8 @@ def show_command(posed: Posed, layout: Layout, assumed: tuple[str, ...] = ()) ->
     nodes = f", {launch.nodes} nodes" if launch.nodes else ""
     emit(f"command  {launch.engine}{version}: {launch.model or 'model not named'}, {layout.devices} devices{nodes}")
     if launch.dcp > 1:
-        said = f"decode context parallelism {launch.dcp}: splits the cache within tp"
-        emit(paint(f"  {said}; its exchange of partial results takes no time here", "yellow"))
+        note = f"decode context parallelism {launch.dcp}: splits the cache within tp"
+        emit(paint(f"  {note}; its exchange of partial results takes no time here", "yellow"))
     if assumed or posed.assumed:
         emit(paint(f"  assumed: {'; '.join(assumed or posed.assumed)}", "dim"))
     named = [str(item) for item in launch.ignored]
@@ -133,7 +133,7 @@ def show_command(posed: Posed, layout: Layout, assumed: tuple[str, ...] = ()) ->
         emit(paint(f"  no figure depends on: {', '.join(named)}", "dim"))
 
 
-def show_better(found: dict[str, Any] | None, result: Solved) -> None:
+def show_better(better: dict[str, Any] | None, result: Solved) -> None:
     """Print the better layout and the flags to change."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
 
@@ -141,14 +141,14 @@ def show_better(found: dict[str, Any] | None, result: Solved) -> None:
         heading("No layout fits on these devices")
         emit("`shardproof explain --from …` says what would have to change.")
         return
-    if found is None:
+    if better is None:
         heading("Nothing on these devices is better")
         return
-    goal = found["objective"]
+    goal = better["objective"]
     ours = "" if goal["launch"] is None else f", this launch {goal['launch']:,.6g}"
     heading(f"Better on the same devices: {present.plain_name(goal['name'])} {goal['value']:,.6g}{ours}")
     emit(f"  {present.layout_line(result.layout, experts=result.problem.model.moe is not None)}")
-    show_flags(found["flags"])
+    show_flags(better["flags"])
 
 
 def show_flags(flags: list[dict[str, str | None]]) -> None:

@@ -350,8 +350,8 @@ class TimeLimit:
         TimePassedError
             When it has passed.
         """
-        left, main = self.left(), threading.current_thread() is threading.main_thread()
-        if left is None or not main or not hasattr(signal, "setitimer"):
+        remaining_s, main = self.left(), threading.current_thread() is threading.main_thread()
+        if remaining_s is None or not main or not hasattr(signal, "setitimer"):
             yield
             return
 
@@ -359,7 +359,7 @@ class TimeLimit:
             raise TimePassedError
 
         before = signal.signal(signal.SIGALRM, stop)
-        signal.setitimer(signal.ITIMER_REAL, max(left, _AT_ONCE_S))
+        signal.setitimer(signal.ITIMER_REAL, max(remaining_s, _AT_ONCE_S))
         try:
             yield
         finally:

@@ -94,8 +94,8 @@ def _harmless(text: str) -> str:
     """Text whose control characters are shown, those of colours aside where colours are wanted."""
     if text.isprintable():
         return text
-    kept = _OURS if coloured() else _LINE_ENDS
-    return "".join(part if kept.fullmatch(part) else _shown(part) for part in kept.split(text))
+    allowed = _OURS if coloured() else _LINE_ENDS
+    return "".join(part if allowed.fullmatch(part) else _shown(part) for part in allowed.split(text))
 
 
 def _shown(text: str) -> str:

@@ -29,10 +29,10 @@ def _filled(file: str | None, values: dict[str, str | None]) -> dict[str, str | 
         raise SpecError(f"--hierarchy: {values['hierarchy']} needs --hardware, which tells its devices")
     if values.get("coactivation") is not None and values.get("hardware") is None:
         raise SpecError("--coactivation: nodes visited need --hardware, which tells the devices of a node")
-    given = {name: text for name, text in values.items() if text is not None}
-    width = given.get("ep", "")
-    stand_ins = _STAND_INS | ({} if "nodes" in given else {"devices": width if width.isdigit() else "1"})
-    return values | {name: text for name, text in stand_ins.items() if name not in given}
+    stated = {name: text for name, text in values.items() if text is not None}
+    width = stated.get("ep", "")
+    stand_ins = _STAND_INS | ({} if "nodes" in stated else {"devices": width if width.isdigit() else "1"})
+    return values | {name: text for name, text in stand_ins.items() if name not in stated}
 
 
 @partial(takes_a_problem, prepare=_filled)

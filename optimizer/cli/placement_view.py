@@ -118,13 +118,13 @@ def show(decided: Decided, *, step_tokens: int | None, held_out: Sequence[HeldOu
         for n, load in enumerate(problem.expert_loads)
     ]
     rows += [
-        _balances(f"{held.name} (held out)", held.before.layers, [float(v) for v in held.after.layers])
-        for held in held_out
+        _balances(f"{unseen.name} (held out)", unseen.before.layers, [float(v) for v in unseen.after.layers])
+        for unseen in held_out
     ]
     table(["load", "before: mean", "worst layer", "after: mean", "worst layer"], rows, right=range(1, 5))
-    for held in held_out:
-        cost = float(held.after.mean) / float(held.bound.mean) - 1
-        emit(f"  {held.name}, unseen, costs at most {cost:.2%} over a placement made for it alone")
+    for unseen in held_out:
+        cost = float(unseen.after.mean) / float(unseen.bound.mean) - 1
+        emit(f"  {unseen.name}, unseen, costs at most {cost:.2%} over a placement made for it alone")
     worst = max(range(len(problem.expert_loads)), key=lambda n: decided.balance_after(n).worst)
     shown = problem.expert_loads[worst]
     heading(f"Device load by layer, {shown.name} (a full cell is twice the mean)")
@@ -138,12 +138,12 @@ def show(decided: Decided, *, step_tokens: int | None, held_out: Sequence[HeldOu
 
 
 def _visits(decided: Decided) -> None:
-    before, given = decided.nodes_before(), decided.problem.coactivation
+    before, coactivation = decided.nodes_before(), decided.problem.coactivation
     visits = [layer.visits for layer in decided.placed.layers if layer.visits is not None]
-    if before is None or given is None or not visits:
+    if before is None or coactivation is None or not visits:
         return
-    noun = "a token" if given.measure == "tokens" else "two experts chosen together"
-    heading(f"Nodes visited by {noun} (copies chosen for the fewest), {given.name}")
+    noun = "a token" if coactivation.measure == "tokens" else "two experts chosen together"
+    heading(f"Nodes visited by {noun} (copies chosen for the fewest), {coactivation.name}")
     after, bounds = [v.nodes / max(1, v.groups) for v in visits], [v.bound / max(1, v.groups) for v in visits]
     rows = [
         [name, _number(sum(values) / len(values)), _number(max(values))]
@@ -168,25 +168,25 @@ def show_frontier(points: Sequence[Moved], bound: Fraction) -> None:
     table(["budget a layer", "moves in all", "mean", "worst layer", "bound"], rows, right=range(5))
 
 
-def show_prices(found: Sequence[tuple[str, Price]]) -> None:
+def show_prices(priced: Sequence[tuple[str, Price]]) -> None:
     """Print what each choice about the placement costs."""
     heading("Prices: hottest device ÷ mean under each choice, and what no placement goes below")
     rows = [
         [name, str(p.choice), _number(p.mean), _number(p.worst), _number(p.mean_bound), _number(p.worst_bound)]
-        for name, p in found
+        for name, p in priced
     ]
     table(["varied", "choice", "mean", "worst layer", "bound of mean", "of worst"], rows, right=range(2, 6))
 
 
-def show_slot_prices(found: Sequence[dict[str, Any]]) -> None:
+def show_slot_prices(prices: Sequence[dict[str, Any]]) -> None:
     """Print the optimum for each number of redundant slots, beside the best of them."""
     heading("The optimum for each number of redundant expert slots")
     rows = []
-    for price in found:
+    for price in prices:
         objective, layout = price["objective"], price["layout"]
         value = "" if objective["value"] is None else f"{objective['value']:,.6g}"
         gap = "" if objective["gap"] is None else f"{objective['gap']:.2%}"
         degrees = "" if layout is None else " ".join(f"{n}={layout[n]}" for n in ("tp", "dp", "pp", "ep", "batch"))
         rows.append([f"{price['redundant_slots']:,}", price["status"], value, gap, degrees])
-    goal = found[0]["objective"]["name"].replace("_", " ")
+    goal = prices[0]["objective"]["name"].replace("_", " ")
     table(["redundant", "status", goal, "gap", "layout"], rows, right=(0, 2, 3))

@@ -100,13 +100,13 @@ def layout_line(layout: Layout, *, experts: bool, of: int | None = None) -> str:
     )
 
 
-def accuracy_lines(found: Mapping[str, Any], problem: Problem) -> None:
+def accuracy_lines(accuracy: Mapping[str, Any], problem: Problem) -> None:
     """Print `accuracy_text`; and where the hardware is calibrated, but not for this problem."""
-    for line in accuracy_text(found, problem):
+    for line in accuracy_text(accuracy, problem):
         prose(line)
     if problem.hardware.calibration and problem.calibration is None:
-        told = ", ".join(group.title for group in problem.hardware.calibration)
-        prose(f"as shipped: {problem.hardware.name} is calibrated for {told}")
+        groups = ", ".join(group.title for group in problem.hardware.calibration)
+        prose(f"as shipped: {problem.hardware.name} is calibrated for {groups}")
 
 
 def problem_line(problem: Problem) -> str:
@@ -115,19 +115,19 @@ def problem_line(problem: Problem) -> str:
     bounds = [limit.told(bound) for limit, bound in bounds_of(problem)]
     if work.request_rate is not None:
         bounds.append(f"≥ {shown(work.request_rate, Dimension.PER_SECOND)}")
-    kept = f", {', '.join(bounds)}" if bounds else ""
+    limits = f", {', '.join(bounds)}" if bounds else ""
     name = "" if problem.name == "problem" else f"{problem.name}: "
     return (
         f"{name}{problem.model.name} on {counted(problem.devices, 'device')} of {problem.hardware.name}, "
-        f"{work.told(short=True)}{kept}, engine {problem.engine_name}"
+        f"{work.told(short=True)}{limits}, engine {problem.engine_name}"
     )
 
 
 def limits_line(problem: Problem) -> None:
     """Print how sure limits on times are."""
-    told = confidence_text(problem)
-    if told is not None:
-        prose(f"limits   {told}")
+    confidence = confidence_text(problem)
+    if confidence is not None:
+        prose(f"limits   {confidence}")
 
 
 def told_tokens(problem: Problem, layout: Layout) -> int:
@@ -168,8 +168,8 @@ def memory_table(problem: Problem, evaluation: Evaluation) -> None:
     engines = ", ".join(name for name, lack in lacking.items() if lack <= 0)
     if not engines:
         short = ", ".join(f"{name} lacks {shown(lack, Dimension.BYTES)}" for name, lack in lacking.items())
-        told = f": each keeps more of a device for itself ({short})" if short else ": none accepts its degrees"
-        engines = f"none{told}; `--engine {next(iter(lacking), 'NAME')}` finds what that one runs"
+        reason = f": each keeps more of a device for itself ({short})" if short else ": none accepts its degrees"
+        engines = f"none{reason}; `--engine {next(iter(lacking), 'NAME')}` finds what that one runs"
     prose(
         f"  Cache of a rank as the engine sizes itself ({default_tokens(problem):,} tokens a step): "
         f"{shown(max(room.room_bytes, 0), Dimension.BYTES)}, "

@@ -55,7 +55,7 @@ def command(
     path = out or ("report.html" if result == "-" else str(Path(result).with_suffix(".html")))
     if is_fleet_document(document.data):
         single = {"--dag": dag, "--check-dag": check_dag, "--launch": launch}
-        stray = [name for name, given in single.items() if given]
+        stray = [name for name, option in single.items() if option]
         if stray:
             raise SpecError(*(Fault(None, None, None, name, "is of one layout, and this is a fleet") for name in stray))
         return _fleet(document, path, map_, check=check, as_json=json)

@@ -168,7 +168,7 @@ _READING: Final = _object({"name": _TEXT}, {"derived": _MAYBE, "holds": {"type":
 
 
 def _judged() -> _Schema:
-    verdict = {"enum": [str(one) for one in ClaimVerdict]}
+    verdict = {"enum": [str(kind) for kind in ClaimVerdict]}
     return _object(
         {
             "name": _TEXT,
@@ -194,7 +194,7 @@ def _documents() -> dict[str, _Schema]:
     relaxed = _object(
         {"limit": _TEXT, "from": {}, "to": {}}, {"unit": _MAYBE_TEXT, "layout": {"type": ["object", "null"]}}
     )
-    verdicts = {"enum": [str(one) for one in ClaimVerdict]}
+    verdicts = {"enum": [str(kind) for kind in ClaimVerdict]}
     fault = _object(
         {
             "path": _MAYBE_TEXT,

@@ -20,8 +20,8 @@ _FIRST: Final = {"model": "qwen3-32b", "hardware": "h200-sxm-8", "devices": "8",
 
 
 def _started(file: str | None, values: dict[str, str | None]) -> dict[str, str | None]:
-    given = file is not None or any(text is not None for text in values.values())
-    return values if given else {**values, **_FIRST}
+    stated = file is not None or any(text is not None for text in values.values())
+    return values if stated else {**values, **_FIRST}
 
 
 @partial(takes_a_problem, prepare=_started)

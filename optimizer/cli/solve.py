@@ -92,10 +92,10 @@ def command(
     axes = None if pareto is None else _frontier_of(question, pareto)
     watch, limit = progress_line(quiet=json), TimeLimit(time_limit)
     result = _solved(question, method, top, time_limit, watch)
-    one = posed is not None or top > 1 or pareto or uncertainty or slot_prices or method != "branch-and-bound"
-    given = None if one else _mixed(question, result, limit, out, vipr, as_json=json)
-    if given is not None:
-        return given
+    single_layout = posed is not None or top > 1 or pareto or uncertainty or slot_prices or method != "branch-and-bound"
+    mixed = None if single_layout else _mixed(question, result, limit, out, vipr, as_json=json)
+    if mixed is not None:
+        return mixed
     if vipr is not None:
         say("no VIPR file: one kind of layout is best, which is proved over the lattice, not by an integer program")
     document = result.answer()
@@ -313,15 +313,15 @@ def show(problem: Problem, result: Solved, document: dict[str, Any], limit: Time
     emit(paint(f"{search['candidates']:,} candidates in {search['wall_s']:.2f} s", "dim"))
 
 
-def _conflict(problem: Problem, found: Sequence[dict[str, Any]], limit: TimeLimit) -> None:
+def _conflict(problem: Problem, members: Sequence[dict[str, Any]], limit: TimeLimit) -> None:
     """Limits that nothing keeps together, and what would help."""
     from optimizer.cli.explain import conflict_heading  # noqa: PLC0415 - only where nothing fits
     from optimizer.explain.feasible import fits_as_predicted  # noqa: PLC0415 - the same
     from optimizer.verify.structure import why_not  # noqa: PLC0415 - the same
 
-    if found:
-        emit(conflict_heading(found) + ":")
-    for member in found:
+    if members:
+        emit(conflict_heading(members) + ":")
+    for member in members:
         emit(f"  {paint(_limit(member), 'red')}")
     for reason in why_not(problem):
         prose(reason)
@@ -372,10 +372,10 @@ def _frontier(problem: Problem, pareto: dict[str, Any]) -> None:
     table([*names, "layout"], rows, right=range(len(names)))
 
 
-def _uncertainty(found: dict[str, Any]) -> None:
+def _uncertainty(uncertainty: dict[str, Any]) -> None:
     heading("If the efficiencies are wrong")
-    nominal, least = found["nominal"]["worst_regret"], found["robust"]["worst_regret"]
-    if found["same"]:
+    nominal, least = uncertainty["nominal"]["worst_regret"], uncertainty["robust"]["worst_regret"]
+    if uncertainty["same"]:
         emit(
             f"this layout has the least worst regret, {least:.2%}"
             if least is not None
@@ -383,18 +383,18 @@ def _uncertainty(found: dict[str, Any]) -> None:
         )
     else:
         worst = "misses a limit" if nominal is None else f"loses up to {nominal:.2%}"
-        other = found["robust"]["layout"]
-        degrees = " ".join(f"{name}={other[name]}" for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp"))
-        degrees += " two-batch overlap" if other.get("overlap") == "two_batch" else ""
+        robust = uncertainty["robust"]["layout"]
+        degrees = " ".join(f"{name}={robust[name]}" for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp"))
+        degrees += " two-batch overlap" if robust.get("overlap") == "two_batch" else ""
         emit(f"this layout {worst}; {degrees} loses at most " + ("unknown" if least is None else f"{least:.2%}"))
-    emit(paint(f"proved over {found['proved_over']}", "dim"))
+    emit(paint(f"proved over {uncertainty['proved_over']}", "dim"))
     rows = [
         [
             t["efficiency"],
             t["direction"],
             f"none at × {t['holds_at']:.4g}" if t["changes_at"] is None else f"× {t['changes_at']:.4g}",
         ]
-        for t in found["thresholds"]
+        for t in uncertainty["thresholds"]
     ]
     table(["efficiency", "", "another layout is better from"], rows)
 

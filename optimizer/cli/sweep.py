@@ -45,10 +45,10 @@ def command(
     from optimizer.sweep.table import csv_text, header, rows, write_table  # noqa: PLC0415 - the same
 
     question = read_grid(grid)
-    kept = Path(journal) if journal is not None else Path(f"{out[0]}.jsonl") if out else None
-    if fresh and kept is not None:
-        kept.unlink(missing_ok=True)
-    options = Options(backend, jobs, address, time_limit, check, kept)
+    journal_path = Path(journal) if journal is not None else Path(f"{out[0]}.jsonl") if out else None
+    if fresh and journal_path is not None:
+        journal_path.unlink(missing_ok=True)
+    options = Options(backend, jobs, address, time_limit, check, journal_path)
     begun = time.perf_counter()
     stopped: InterruptedSweepError | None = None
     try:
@@ -71,13 +71,13 @@ def command(
     for message in list(dict.fromkeys(str(row["error"]).splitlines()[0] for row in lost))[:10]:
         say(f"  {message}")
     if stopped is not None:
-        raise StoppedError(_unfinished(stopped, len(question.cells), kept))
+        raise StoppedError(_unfinished(stopped, len(question.cells), journal_path))
     return 1 if lost else 0
 
 
 def _unfinished(stop: InterruptedSweepError, problems: int, journal: Path | None) -> str:
-    kept = f"the same command goes on from {journal}" if journal is not None else "--journal FILE would keep them"
-    return f"{stop}: {len(stop.rows):,} of {problems:,} problems are answered; {kept}"
+    resumption = f"the same command goes on from {journal}" if journal is not None else "--journal FILE would keep them"
+    return f"{stop}: {len(stop.rows):,} of {problems:,} problems are answered; {resumption}"
 
 
 def _progress() -> Callable[[int, int, Answer], None] | None:

@@ -70,10 +70,10 @@ def application(start: Mapping[str, Any], file: str | None, *, token: str, hosts
 
     def guarded(handler: Handler) -> Handler:
         async def checked(request: Request) -> Response:
-            given = request.headers.get("x-token") or request.query_params.get("token") or ""
+            sent = request.headers.get("x-token") or request.query_params.get("token") or ""
             if request.headers.get("host") not in hosts:
                 return JSONResponse({"error": "unknown host"}, 421)
-            if not secrets.compare_digest(given.encode(), token.encode()):
+            if not secrets.compare_digest(sent.encode(), token.encode()):
                 return JSONResponse({"error": "the address that `shardproof serve` printed has a token; use it"}, 403)
             response = await handler(request)
             response.headers.setdefault("Content-Security-Policy", _PAGE_POLICY)
@@ -86,12 +86,12 @@ def application(start: Mapping[str, Any], file: str | None, *, token: str, hosts
 
     async def asked(request: Request) -> EditedProblem:
         try:
-            given = await request.json()
+            texts = await request.json()
         except (JSONDecodeError, UnicodeDecodeError):
             raise SpecError("the controls' values are wanted as JSON") from None
-        if not isinstance(given, dict) or not all(isinstance(text, str) for text in given.values()):
+        if not isinstance(texts, dict) or not all(isinstance(text, str) for text in texts.values()):
             raise SpecError("the controls' values are wanted as texts")
-        return ask(start, file, given, shown)
+        return ask(start, file, texts, shown)
 
     async def home(_request: Request) -> Response:
         fields = "".join(f"<div>{_field(control, as_text(start, control))}</div>" for control in shown)
@@ -106,14 +106,14 @@ def application(start: Mapping[str, Any], file: str | None, *, token: str, hosts
     async def answered(request: Request) -> Response:
         try:
             question = await asked(request)
-            found = await run_in_threadpool(answer, question, time_limit_s=_TIME_LIMIT_S)
+            content = await run_in_threadpool(answer, question, time_limit_s=_TIME_LIMIT_S)
         except SpecError as error:
             return JSONResponse({"faults": faults(error)}, 422)
         name = secrets.token_urlsafe(8)
-        pages[name] = found.pop("page")
+        pages[name] = content.pop("page")
         while len(pages) > _KEPT:
             pages.popitem(last=False)
-        return JSONResponse(found | {"frame": name, "yaml": question.yaml, "command": question.command(shown)})
+        return JSONResponse(content | {"frame": name, "yaml": question.yaml, "command": question.command(shown)})
 
     async def frame(request: Request) -> Response:
         text = pages.get(request.path_params["name"])

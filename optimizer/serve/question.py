@@ -122,7 +122,7 @@ class EditedProblem:
 
 
 def ask(
-    start: Mapping[str, Any], file: str | None, given: Mapping[str, str], shown: tuple[Control, ...]
+    start: Mapping[str, Any], file: str | None, texts: Mapping[str, str], shown: tuple[Control, ...]
 ) -> EditedProblem:
     """The start with every control's value put where it belongs; an empty control takes a value out.
 
@@ -132,7 +132,7 @@ def ask(
         Where hardware that a price is put into cannot be read.
     """
     data: dict[str, Any] = json.loads(json.dumps(start))
-    values = {name: text.strip() for name, text in given.items()}
+    values = {name: text.strip() for name, text in texts.items()}
     if values.get("devices"):
         data.pop("nodes", None)
     if values.get("price") and isinstance(data.get("hardware"), str):
@@ -153,12 +153,12 @@ def ask(
 
 def as_text(data: Mapping[str, Any], control: Control) -> str:
     """What a control shows of a problem file's content."""
-    found: Any = data
+    content: Any = data
     for step in control.at:
-        found = found.get(step) if isinstance(found, Mapping) else None
-    if control.name in LATENCIES and isinstance(found, Mapping):
-        return ",".join(f"{key}={value}" for key, value in found.items())
-    return "" if found is None or isinstance(found, Mapping) else str(found)
+        content = content.get(step) if isinstance(content, Mapping) else None
+    if control.name in LATENCIES and isinstance(content, Mapping):
+        return ",".join(f"{key}={value}" for key, value in content.items())
+    return "" if content is None or isinstance(content, Mapping) else str(content)
 
 
 def answer(question: EditedProblem, *, time_limit_s: float) -> dict[str, Any]:
@@ -193,9 +193,9 @@ def curve(question: EditedProblem, *, time_limit_s: float) -> list[dict[str, Any
     asked = question.problem
     if not asked.workload.decodes:
         return []
-    found = _under(asked, "tpot", None, time_limit_s), _under(asked, "throughput_per_device", None, time_limit_s)
-    ends = [Fraction(result.best.point.timing.tpot_s or 0) for result in found if result.best is not None]
-    if len(ends) < len(found):
+    extremes = _under(asked, "tpot", None, time_limit_s), _under(asked, "throughput_per_device", None, time_limit_s)
+    ends = [Fraction(result.best.point.timing.tpot_s or 0) for result in extremes if result.best is not None]
+    if len(ends) < len(extremes):
         return []
     least, most = ends
     ratio = float(most / least) ** (1 / (_STEPS - 1))
@@ -210,8 +210,8 @@ def curve(question: EditedProblem, *, time_limit_s: float) -> list[dict[str, Any
 
 
 def _under(asked: Problem, objective: str, tpot: Fraction | None, time_limit_s: float) -> Solved:
-    held = None if tpot is None else tpot * asked.sure["tpot"]
-    limits = asked.limits.model_copy(update={"tpot": held})
+    limit = None if tpot is None else tpot * asked.sure["tpot"]
+    limits = asked.limits.model_copy(update={"tpot": limit})
     return solve(asked.model_copy(update={"objective": objective, "limits": limits}), time_limit_s=time_limit_s)
 
 

@@ -87,14 +87,14 @@ def _put(question: dict[str, Any], key: str, value: object) -> None:
     *path, last = key.split(".")
     inner = question
     for step in path:
-        held = inner.get(step)
-        inner[step] = dict(held) if isinstance(held, Mapping) else {}
+        section = inner.get(step)
+        inner[step] = dict(section) if isinstance(section, Mapping) else {}
         inner = inner[step]
     inner[last] = deepcopy(value)
     # The two say the same thing twice, so that an axis replaces both.
-    other = {"devices": "nodes", "nodes": "devices"}.get(key)
-    if other is not None:
-        question.pop(other, None)
+    alternative = {"devices": "nodes", "nodes": "devices"}.get(key)
+    if alternative is not None:
+        question.pop(alternative, None)
 
 
 def _carried(kind: catalog.Shelf, reference: object, folder: Path | None) -> object:
@@ -106,14 +106,14 @@ def _carried(kind: catalog.Shelf, reference: object, folder: Path | None) -> obj
 
 
 def _base(document: Document, written: GridFile, folder: Path | None) -> dict[str, Any]:
-    found: object = written.problem
-    if isinstance(found, str):
-        file = catalog.find("scenarios", found, beside=folder)
+    problem: object = written.problem
+    if isinstance(problem, str):
+        file = catalog.find("scenarios", problem, beside=folder)
         inner = load(file)
-        found, folder = inner.data, file.parent
-    if not isinstance(found, Mapping):
-        raise document.error(f"a problem is wanted (a mapping), not {kind_of(found)}", ("problem",))
-    base = dict(found)
+        problem, folder = inner.data, file.parent
+    if not isinstance(problem, Mapping):
+        raise document.error(f"a problem is wanted (a mapping), not {kind_of(problem)}", ("problem",))
+    base = dict(problem)
     for kind, key in (("models", "model"), ("hardware", "hardware")):
         if key in base:
             base[key] = _carried(kind, base[key], folder)  # type: ignore[arg-type]

@@ -52,9 +52,9 @@ def run(tasks: Sequence[Task], place: Workers) -> Iterator[Answer]:
         for future in done:
             task = sent.pop(future.key)
             try:
-                found = future.result()
+                answered = future.result()
             except KilledWorker:
-                found = given_up(task)
+                answered = given_up(task)
             future.release()
-            yield found
+            yield answered
             done.update(send(1))

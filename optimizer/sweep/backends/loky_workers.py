@@ -36,31 +36,31 @@ def run(tasks: Sequence[Task], place: Workers) -> Iterator[Answer]:
     """
     # One worker would be none: joblib then runs in this process.
     jobs = max(2, place.jobs or cpu_count())
-    left = {task.index: task for task in tasks}
+    unanswered = {task.index: task for task in tasks}
     suspects: dict[int, int] = {}
     with tempfile.TemporaryDirectory(prefix="shardproof-") as folder:
-        while left:
-            alone = [index for index in left if index in suspects]
-            clear = [task for index, task in left.items() if index not in suspects]
-            batch = clear or [left[alone[0]]]
+        while unanswered:
+            alone = [index for index in unanswered if index in suspects]
+            clear = [task for index, task in unanswered.items() if index not in suspects]
+            batch = clear or [unanswered[alone[0]]]
             try:
                 for answered in _one_at_a_time(batch, folder) if place.jobs == 1 else _pool(batch, jobs, folder):
-                    del left[answered.index]
+                    del unanswered[answered.index]
                     yield answered
             except BrokenProcessPool:
-                for index in _blamed(batch, left, folder):
+                for index in _blamed(batch, unanswered, folder):
                     suspects[index] = suspects.get(index, 0) + 1
                     if suspects[index] >= ATTEMPTS:
-                        yield given_up(left.pop(index))
+                        yield given_up(unanswered.pop(index))
 
 
-def _blamed(batch: Sequence[Task], left: Mapping[int, Task], folder: str) -> list[int]:
+def _blamed(batch: Sequence[Task], unanswered: Mapping[int, Task], folder: str) -> list[int]:
     """Tasks that were being answered when a process died; all that were sent where none had begun."""
     marks = list(Path(folder).iterdir())
     for mark in marks:
         mark.unlink()
-    begun = [index for mark in marks if (index := int(mark.name)) in left]
-    return begun or [task.index for task in batch if task.index in left]
+    begun = [index for mark in marks if (index := int(mark.name)) in unanswered]
+    return begun or [task.index for task in batch if task.index in unanswered]
 
 
 def _one_at_a_time(tasks: Sequence[Task], folder: str) -> Iterator[Answer]:

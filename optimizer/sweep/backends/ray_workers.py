@@ -30,12 +30,12 @@ def run(tasks: Sequence[Task], place: Workers) -> Iterator[Answer]:
             ready, _ = ray.wait(list(sent), num_returns=1)
             task = sent.pop(ready[0])
             try:
-                found = ray.get(ready[0])
+                answered = ray.get(ready[0])
             except WorkerCrashedError:
-                found = given_up(task)
+                answered = given_up(task)
             except RayError as error:
-                found = failed(task, "failed", f"Ray: {type(error).__name__}")
-            yield found
+                answered = failed(task, "failed", f"Ray: {type(error).__name__}")
+            yield answered
             following = next(waiting, None)
             if following is not None:
                 sent[remote.remote(following)] = following
