@@ -9,14 +9,16 @@ from optimizer.audit.deployment import Sentence
 _CLAUSE: Final = re.compile(
     r"[,;:()]\s|\s[–—(]|\b(?:so|but|although|because|which|while|whereas|hence|thus)\b", re.IGNORECASE
 )
+_LABELLED: Final = re.compile(_CLAUSE.pattern.replace(";:", ";"), re.IGNORECASE)
+"""Between clauses, a label being one with what it labels."""
 _DENIED: Final = re.compile(
     r"\b(?:not|never|neither|nor|cannot|wrong\w*|instead|rather|claim\w*|says?|said|unlike)\b|n['’]t\b|≠|\?",
     re.IGNORECASE,
 )
 _SUPPOSED: Final = re.compile(r"\b(?:if|unless|until|suppose\w*|would|could|might)\b", re.IGNORECASE)
 _APART: Final = re.compile(
-    r"\b(?:target|limit|budget|timeout|slo|goal|deadline|measur\w+|observ\w+|print\w*|trial|previous\w*|vendor|ideal\w*"
-    r"|theor\w*|tops?|load test|bench\w*|allowed|objective)\b",
+    r"\b(?:target|limit|budget|timeout|slo|goal|deadline|measur\w+|observ\w+|seen|saw|print\w*|trial|previous\w*"
+    r"|vendor|ideal\w*|theor\w*|tops?|load test|bench\w*|allowed|objective)\b",
     re.IGNORECASE,
 )
 
@@ -55,7 +57,7 @@ def denied(text: str, start: int, end: int) -> bool:
 
 def set_apart(text: str, start: int, end: int) -> bool:
     """Whether its clause makes a figure one that was measured, is a limit, or is somebody else's."""
-    return _APART.search(clause_of(text, start, end)) is not None
+    return _APART.search(clause_of(text, start, end, _LABELLED)) is not None
 
 
 _TAKEN_BACK: Final = re.compile(

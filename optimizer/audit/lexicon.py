@@ -100,8 +100,10 @@ def _power() -> dict[str, Unit]:
     units: dict[str, Unit] = {}
     for letter, scale in (("", 1), ("k", 10**3), ("M", 10**6), ("G", 10**9)):
         units[f"{letter}W"] = Unit(f"{letter}W", Fraction(scale), POWER)
+        units[f"{letter}J"] = Unit(f"{letter}J", Fraction(scale), ENERGY)
         units[f"{letter}Wh"] = Unit(f"{letter}Wh", Fraction(scale * 3600), ENERGY)
-    return units | {"watts": units["W"], "watt": units["W"], "kilowatts": units["kW"], "megawatts": units["MW"]}
+    words = {"watt": "W", "kilowatt": "kW", "megawatt": "MW", "joule": "J", "kilojoule": "kJ", "megajoule": "MJ"}
+    return units | {f"{word}{end}": units[name] for word, name in words.items() for end in ("", "s")}
 
 
 TIMES: Final = _times()

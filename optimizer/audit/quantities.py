@@ -39,7 +39,9 @@ _NOUNS: Final = {
 COUNTED: Final = frozenset(["request", "device", "node", "replica", "layer", "head", "expert", "step", "stage"])
 """Nouns that are counted in whole numbers, and may stay unsaid."""
 _PERIOD: Final = re.compile(
-    r"\s*(?:per|an?|each|every|/)\s*(?:[\w.-]+[ -]){0,2}?(second|minute|hour|day|month|year)\b", re.IGNORECASE
+    r"\s*(?:(?:over|in|during|for)\s+)?(?:per|an?|each|every|/)\s*(?:[\w.-]+[ -]){0,2}?"
+    r"(second|minute|hour|day|month|year)\b",
+    re.IGNORECASE,
 )
 _MONTH: Final = Fraction(730 * 3600)
 """Seconds of a month as bills count it: a twelfth of 8,760 hours."""
@@ -53,7 +55,7 @@ _PER: Final = re.compile(
 _PER_MILLION: Final = re.compile(
     r"\s*(?:usd|dollars?)?\s*(?:per|/|a|for (?:an?|one|each)?)\s*(?:1\s?)?(?:M\b|million|mtok)", re.IGNORECASE
 )
-_MILLION_BEFORE: Final = re.compile(r"\bmillion\s+(?:\w+\s+)?tokens?\s+(?:\w+\s+){0,3}[$€]?$", re.IGNORECASE)
+_MILLION_BEFORE: Final = re.compile(r"\bmillion\s+(?:\w+\s+)?tokens?\s+(?:\w+\s+){0,3}[~≈$€]?$", re.IGNORECASE)
 _STEP: Final = re.compile(r"\b(?:tpot|itl|inter-token latency|time per output token)\b[^\d.;]{0,16}$", re.IGNORECASE)
 _SUBJECT: Final = re.compile(r"\b(?:each|every|an?|one|per)\s+(?:\w+\s+)??(\w+)\b(?=[^.,;:()]*$)", re.IGNORECASE)
 """Before a figure: of what one of it is said."""
@@ -161,12 +163,11 @@ def typed(text: str, number: Number, before: Sequence[Quantity]) -> tuple[Type, 
         kinds["request"] = -1
     if not {"rps", "qps"}.isdisjoint(nouns):
         kinds = {"request": 1, "second": -1}
-    if number.unit.name.startswith("$/M"):
-        kinds = {"dollar": 1, "token": -1}
-    elif {name: power for name, power in kinds.items() if name in BASE} == {"dollar": 1} and (
-        _PER_MILLION.match(text, number.number_end) or _MILLION_BEFORE.search(lead)
-    ):
-        kinds, value = {"dollar": 1, "token": -1}, value / 10**6
+    paid = next((name for name in ("dollar", "joule") if kinds.get(name) == 1 and "second" not in kinds), "")
+    if paid and number.unit.name.endswith("/M"):
+        kinds = {paid: 1, "token": -1}
+    elif paid and (_PER_MILLION.match(text, number.number_end) or _MILLION_BEFORE.search(lead)):
+        kinds, value = {paid: 1, "token": -1}, value / 10**6
     if _EACH.match(behind) and before and len(before[-1].type) == 1 and before[-1].type[0][0] not in kinds:
         kinds[before[-1].type[0][0]] = -1
     if kinds == {"second": 1} and _STEP.search(lead):
@@ -245,7 +246,7 @@ def _of_text(sentence: Sentence, at: int) -> list[Quantity]:
     return found
 
 
-_RANGE: Final = re.compile(r"\d\s*(?:[A-Za-z/%]+\s+)?(?:to|[-–—])\s*[$~≈]?\d")
+_RANGE: Final = re.compile(r"\d\s*(?:[A-Za-z/%]+\s+)?(?:to|->|[-–—→])\s*[$~≈]?\d")
 """Two ends of a range: ``20 to 30 ms``."""
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
-from itertools import chain, combinations, combinations_with_replacement
+from itertools import chain, combinations
 from typing import Final
 
 from optimizer.audit import lexicon
@@ -19,7 +19,7 @@ from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.counts import COUNT, count
 from optimizer.audit.deployment import Sentence
 from optimizer.audit.document import Place
-from optimizer.audit.hedges import denied, set_apart
+from optimizer.audit.hedges import clause_of, denied, refused, set_apart
 from optimizer.audit.quantities import BASE, COUNTED, Quantity, Type, bare, multiplied
 from optimizer.audit.tokens import numbers_of, tokenize
 from optimizer.audit.verdict import plain
@@ -27,9 +27,9 @@ from optimizer.audit.verdict import plain
 _BEFORE: Final = 5
 _BEHIND: Final = 1
 """Sentences before and behind a figure among which what gives it is looked for."""
-_FURTHEST: Final = 7
+_FURTHEST: Final = 3
 """Sentences that the two parts of a formula may be away, together, where a figure is exactly a prefix off."""
-_NEAREST: Final = 3
+_NEAREST: Final = 1
 """The same where it is off by anything else."""
 _MOST: Final = 60
 _SLACK: Final = 0.03
@@ -40,11 +40,10 @@ _FAR: Final = 12
 """Times by which a figure may miss what gives it and still be meant for it."""
 _PREFIXES: Final = (1e-6, 1e-3, 1e3, 1e6)
 _UNITS: Final = (*_PREFIXES, 8.0, 0.125)
-_BITS: Final = re.compile(r"[KMGT](?:b\b|bit|bps|b/s)")
 _SLIPS: Final = (*_UNITS, 10.0, 100.0, 0.1, 0.01)
 _CLOSE: Final = 0.02
-_ADDENDS: Final = 3
-_FURTHEST_PAID: Final = 5
+_FURTHEST_PAID: Final = 7
+"""The same of prices and energies, which follow from rates stated once."""
 _SUMMED: Final = 4
 _NEAR: Final = 12
 _LARGEST_FACTOR: Final = 5000
@@ -58,6 +57,10 @@ _GIVEN: Final = frozenset(
     )
 )  # fmt: skip
 """Types of data sheets and price lists: such figures are what others follow from."""
+_HOURLY: Final[Type] = (("dollar", 1), ("second", -1))
+_HOURS: Final = frozenset(["h", "hour"])
+_RATES: Final[frozenset[Type]] = frozenset([(("dollar", 1), ("token", -1)), (("joule", 1), ("token", -1))])
+"""What a token costs, in money or energy."""
 _CEILINGS: Final = frozenset([(("byte", 1), ("second", -1)), (("FLOP", 1), ("second", -1))])
 """Rates that no hardware exceeds: what takes longer than they allow is no mistake."""
 
@@ -68,16 +71,22 @@ _TOTALS: Final = re.compile(
 )
 """Words by which a count times a figure is concluded from."""
 _IN_ALL: Final = re.compile(r"[^\d.;,]{0,24}\b(?:in\s+total|in\s+all|altogether|overall)\b", re.IGNORECASE)
+_CONTRAST: Final = re.compile(r"\b(?:al?though|but|while|whereas|against|instead|than|yet)\b", re.IGNORECASE)
+_OTHERS: Final = re.compile(
+    r"\b(?:api|charg\w+|quot\w+|list|external|public|spot|competitor\w*|market)\b", re.IGNORECASE
+)
+"""Words of a price that somebody else asks."""
 _WITH: Final = re.compile(r"[^\d.;,]{0,40}?\b(?:at|of|with)\s+(?:[A-Za-z]+\s+){0,3}")
 """Between a conclusion and what it is reckoned from: ``128 sequences at the full 131,072-token window``."""
 _RENAMED: Final = re.compile(
     r"[^\d.;]{0,40}?(?:[,(=]|\bis\b|\bor\b)\s*(?:(?:which|that|this|it)\s+(?:is|means?|makes?)\s+|i\.e\.,?\s+|or\s+|so\s+|=\s*)?"
-    r"(?:about\s+|roughly\s+|around\s+)?[~≈$]?",
+    r"(?:about\s+|roughly\s+|around\s+|some\s+)?[~≈$]?",
     re.IGNORECASE,
 )
 """Between a figure and the same in another unit."""
 _ASIDE: Final = re.compile(r"\([^()\d]*$")
 """Before a figure that stands alone in parentheses: it is known of what stands before them."""
+_PERIODS: Final = {name: float(lexicon.TIMES[name].scale) for name in ("day", "year")} | {"month": 28 * 86400.0}
 _SIGNS: Final = frozenset("×x*/÷+-")
 
 
@@ -131,25 +140,36 @@ _OPERAND: Final = re.compile(
 def find_misreckoned(
     said: Sequence[Sentence], figures: Sequence[Sequence[Quantity]], judged: Collection[Place]
 ) -> Iterator[Contradiction]:
-    """Conclusions that the figures beside them refute, in document order; ``judged`` are figures of equations."""
+    """Conclusions that the figures beside them refute, in document order; ``judged`` are figures of equations.
+
+    The cells of a table follow from one another by the rules of its columns, of which others judge; here, a cell is but
+    another's figure in another unit.
+    """
     every: dict[Type, list[float]] = {}
+    rates: dict[tuple[tuple[str, ...], Type], list[Quantity]] = {}
     for one in chain.from_iterable(figures):
         every.setdefault(bare(one.type) or one.type, []).append(one.size)
+        if one.type in _RATES:
+            rates.setdefault((said[one.sentence].section, one.type), []).append(one)
     for sizes in every.values():
         sizes.sort()
+    hourly = [one for one in chain.from_iterable(figures) if bare(one.type) == _HOURLY and one.period in _HOURS]
+    hourly = hourly[:1] if len({one.value for one in hourly}) == 1 else []
     for at, (sentence, own) in enumerate(zip(said, figures, strict=True)):
         near = [
             other
             for other in chain.from_iterable(figures[max(0, at - _BEFORE) : at + _BEHIND + 1])
-            if said[other.sentence].section == sentence.section
+            if other.column < 0 and said[other.sentence].section == sentence.section
         ]
         for one in own if not sentence.code and len(near) <= _MOST else ():
-            taken_back = not sentence.cells and denied(sentence.text, one.start, one.end)
+            taken_back = not sentence.cells and refused(sentence.text, one.start, one.end)
             operand = _OPERAND.search(sentence.text, 0, one.start) is not None
             if one.place in judged or one.given or operand or taken_back or _again_elsewhere(one, every):
                 continue
-            beside = [other for other in near if other is not one and _beside(one, other)]
-            if (told := _Conclusion(said, figures, one, beside).refuted()) is not None:
+            beside = [] if one.column >= 0 else [other for other in near if other is not one]
+            beside += [price for price in hourly if one.type in _RATES and price not in beside]
+            alike = [other for other in rates.get((sentence.section, one.type), ()) if _beside(one, other)]
+            if (told := _Conclusion(said, figures, one, beside, alike).refuted()) is not None:
                 yield told
                 break
 
@@ -161,10 +181,10 @@ def _again_elsewhere(one: Quantity, every: Mapping[Type, Sequence[float]]) -> bo
 
 
 def _beside(one: Quantity, other: Quantity) -> bool:
-    """Whether two figures may be reckoned together: those of a table by row or column."""
-    if one.block != other.block:
-        return one.column < 0 or other.column < 0
-    return one.column < 0 or one.sentence == other.sentence or one.column == other.column
+    """Whether one figure may be another in another unit: cells of a table by their column."""
+    if one is other:
+        return False
+    return one.block != other.block or one.column == other.column or min(one.column, other.column) < 0
 
 
 def _order(one: Quantity) -> tuple[int, int, int]:
@@ -172,23 +192,23 @@ def _order(one: Quantity) -> tuple[int, int, int]:
 
 
 class _Conclusion:
-    """A figure among those near it."""
+    """A figure, the figures near it, and those of its section that are of its very type."""
 
     def __init__(
-        self, said: Sequence[Sentence], figures: Sequence[Sequence[Quantity]], one: Quantity, near: Sequence[Quantity]
-    ) -> None:
-        self.said, self.figures, self.one, self.near = said, figures, one, near
+        self, said: Sequence[Sentence], figures: Sequence[Sequence[Quantity]], one: Quantity,
+        near: Sequence[Quantity], alike: Sequence[Quantity],
+    ) -> None:  # fmt: skip
+        self.said, self.figures, self.one, self.near, self.alike = said, figures, one, near, alike
         self.text, self.kinds = said[one.sentence].text, bare(one.type)
+        self._paid = bool({"dollar", "joule"} & dict(self.kinds).keys())
         self.before = [other for other in near if other.sentence == one.sentence and _order(other) < _order(one)]
 
     def refuted(self) -> Contradiction | None:
         """The contradiction, if formulas give the figure's type and none of them the figure."""
         every = [way for way in ways(self.kinds, self.near) if self.kinds or way.kinds == self.one.type]
         given = [way for way in every if self._meant(way)]
-        if (added := self._added() or self._scaled()) is not None:
-            return self._told(*added)
-        again = self._again() or (None if given else self._slipped())
-        if not (given or again) or any(self._gives(way.value, way.parts) for way in every):
+        again, other_unit = self._again(), self._in_another_unit()
+        if not (given or again or other_unit) or any(self._gives(way.value, way.parts) for way in every):
             return None
         loose = _loose(self.kinds)
         inverse = tuple((name, -power) for name, power in loose)
@@ -197,16 +217,18 @@ class _Conclusion:
                 _loose(other.type) == inverse and self._gives(1 / other.size, (other,))
             ):
                 return None
+        if other_unit is not None:
+            return self._told(*other_unit)
         if self._is_sum():
             return None
         earlier = [other for other in self.near if _order(other) < _order(self.one) and bare(other.type) == self.kinds]
-        outright = not self.one.bound and (
-            self.one.column >= 0 or not set_apart(self.text, self.one.start, self.one.end)
-        )
-        for way in sorted(given, key=self._distance):
+        apart = set_apart(self.text, self.one.start, self.one.end)
+        outright = not (self.one.bound or apart)
+        supposed = denied(self.text, self.one.start, self.one.end)
+        for way in () if supposed else sorted(given, key=self._distance):
             # What another figure concludes from the two is not concluded from them again.
             concluded = any(_meets(other, way.value) for other in earlier)
-            if not concluded and (self._off_by_a_prefix(way) or (outright and self._follows(way))):
+            if not (concluded or apart) and (self._off_by_a_prefix(way) or (outright and self._follows(way))):
                 return self._told(way.value, way.told, way.parts)
         return self._told(*again) if again is not None and outright else None
 
@@ -221,26 +243,30 @@ class _Conclusion:
         return Contradiction(lines, "reckoning", (self.one.value, exact), text)
 
     def _distance(self, way: _Way) -> int:
-        return 2 * self.one.sentence - way.one.sentence - way.other.sentence
+        """Sentences between a figure and the parts of a formula, together; a rate stated once holds everywhere."""
+        return sum(abs(self.one.sentence - part.sentence) for part in way.parts if bare(part.type) != _HOURLY)
 
     def _meant(self, way: _Way) -> bool:
         """Whether a formula is near enough for its value to be meant, of outright figures before the conclusion."""
         behind = [
             other for other in self.near if other.sentence == self.one.sentence and _order(other) > _order(self.one)
         ][:1]
-        with_it = self.one.column < 0 and behind and _WITH.fullmatch(self.text, self.one.end, behind[0].start)
+        with_it = behind and _WITH.fullmatch(self.text, self.one.end, behind[0].start)
         for part in way.parts:
             if part.bound or (_order(part) > _order(self.one) and not (with_it and part is behind[0])):
                 return False
         if bare(way.kinds) != self.kinds and any(part.sentence != self.one.sentence for part in way.parts):
             return False  # tokens that neither of the two names
+        turned = (way.parts, way.parts[::-1])
+        if way.sign == "×" and any(one.size < _PERIODS.get(other.period, 0) for one, other in turned):
+            return False  # what a day takes is not told by its hours
         if not way.counts:
-            return self._distance(way) <= (_FURTHEST if self.kinds else 1)
+            return self._distance(way) <= (_FURTHEST_PAID if self._paid else _FURTHEST if self.kinds else 1)
         return self._alone(way) or (way.kinds == self.one.type and bool(self.kinds) and self._distance(way) <= 1)
 
     def _alone(self, way: _Way) -> bool:
         """Whether the parts of a formula are the only figures that the sentence has before its conclusion."""
-        return set(way.parts) == set(self.before) and self.one.column < 0
+        return set(way.parts) == set(self.before)
 
     def _off_by_a_prefix(self, way: _Way) -> bool:
         """Whether the figure is a prefix, a factor of eight or a power of ten off what a formula gives."""
@@ -255,7 +281,12 @@ class _Conclusion:
         one, kinds = self.one, dict(self.kinds)
         if any(name in COUNTED and power < 0 and (name, power) not in way.kinds for name, power in one.type):
             return False
-        if _ASIDE.search(self.text, 0, one.start) and one.column < 0:
+        if _ASIDE.search(self.text, 0, one.start):
+            return False
+        last = max((part.end for part in way.parts if part.sentence == one.sentence), default=0)
+        if _CONTRAST.search(self.text, min(last, one.start), one.start):
+            return False
+        if self._paid and _OTHERS.search(clause_of(self.text, one.start, one.end)):
             return False
         alone, more = self._alone(way), one.size > way.value
         limited = way.sign == "/" and {bare(part.type) for part in way.parts} & _CEILINGS
@@ -270,25 +301,21 @@ class _Conclusion:
             return False
         if way.counts or one.type in _GIVEN:
             inside = all(part.sentence == one.sentence for part in way.parts)
-            last = max(part.end for part in way.parts if part.sentence == one.sentence) if inside else 0
+            last = last if inside else 0
             concluded = _TOTALS.search(self.text, min(last, one.start), one.start) or _IN_ALL.match(self.text, one.end)
             return way.counts and concluded is not None
         if not kinds and way.sign == "/" and more != (one.type[0][0] == "request"):
             return False  # more than what is needed, fewer than what fits
         if alone:
             return True
-        if any(bare(part.type) for part in self.before) and set(way.parts).isdisjoint(self.before) and one.column < 0:
+        if any(bare(part.type) for part in self.before) and set(way.parts).isdisjoint(self.before):
             return False  # its own sentence has what it follows from
-        paid = "dollar" in kinds or "joule" in kinds
-        timed = way.parts if way.sign == "×" else way.parts[:1]
-        over_time = any(("second", 1) in part.type for part in timed)
-        near = self._distance(way) <= (_FURTHEST_PAID if paid else _NEAREST)
-        return kinds != {"byte": 1} and (paid or not over_time) and near
+        return self._distance(way) <= (_FURTHEST_PAID if self._paid else _NEAREST)
 
     def _again(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
         """The figure just before, said again in another unit or period, or as a rate of one user."""
         one, other = self.one, self.before[-1] if self.before else None
-        if other is None or one.number is None or other.number is None or one.column >= 0:
+        if other is None or one.number is None or other.number is None:
             return None
         if self.text[: other.start].rstrip()[-1:] in _SIGNS:
             return None
@@ -301,64 +328,18 @@ class _Conclusion:
         renamed = other_unit and (other_period or slipped) and _RENAMED.fullmatch(self.text, other.end, one.start)
         return (other.size, other.text, (other,)) if renamed and _unscoped(other.type) == _unscoped(one.type) else None
 
-    def _slipped(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
-        """A figure of the same type in the sentence, times a count, that this one is bits or a prefix off."""
-        for other in self.before if self.one.column < 0 and self.kinds else ():
-            for factor in sorted({1.0, *self._factors(())}) if other.type == self.one.type else ():
-                bits = _BITS.search(f"{other.text} {self.one.text}") is not None
-                if any(
-                    _exactly(self.one, other.size * factor * slip)
-                    for slip in (_UNITS if bits else _PREFIXES if factor != 1 else ())
-                ):
-                    return other.size * factor, f"{other.text} × {factor:g}" if factor != 1 else other.text, (other,)
-        return None
-
-    def _scaled(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
-        """What is said of one device and of all, one behind or under the other: the document counts so many devices."""
-        one = self.one
-        beside = self.before[-1:] if one.column < 0 else [
-            other for other in self.near if other.column == one.column and _order(other) < _order(one)
-        ]  # fmt: skip
-        own = _unlayered(one.type)
-        for other in beside[::-1]:
-            kinds = _unlayered(other.type)
-            up, down = multiplied(kinds, _DEVICE, 1) == own, multiplied(own, _DEVICE, 1) == kinds
-            of_all = up and self.kinds and one.column < 0 and _OF_ALL.match(self.text, one.end)
-            of_experts = (
-                one.column >= 0
-                and ("expert", 1) in own
-                and other.sentence != one.sentence
-                and "layer" in dict(other.type)
-            )
-            if not (of_all or (of_experts and (up or down))):
-                continue
-            counts = {1.0, *map(float, self.said[0].whole.counts)}
-            counts |= {float(count) for axis in ("ep", "tp", "dp") for count in self.said[0].whole.every(axis)}
-            counts |= {
-                each.size for each in chain.from_iterable(self.figures) if each.type in (_DEVICE, (("node", 1),))
-            }
-            ways = [other.size * (first * second) ** (1 if up else -1)
-                    for first, second in combinations_with_replacement(sorted(counts), 2)]  # fmt: skip
-            if len(counts) > 1 and not any(_meets(one, value) and (self.kinds or value == one.size) for value in ways):
-                most = max(counts)
-                return (
-                    other.size * most if up else other.size / most,
-                    f"{other.text} {'×' if up else '/'} {most:g}",
-                    (other,),
-                )
-            break
-        return None
-
-    def _added(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
-        """Figures of a sentence that nearly add up to what it calls their sum."""
-        parts = [other for other in self.before if other.type == self.one.type and not other.bound]
-        if len(parts) < _ADDENDS or not _IN_ALL.match(self.text, self.one.end):
+    def _in_another_unit(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
+        """A figure of the section that this one is in another unit, but for a power of ten."""
+        own = {1.0, *self._factors(())}
+        if any(
+            _meets(self.one, other.size * factor**sign) for other in self.alike for factor in own for sign in (1, -1)
+        ):
             return None
-        added = sum(part.size for part in parts)
-        near = abs(added - self.one.size) <= added / 4 and self.one.size > max(part.size for part in parts)
-        sums = [sum(part.size for part in parts[at:]) for at in range(len(parts) - 1)]
-        off = all(abs(value - self.one.size) > value * _CLOSE for value in sums)
-        return (added, " + ".join(part.text for part in parts), tuple(parts)) if near and off else None
+        for other in sorted(self.alike, key=lambda other: abs(other.sentence - self.one.sentence)):
+            later = _order(other) > _order(self.one) or _unit(other) == _unit(self.one)
+            if not later and any(_exactly(self.one, other.size * slip) for slip in _SLIPS):
+                return other.size, other.text, (other,)
+        return None
 
     def _factors(self, parts: Sequence[Quantity]) -> frozenset[float]:
         """Counts, shares and degrees that stand in the sentence of a figure and of what gives it."""
@@ -372,9 +353,10 @@ class _Conclusion:
     def _gives(self, value: float, parts: Sequence[Quantity]) -> bool:
         """Whether a value is the figure's, or times or over a factor that stands beside it."""
         one = self.one
-        return _meets(one, value) or any(
-            _meets(one, value * factor) or _meets(one, value / factor) for factor in self._factors(parts)
-        )
+        factors = {1.0, *self._factors(parts)}
+        shares = {1.0, *(factor for factor in factors if factor < 1)}  # 45% of 8 × 1,979 TFLOPS
+        each = {first * second for first in factors for second in shares}
+        return any(_meets(one, value * factor) or _meets(one, value / factor) for factor in each)
 
     def _is_sum(self) -> bool:
         """Whether some of the figures near it add up to it, or leave it of the largest."""
@@ -393,18 +375,14 @@ class _Conclusion:
         return False
 
 
-_OF_ALL: Final = re.compile(r"[^\d.;,]{0,16}\b(?:in\s+(?:total|all)|altogether|over\s+(?:the|all)\b)", re.IGNORECASE)
-_DEVICE: Final = (("device", 1),)
-
-
-def _unlayered(kinds: Type) -> Type:
-    """A type without the layer that it is said of."""
-    return tuple(kind for kind in kinds if kind[0] != "layer")
-
-
 def _unscoped(kinds: Type) -> Type:
     """A type without the token that it is said of."""
     return tuple(kind for kind in kinds if kind != ("token", -1))
+
+
+def _unit(one: Quantity) -> Fraction:
+    """Base units of the one that a figure is written in, by its words or its header."""
+    return one.value / one.number.digits if one.number else Fraction(1)
 
 
 def _loose(kinds: Type) -> Type:

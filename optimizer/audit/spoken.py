@@ -10,6 +10,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.compare import rounding, tolerance
 from optimizer.audit.document import Kind, Segment
 from optimizer.audit.equation import Equation, by_segment
+from optimizer.audit.inline import has_digit
 from optimizer.audit.tokens import Number, Token, numbers_of
 from optimizer.audit.verdict import Verdict, shown
 
@@ -19,10 +20,13 @@ _SHARE: Final = re.compile(
     r"(?:a\s+share\s+of\s+)?(?:just|only|about|roughly)?\s*[~≈]?\s*",
     re.IGNORECASE,
 )
-_CONCLUDED: Final = re.compile(r"=|i\.e\.|that\s+is|that's|which\s+is|equals|giving", re.IGNORECASE)
+_CONCLUDED: Final = re.compile(
+    r"(?:=|i\.e\.,?|that\s+is|that's|which\s+is|equals|giving)\s*(?:a\s+share\s+of\s+|just|only|about|roughly)?\s*[~≈]?\s*$",
+    re.IGNORECASE,
+)
 """Without one of these a percentage may be of something else."""
 _OTHER_SHARE: Final = re.compile(
-    r"^\W*(?:of\b|free|left|head-?room|spare|unused|idle|less|more|lower|higher|faster|slower|reduction|saving|increase"
+    r"\W*(?:free|left|head-?room|spare|unused|idle|less|more|lower|higher|faster|slower|reduction|saving|increase"
     r"|remain\w*|to\s+spare|below|above|under|over|each|target|limit|utili[sz]ation\s+(?:limit|target))",
     re.IGNORECASE,
 )
@@ -38,7 +42,7 @@ _EACH: Final = re.compile(
 _AND: Final = re.compile(r"\s+and\s+", re.IGNORECASE)
 _TOGETHER: Final = re.compile(rf"\s+(?:together\s+)?{_VERB}\s+(?:about\s+|roughly\s+)?[~≈]?", re.IGNORECASE)
 _SUPPOSED: Final = re.compile(r"\b(?:if|would|could|not|never|unless|instead)\b|n['’]t\b", re.IGNORECASE)
-_GATE: Final = re.compile(r"\bof\b|\beach\b|\bapiece\b|\band\b", re.IGNORECASE)
+_GATE: Final = re.compile(r"\b(?:of|each|apiece|and|i\.e|(?:that|which)\s+is)\b", re.IGNORECASE)
 _REACH: Final = 200
 """Characters that a sentence is read back, and that three figures of one may take."""
 
@@ -78,7 +82,8 @@ def _equation(segment: Segment, index: int, left: Number, middle: Number, last: 
     if last.bound and "add" not in second:
         return None
     if last.unit is lexicon.PERCENT:
-        return _share(segment, index, left, middle, last, first, second)
+        alone = not has_digit(text[stop : left.start])
+        return _share(segment, index, left, middle, last, first, second, alone=alone)
     if (
         _same_kind(middle, last)
         and left.unit is lexicon.ONE
@@ -108,25 +113,30 @@ def _same_kind(one: Number, other: Number) -> bool:
 
 
 def _share(
-    segment: Segment, index: int, left: Number, middle: Number, last: Number, first: str, second: str
+    segment: Segment, index: int, left: Number, middle: Number, last: Number, first: str, second: str, *, alone: bool
 ) -> Equation | None:
-    """``A of B, i.e. P %``; what is left of B may be meant as well."""
-    between = _OF.fullmatch(first) or (left.nouns and _OF.fullmatch(segment.text, left.end, middle.start))
-    if not between or not _same_kind(left, middle) or middle.value <= 0 or left.unit is lexicon.PERCENT:
+    """``A of B, i.e. P %``, or P % concluded from the only two figures of a sentence; what is left may be meant too."""
+    if not _same_kind(left, middle) or min(left.value, middle.value) <= 0 or left.unit is lexicon.PERCENT:
         return None
-    if _SHARE.fullmatch(second) is None or _OTHER_SHARE.match(segment.text, last.number_end):
+    of = _OF.fullmatch(first) or (left.nouns and _OF.fullmatch(segment.text, left.end, middle.start))
+    concluded = _CONCLUDED.search(second) is not None
+    pair = alone and concluded and segment.kind is not Kind.CELL
+    if not (of and _SHARE.fullmatch(second)) and not pair:
         return None
-    exact = left.value / middle.value
-    part, whole = (rounding(item, item.unit.scale, approximate=item.approximate) for item in (left, middle))
-    low = (left.value - part) / (middle.value + whole)
-    high = (left.value + part) / max(middle.value - whole, Fraction(1, 10**9))
+    small, large = (left, middle) if of or left.value <= middle.value else (middle, left)
+    exact = small.value / large.value
+    part, whole = (rounding(item, item.unit.scale, approximate=item.approximate) for item in (small, large))
+    low = (small.value - part) / (large.value + whole)
+    high = (small.value + part) / max(large.value - whole, Fraction(1, 10**9))
     half = tolerance(last, last.unit.scale, approximate=last.approximate)
     if low - half <= 1 - last.value <= high + half:
         return None
     wrong = not low - half <= last.value <= high + half
-    if wrong and (exact > 1 or (_CONCLUDED.search(second) is None and "out" not in between[0])):
+    certain = concluded or (of and "out" in of[0])
+    change = not of and abs(1 / exact - 1 - last.value) <= half
+    if wrong and (exact > 1 or change or not certain or _OTHER_SHARE.match(segment.text, last.number_end)):
         return None
-    return _made(segment, index, (left, middle, last), "/", exact, wrong=wrong)
+    return _made(segment, index, (small, large, last), "/", exact, wrong=wrong)
 
 
 def _made(

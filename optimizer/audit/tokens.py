@@ -111,7 +111,10 @@ _LETTERS: Final = re.compile(r"[A-Za-zµμ]+")
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z_'’-]*\d*(?:-[A-Za-z]+)*")
 _JOINED_ON: Final = re.compile(r"\s*[×÷=≈→·⋅]")
 """Behind a word that is then a noun, whatever else it may be: ``32 leaves × 32 up = 1,024``."""
-_SLASH: Final = re.compile(r"\s*(/|⁄|\bper\b)\s*(?=([A-Za-zµμ][\w-]*))", re.IGNORECASE)
+_SLASH: Final = re.compile(
+    r"\s*(/|⁄|\bper\b)\s*(?:(?:output|input|prompt|generated|decoded|cached)\s+(?=tok))?(?=([A-Za-zµμ][\w-]*))",
+    re.IGNORECASE,
+)
 _SUPERSCRIPTS: Final = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹", "0123456789")
 _DEGREE: Final = re.compile(r"(ETP|EDP|TP|PP|DP|EP|CP|SP)[-_]?(\d{1,6})", re.IGNORECASE)
 _THOUSANDS: Final = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?")

@@ -47,6 +47,13 @@ _SPENDING = (
         ("A checkpoint of 140 GB at 2 GB/s loads in {} s.", "140", "70"),
         ("The nodes share a 400 Gb/s InfiniBand link, that is {} GB/s.", "400", "50"),
         ("A token takes 98,304 bytes, which is about {}.", "98 MB", "98 KB"),
+        ("The server needs 0.9 J per token. A million tokens are then {}.", "2.5 kWh", "0.25 kWh"),
+        (("| | Old | New |\n|---|---|---|\n| J per output token | 0.18 | 0.45 |\n"
+         "| kWh per million output tokens | 0.05 | {} |"),
+         "1.25", "0.125"),
+        ("We save 3.2 kW, that is some {} over a year if it ran flat out.", "280 MWh", "28 MWh"),
+        ("Rate: $1.50 per card-hour.\n\n" + "We looked at it twice. " * 9
+         + "One card makes 2.5M tokens an hour, which comes to {} per million tokens.", "$0.06", "$0.60"),
     ],
 )  # fmt: skip
 def test_wrong_figure_is_accused_and_the_right_one_is_not(text: str, wrong: str, right: str) -> None:
@@ -69,6 +76,15 @@ def test_wrong_figure_is_accused_and_the_right_one_is_not(text: str, wrong: str,
         "At a TPOT of 25 ms the node makes 20,000 tokens/s.",
         "A checkpoint of 140 GB at 2 GB/s would load in 30 s with compression.",
         "Each replica handles 40 requests/s, so for 300 requests/s we need 10 replicas.",
+        "Idling takes 9 kW for 10 hours, 90 kWh. Together 500 kWh a day at the servers, 650 kWh at the meter.",
+        "810 GB in all. The target reads 50 GB at 4.8 TB/s, 10.5 ms. Seen in staging: 17 ms.",
+        "It makes 3,000 tok/s at $2.10 per hour. The API charges $0.60 per million output tokens.",
+        "We measured 0.31 J per token. A million tokens are 0.086 kWh, and 0.11 kWh with the PUE of 1.3.",
+        "Prefill makes 8,800 tokens/s per node (45% of 8 x 1,979 TFLOPS, 810 GFLOP per token).",
+        "The copies are on every GPU, so the 16 GPUs hold 106 GB although the model is only 61 GB.",
+        "| Cap | W per GPU | tok/s | J per token |\n|---|---|---|---|\n| 400 W | 397 | 5,830 | 0.272 |",
+        "The sweep went from 3.8 J/token to 0.37 (1,800 → 2,500 W; 470 → 6,800 tok/s).",
+        "Idle draw is 2.1 kW. Over a month the cluster used 31 MWh in all, cooling included.",
         "| Phase | GPUs | tok/s per GPU |\n|---|---|---|\n| P | 3 | 900 |\n| D | 6 | 300 |\n| Total | 9 | 500 |",
     ],
 )

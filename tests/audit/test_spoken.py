@@ -20,6 +20,9 @@ def verdicts(text: str) -> list[str]:
         "31.7 and 6.5 give 38.2 GB",
         "31.7 GB and 6.5 GB add up to 38.2 GB",
         "9 racks of 1.4 TB each total 12.6 TB",
+        "46.2 / 55.0, i.e. 84%",
+        "Of the week: 12/168, that is 7.1%",
+        "We saw 9,600 calls and 1,200 of them timed out, which is 12.5% of the traffic",
     ],
 )
 def test_right_figures_hold(text: str) -> None:
@@ -31,6 +34,8 @@ def test_right_figures_hold(text: str) -> None:
     [
         ("36.0 GB of 80 GB, i.e. 54%", "36.0 GB / 80 GB = 45%"),
         ("144 GPUs at 1,280 tokens/s each give 148,320 tokens/s", "144 × 1,280 = 184,320"),
+        ("46.2 / 55.0, i.e. 94%", "46.2 / 55.0 = 84%"),
+        ("We saw 9,600 calls and 1,200 of them timed out, which is 15%", "1,200 / 9,600 = 12.5%"),
         ("31.7 and 6.5 give 37.2 GB", "31.7 + 6.5 = 38.2 GB"),
         ("31.7 GB and 6.5 GB give 37.2 GB", "31.7 GB + 6.5 GB = 38.2 GB"),
     ],
@@ -45,6 +50,11 @@ def test_wrong_figures_fail_with_their_arithmetic(text: str, arithmetic: str) ->
     "text",
     [
         "36 of 80 GB, i.e. 55% free",
+        "An 80 GB card holds 70 GB of weights, i.e. 5% over our rule of thumb",
+        "Latency rose from 30 ms to 40 ms, which is 33%",
+        "With 512 clients p50 is 31 ms and p99 is 88 ms, which is 12% above the objective",
+        "2 x 8 GPUs, i.e. 2 nodes",
+        "18 / 20, i.e. 10% less",
         "36 GB of 80 GB, i.e. 55%",
         "36 GB of 80 GB, 54% of it for the cache",
         "2.1% after 32 of 288 moves, 0.2% after 64",
