@@ -211,7 +211,24 @@ def _header(label: str) -> tuple[Type, Fraction]:
 
 def read(said: Sequence[Sentence], segments: Sequence[Segment]) -> list[list[Quantity]]:
     """Figures of each sentence that have a type, in order."""
-    return [list(_of_row(one, at, segments)) if one.cells else _of_line(one, at) for at, one in enumerate(said)]
+    return [
+        list(_of_row(one, at, segments)) if len(one.cells) > 1 else [*_of_line(one, at), *_of_label(one, at)]
+        for at, one in enumerate(said)
+    ]
+
+
+def _of_label(sentence: Sentence, at: int) -> Iterator[Quantity]:
+    """The bare figure of a row that has but a label and a value: it reads as a sentence, and its label has the unit."""
+    for label, (text, _) in sentence.cells.items():
+        number = next(iter(numbers_of(tokenize(text))), None)
+        if number is None or number.value <= 0 or text.strip(" ~≈$€") != text[number.start : number.end].strip(" $€"):
+            continue
+        kinds, scale = _header(label)
+        if kinds and not number.nouns and number.unit.dimensions == lexicon.NONE and number.unit is not lexicon.PERCENT:
+            start = len(sentence.text) - len(text) + number.start
+            end = start + number.number_end - number.start
+            yield Quantity(number.value * scale, number.half * scale, kinds, start, end, sentence.at(start), text, at,
+                           "", number)  # fmt: skip
 
 
 def _of_line(sentence: Sentence, at: int) -> list[Quantity]:

@@ -42,6 +42,7 @@ _PREFIXES: Final = (1e-6, 1e-3, 1e3, 1e6)
 _UNITS: Final = (*_PREFIXES, 8.0, 0.125)
 _SLIPS: Final = (*_UNITS, 10.0, 100.0, 0.1, 0.01)
 _CLOSE: Final = 0.02
+_ADDENDS: Final = 3
 _FURTHEST_PAID: Final = 7
 """The same of prices and energies, which follow from rates stated once."""
 _SUMMED: Final = 4
@@ -57,6 +58,7 @@ _GIVEN: Final = frozenset(
     )
 )  # fmt: skip
 """Types of data sheets and price lists: such figures are what others follow from."""
+_TIME: Final[Type] = (("second", 1),)
 _HOURLY: Final[Type] = (("dollar", 1), ("second", -1))
 _HOURS: Final = frozenset(["h", "hour"])
 _RATES: Final[frozenset[Type]] = frozenset([(("dollar", 1), ("token", -1)), (("joule", 1), ("token", -1))])
@@ -70,6 +72,11 @@ _TOTALS: Final = re.compile(
     re.IGNORECASE,
 )
 """Words by which a count times a figure is concluded from."""
+_CONCLUDES: Final = re.compile(
+    r"=|→|\b(?:i\.e\.|that\s+(?:is|makes|gives)|which\s+(?:is|makes|gives)|enough\s+for|makes?|gives?|takes?|so|hence|thus)\b",
+    re.IGNORECASE,
+)
+"""Words by which a sentence draws on the one before."""
 _IN_ALL: Final = re.compile(r"[^\d.;,]{0,24}\b(?:in\s+total|in\s+all|altogether|overall)\b", re.IGNORECASE)
 _CONTRAST: Final = re.compile(r"\b(?:al?though|but|while|whereas|against|instead|than|yet)\b", re.IGNORECASE)
 _OTHERS: Final = re.compile(
@@ -205,6 +212,8 @@ class _Conclusion:
 
     def refuted(self) -> Contradiction | None:
         """The contradiction, if formulas give the figure's type and none of them the figure."""
+        if (added := self._added()) is not None:
+            return self._told(*added)
         every = [way for way in ways(self.kinds, self.near) if self.kinds or way.kinds == self.one.type]
         given = [way for way in every if self._meant(way)]
         again, other_unit = self._again(), self._in_another_unit()
@@ -258,7 +267,7 @@ class _Conclusion:
         if bare(way.kinds) != self.kinds and any(part.sentence != self.one.sentence for part in way.parts):
             return False  # tokens that neither of the two names
         turned = (way.parts, way.parts[::-1])
-        if way.sign == "×" and any(one.size < _PERIODS.get(other.period, 0) for one, other in turned):
+        if any(one.type == _TIME and one.size < _PERIODS.get(other.period, 0) for one, other in turned):
             return False  # what a day takes is not told by its hours
         if not way.counts:
             return self._distance(way) <= (_FURTHEST_PAID if self._paid else _FURTHEST if self.kinds else 1)
@@ -283,7 +292,8 @@ class _Conclusion:
             return False
         if _ASIDE.search(self.text, 0, one.start):
             return False
-        last = max((part.end for part in way.parts if part.sentence == one.sentence), default=0)
+        same = [part.end for part in way.parts if part.sentence == one.sentence and _order(part) < _order(one)]
+        last = max(same, default=0)
         if _CONTRAST.search(self.text, min(last, one.start), one.start):
             return False
         if self._paid and _OTHERS.search(clause_of(self.text, one.start, one.end)):
@@ -300,17 +310,26 @@ class _Conclusion:
         if "token" in kinds and any(part.of_prompts for part in way.parts) > one.of_prompts:
             return False
         if way.counts or one.type in _GIVEN:
-            inside = all(part.sentence == one.sentence for part in way.parts)
-            last = last if inside else 0
-            concluded = _TOTALS.search(self.text, min(last, one.start), one.start) or _IN_ALL.match(self.text, one.end)
-            return way.counts and concluded is not None
+            return way.counts and self._totalled(way)
         if not kinds and way.sign == "/" and more != (one.type[0][0] == "request"):
             return False  # more than what is needed, fewer than what fits
-        if alone:
-            return True
+        return alone or self._drawn(way, last)
+
+    def _totalled(self, way: _Way) -> bool:
+        """Whether words conclude a count times a figure."""
+        inside = all(part.sentence == self.one.sentence for part in way.parts)
+        last = max(part.end for part in way.parts if part.sentence == self.one.sentence) if inside else 0
+        said = _TOTALS.search(self.text, min(last, self.one.start), self.one.start)
+        return (said or _IN_ALL.match(self.text, self.one.end)) is not None
+
+    def _drawn(self, way: _Way, last: int) -> bool:
+        """Whether a sentence draws on the one before; prices and energies are known to follow from rates."""
         if any(bare(part.type) for part in self.before) and set(way.parts).isdisjoint(self.before):
             return False  # its own sentence has what it follows from
-        return self._distance(way) <= (_FURTHEST_PAID if self._paid else _NEAREST)
+        if self._paid:
+            return self._distance(way) <= _FURTHEST_PAID
+        said = _CONCLUDES.search(self.text, min(last, self.one.start), self.one.start)
+        return said is not None and self._distance(way) <= _NEAREST
 
     def _again(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
         """The figure just before, said again in another unit or period, or as a rate of one user."""
@@ -340,6 +359,17 @@ class _Conclusion:
             if not later and any(_exactly(self.one, other.size * slip) for slip in _SLIPS):
                 return other.size, other.text, (other,)
         return None
+
+    def _added(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
+        """Figures of a sentence that nearly add up to what it calls their sum."""
+        parts = [other for other in self.before if other.type == self.one.type and not other.bound]
+        if len(parts) < _ADDENDS or not _IN_ALL.match(self.text, self.one.end):
+            return None
+        added = sum(part.size for part in parts)
+        near = abs(added - self.one.size) <= added / 4 and self.one.size > max(part.size for part in parts)
+        sums = [sum(part.size for part in parts[at:]) for at in range(len(parts) - 1)]
+        off = all(abs(value - self.one.size) > value * _CLOSE for value in sums)
+        return (added, " + ".join(part.text for part in parts), tuple(parts)) if near and off else None
 
     def _factors(self, parts: Sequence[Quantity]) -> frozenset[float]:
         """Counts, shares and degrees that stand in the sentence of a figure and of what gives it."""

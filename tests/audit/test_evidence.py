@@ -119,7 +119,6 @@ ALONE = "Llama-3.1-405B in FP8 runs on 8x H200.\n\nA user who has an instance to
         (YAML, "0.85", "0.95", 1),
         (ACROSS[0] + ACROSS[1], "0.42", "0.24", 15),
         ("One step reads 25.8 GB spread over 4 x 864 GB/s, hence at least 7.5 {} per step.\n", "ms", "µs", 1),
-        ("Eight NICs at 400 Gb/s, one per accelerator, for {} of bandwidth.\n", "3.2 Tb/s", "3.2 TB/s", 1),
         ("The box takes 2,000 W altogether. In 30 days (720 h) that is {} kWh.\n", "1,440", "1,140", 1),
         (DEMAND, "305,700", "315,700", 6),
         (BILL, "907,200", "970,200", 5),

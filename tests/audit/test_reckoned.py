@@ -34,7 +34,6 @@ _SPENDING = (
         ("Generating 500 tokens at 30 ms each takes {} s.", "25", "15"),
         ("24 GPUs at $2.50 per hour cost {} an hour.", "$75", "$60"),
         ("$60 an hour is about {} per month.", "$34k", "$43.8k"),
-        ("There are 16 GPUs.\n\n- 180 GB of HBM per GPU, {} over all of it\n", "3.4 TB", "2.88 TB"),
         ("22 B out of 235 B, about {} %.\n", "4", "9"),
         ("Each replica handles 40 requests/s, so for 300 requests/s we need {} replicas.", "6", "8"),
         ("Three replicas of 8 GPUs each, {} GPUs in total.", "32", "24"),
@@ -51,6 +50,8 @@ _SPENDING = (
         (("| | Old | New |\n|---|---|---|\n| J per output token | 0.18 | 0.45 |\n"
          "| kWh per million output tokens | 0.05 | {} |"),
          "1.25", "0.125"),
+        ("| Item | Value |\n|---|---|\n| Price | $0.11 per kWh |\n| Energy | 1.60 GWh |\n| Bill | {} |",
+         "$1.76 million", "$176,000"),
         ("We save 3.2 kW, that is some {} over a year if it ran flat out.", "280 MWh", "28 MWh"),
         ("Rate: $1.50 per card-hour.\n\n" + "We looked at it twice. " * 9
          + "One card makes 2.5M tokens an hour, which comes to {} per million tokens.", "$0.06", "$0.60"),
