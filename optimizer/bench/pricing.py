@@ -175,19 +175,19 @@ def layout_of(problem: Problem, shape: Shape, replicas: int, chunk: int | None, 
 
 def replica_counts(problem: Problem, pricer: BudgetedPricer, shape: Shape) -> Iterator[int]:
     """Replica counts worth a try: the most there may be, and where fewer devices are better 1, 2, … up to it."""
-    most, asked = pricer.replicas(shape), problem.search
+    most, search = pricer.replicas(shape), problem.search
     named = (
-        (asked.dp, shape.dp),
-        (None if problem.model.moe is None else asked.edp, shape.edp),
-        (asked.devices, shape.devices),
+        (search.dp, shape.dp),
+        (None if problem.model.moe is None else search.edp, shape.edp),
+        (search.devices, shape.devices),
     )
     allowed: Sequence[int] = range(1, most + 1)
-    for values, each in named:
+    for values, degree in named:
         if values is not None:
             allowed = [
                 count
-                for count in sorted({value // each for value in values})
-                if count in allowed and count * each in values
+                for count in sorted({value // degree for value in values})
+                if count in allowed and count * degree in values
             ]
     if fewest_devices(problem):
         yield from allowed

@@ -179,10 +179,12 @@ def _together(fits: Sequence[Fit]) -> dict[str, dict[str, float | None]]:
     """Mean errors over the runs of all groups."""
     errors: dict[str, dict[str, float | None]] = {figure: {} for figure in FIGURES}
     counts = {figure: [sum(row.figure == figure for row in one_fit.rows) for one_fit in fits] for figure in FIGURES}
-    each = [_errors(one_fit) for one_fit in fits]
+    group_errors = [_errors(one_fit) for one_fit in fits]
     for figure in FIGURES:
-        for name in each[0][figure]:
-            pairs = [(one_fit[figure][name], count) for one_fit, count in zip(each, counts[figure], strict=True)]
+        for name in group_errors[0][figure]:
+            pairs = [
+                (one_fit[figure][name], count) for one_fit, count in zip(group_errors, counts[figure], strict=True)
+            ]
             known = [(error, count) for error, count in pairs if error is not None]
             total = sum(count for _, count in known)
             errors[figure][name] = sum(error * count for error, count in known) / total if total else None

@@ -289,8 +289,8 @@ def _loaded(run: WrittenRun, problem: Problem, layout: Layout) -> Sample:
     """With what the run had in flight."""
     output = problem.workload.output_tokens
     if run.concurrency is not None:
-        asked = -(-run.concurrency // layout.dp)
-        largest = fitting_batch(problem, layout, asked)
+        concurrency = -(-run.concurrency // layout.dp)
+        largest = fitting_batch(problem, layout, concurrency)
         at = layout.model_copy(update={"batch": largest})
         if run.ttft_s is None or run.tpot_s is None:
             evaluation = evaluate(problem, at)
@@ -298,11 +298,11 @@ def _loaded(run: WrittenRun, problem: Problem, layout: Layout) -> Sample:
         else:
             ttft, tpot = run.ttft_s, run.tpot_s
         return Sample(
-            run.place, problem, at, closed=True, decoding=decoding(asked, largest, output, ttft, tpot),
+            run.place, problem, at, closed=True, decoding=decoding(concurrency, largest, output, ttft, tpot),
             ttft_s=run.ttft_s, tpot_s=run.tpot_s,
         )  # fmt: skip
-    rate, each = run.requests_per_s or 0.0, run.tpot_s or 0.0
-    at_a_time = max(1, ceil(rate / layout.dp * (output - 1) * each))
+    rate, tpot_s = run.requests_per_s or 0.0, run.tpot_s or 0.0
+    at_a_time = max(1, ceil(rate / layout.dp * (output - 1) * tpot_s))
     largest = fitting_batch(problem, layout, at_a_time)
     at = layout.model_copy(update={"batch": largest})
     return Sample(run.place, problem, at, closed=False, decoding=largest, ttft_s=None, tpot_s=run.tpot_s)

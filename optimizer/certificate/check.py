@@ -107,15 +107,15 @@ def _beside(case: _Case) -> None:
 
 def _counts(result: dict[str, Any], meshes: MeshCount, check: Check) -> None:
     """Candidates and what excluded them, as the result's search states them; its times and tallies are its own."""
-    each = len(meshes.axes.pp) * len(meshes.axes.chunks)
-    check.candidates = (meshes.count + sum(meshes.excluded.values())) * each
+    depths_and_chunks = len(meshes.axes.pp) * len(meshes.axes.chunks)
+    check.candidates = (meshes.count + sum(meshes.excluded.values())) * depths_and_chunks
     stated = keys("search", result["search"], _SEARCH)
     for name in _TALLIES:
         count(f"search.{name}", stated[name])
     number("search.wall_s", stated["wall_s"])
     check.not_checked += sorted(result.keys() & TOLD) + [f"search.{name}" for name in (*_TALLIES, "wall_s")]
     equal("search.candidates", stated["candidates"], check.candidates)
-    excluded = {family: count * each for family, count in meshes.excluded.items()}
+    excluded = {family: count * depths_and_chunks for family, count in meshes.excluded.items()}
     equal("search.excluded", stated["excluded"], excluded)
     check.checked.append("lattice: axes and counts")
 

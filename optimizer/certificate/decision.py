@@ -218,8 +218,8 @@ class Decision:
         if tokens not in self._held:
             track, memory = self.memory.holding(tokens), self.memory
             layers = [memory.order.index(kind) for kind in range(len(memory.counts))]
-            each = [track.prefix[layer + 1] - track.prefix[layer] for layer in layers]
-            self._held[tokens] = _Stages(each, memory.order, memory.counts, track.first, track.last, track.every)
+            layer_bytes = [track.prefix[layer + 1] - track.prefix[layer] for layer in layers]
+            self._held[tokens] = _Stages(layer_bytes, memory.order, memory.counts, track.first, track.last, track.every)
         return [(self._held[tokens], self.memory.kept_limit)]
 
     def _mean_limit(
@@ -275,14 +275,14 @@ class Decision:
             assert rate is not None  # noqa: S101 - asked for only where prompts queue
             passed, prompts = steps.pieces + self.shape.pp - 1, Fraction(steps.pieces, steps.together)
             # the load of a step of one tick; the queue ends below 1
-            each = rate / (replicas * self.shape.dp) * prompts / TICKS_PER_SECOND
-            high = ceil(1 / each)
+            load_per_tick = rate / (replicas * self.shape.dp) * prompts / TICKS_PER_SECOND
+            high = ceil(1 / load_per_tick)
             low = high - 1
             if limit is not None:
                 room = (limit - fixed_s) * TICKS_PER_SECOND
                 # without a queue the first token waits for so many steps
                 low, high = -1, min(high, _most(room / passed, strict=strict) + 1)
-                late = _late(room, passed, prompts, each, percentile, strict=strict)
+                late = _late(room, passed, prompts, load_per_tick, percentile, strict=strict)
                 while high - low > 1:
                     middle = (low + high) // 2
                     low, high = (low, middle) if late(middle) else (middle, high)
@@ -300,17 +300,17 @@ class Decision:
             if plain is not None and mixed is not None:
                 mean = _both(plain, scale - steps.share.numerator, mixed, steps.share.numerator)
             assert mean is not None  # noqa: S101 - a phase has steps
-            held = _Stages(
+            bytes_held = _Stages(
                 memory.layer_bytes(batch), memory.order, memory.counts, memory.input.total_bytes,
                 memory.output.total_bytes, memory.working_bytes(steps.largest) + memory.reserve_bytes,
             )  # fmt: skip
-            pooled = None if memory.pool is None else replace(held, each=memory.pooled_bytes(batch), every=0)
-            self._batches[batch] = _Batch(steps, mean, scale, mixed, held, pooled)
+            pooled = None if memory.pool is None else replace(bytes_held, each=memory.pooled_bytes(batch), every=0)
+            self._batches[batch] = _Batch(steps, mean, scale, mixed, bytes_held, pooled)
         return self._batches[batch]
 
     def _timed(self, step: Step) -> _Stages:
-        costs, each = self.costs, [kind.ticks(step) for kind in self.costs.kinds]
-        return _Stages(each, costs.order, costs.counts, 0, costs.tail(step), costs.send(step))
+        costs, kind_ticks = self.costs, [kind.ticks(step) for kind in self.costs.kinds]
+        return _Stages(kind_ticks, costs.order, costs.counts, 0, costs.tail(step), costs.send(step))
 
     def _layout(self, batch: int, cuts: list[int], replicas: int) -> Layout:
         shape, starts, dense = self.shape, [sum(cuts[:n]) for n in range(len(cuts))], self.problem.model.moe is None
@@ -324,18 +324,18 @@ class Decision:
 
 
 def _late(
-    room: Fraction, passed: int, prompts: Fraction, each: Fraction, percentile: int | None, *, strict: bool
+    room: Fraction, passed: int, prompts: Fraction, load_per_tick: Fraction, percentile: int | None, *, strict: bool
 ) -> Callable[[int], bool]:
-    """Whether `passed` steps of so many ticks and the queue, whose load is `each` a tick, take more than the room."""
+    """Whether `passed` steps of so many ticks and the queue, whose load is `load_per_tick`, take more than the room."""
     beyond = ge if strict else gt
     if percentile is not None:
-        return lambda step: bool(beyond(step * (passed + prompts * wait(step * each, percentile)), room))
-    # M·(passed + prompts·ρ ÷ (2 − 2ρ)) with ρ = M·each, times 2 − 2ρ and every denominator: whole numbers
+        return lambda step: bool(beyond(step * (passed + prompts * wait(step * load_per_tick, percentile)), room))
+    # M·(passed + prompts·ρ ÷ (2 − 2ρ)) with ρ = M·load_per_tick, times 2 − 2ρ and every denominator: whole numbers
     unit = lcm(room.denominator, prompts.denominator)
-    ticks, most, pieces = each.denominator, int(room * unit), int(prompts * unit)
+    ticks, most, pieces = load_per_tick.denominator, int(room * unit), int(prompts * unit)
 
     def late(step: int) -> bool:
-        busy = step * each.numerator
+        busy = step * load_per_tick.numerator
         idle = 2 * (ticks - busy)
         return bool(beyond(step * (passed * unit * idle + pieces * busy), most * idle))
 

@@ -234,12 +234,12 @@ def _ceilings(cluster: Cluster, stated: object) -> list[Ceiling]:
         if met is not None:
             raise Rejected(item, f"a layout serves it on {met.layout.devices} devices")
         ceilings.append(Ceiling(demand.name, ROLES[entry["role"]], pool.name, devices, rate, bucket))
-    held: dict[tuple[str, str, str, int], list[int]] = {}
+    proved_sizes: dict[tuple[str, str, str, int], list[int]] = {}
     for ceiling in ceilings:
-        held.setdefault(_kind(ceiling), []).append(ceiling.devices)
+        proved_sizes.setdefault(_kind(ceiling), []).append(ceiling.devices)
     for demand in cluster.demands if ceilings else ():
         for role, pool, bucket in product(demand.roles, cluster.pools, range(len(demand.buckets))):
-            sizes = held.get((demand.name, role, pool.name, bucket), [0])
+            sizes = proved_sizes.get((demand.name, role, pool.name, bucket), [0])
             if sizes != sorted(set(sizes)) or sizes[-1] < replica_sizes(cluster, pool)[-1]:
                 raise Rejected("certificate.ceilings", f"not all sizes of {demand.name}/{role}/{pool.name}")
     return ceilings

@@ -156,8 +156,8 @@ def _written(problem: Problem, mesh: StageMesh, stated: dict[str, Any], layers: 
     current = problem.current_placement if problem.current_mesh == mesh else None
     for number, (layer, answer) in enumerate(zip(layers, stated["layers"], strict=True)):
         devices, value, bound = answer["devices"], Fraction(layer["max_over_mean"]), Fraction(layer["bound"])
-        listed = isinstance(devices, list) and all(isinstance(held, list) for held in devices)
-        if not listed or not all(type(expert) is int for held in devices for expert in held):
+        listed = isinstance(devices, list) and all(isinstance(experts, list) for experts in devices)
+        if not listed or not all(type(expert) is int for experts in devices for expert in experts):
             raise Rejected(f"layer {layer['layer']}", "experts are not all numbered")
         entry: dict[str, Any] = {
             "layer": layer["layer"], "devices": devices, "max_over_mean": float(value), "bound": float(bound),

@@ -107,7 +107,7 @@ def _before(problem: Problem, mesh: StageMesh, stated: object) -> list[Devices]:
         values = [max_over_mean(load.rows[index], devices) for load in problem.expert_loads]
         value = aggregate(values, weights, options.robust if options else "worst")
         entry: dict[str, Any] = {
-            "layer": ids[index], "devices": [list(held) for held in devices], "max_over_mean": float(value),
+            "layer": ids[index], "devices": [list(experts) for experts in devices], "max_over_mean": float(value),
         }  # fmt: skip
         if groups is not None:
             size = min(problem.hardware.devices_per_node, mesh[0])

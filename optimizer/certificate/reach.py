@@ -159,8 +159,8 @@ class Reach:
         if not tokens:
             return True
         if tokens not in self._contexts:
-            together, each = self.memory.stack_holding(tokens)
-            self._contexts[tokens] = each + together // self.deep <= self.memory.kept_limit
+            together, on_every_stage = self.memory.stack_holding(tokens)
+            self._contexts[tokens] = on_every_stage + together // self.deep <= self.memory.kept_limit
         return self._contexts[tokens]
 
     def _pieces(self, chunk: int | None) -> int:
@@ -192,8 +192,8 @@ class Reach:
         tokens = work.max_num_batched_tokens
         if tokens is None:
             return most
-        each, beside = work.step_tokens(chunk)
-        return min(most, max(0, tokens - beside) // each)
+        tokens_of_sequence, beside = work.step_tokens(chunk)
+        return min(most, max(0, tokens - beside) // tokens_of_sequence)
 
     def _point(self, micro: int, chunks: _Chunks) -> _Point:
         if (micro, chunks) not in self._points:
@@ -239,10 +239,12 @@ class Reach:
     ) -> _Point:  # fmt: skip
         """Bounds from the step of the least chunk, the pieces of the greatest, and cycles."""
         sequences = micro - 1 if self.pp is None else self.pp * (micro - 1) + 1
-        held = self.memory.working_bytes(least.largest) + self._weights + self._sequence * sequences // (self.pp or 1)
+        stage_bytes = (
+            self.memory.working_bytes(least.largest) + self._weights + self._sequence * sequences // (self.pp or 1)
+        )
         cycles = self.problem.workload.cycles_of_request(most.pieces)
         return _Point(
-            micro, most, mixed, prompts, means, cycle, scale, held, keeps_step(self.problem.workload, least),
+            micro, most, mixed, prompts, means, cycle, scale, stage_bytes, keeps_step(self.problem.workload, least),
             micro * cycles.denominator * TICKS_PER_SECOND * scale, cycles.numerator * self.ranks * cycle,
         )  # fmt: skip
 
@@ -256,16 +258,22 @@ class Reach:
             # of two micro-batches the larger has half of one sequence more
             seqs, drafted = (micro, decoded) if kind.exchange is None else (micro + 1, decoded + decoded // micro)
             tokens = drafted * scale + prompt
-            each = kind.fixed * scale + kind.per_token * tokens + (kind.decode + kind.per_seq) * seqs * scale
-            each += kind.per_prompt * prompt + max(kind.prefill_flop * prompt, kind.prefill_read * finished * pieces)
+            layer_ticks = kind.fixed * scale + kind.per_token * tokens + (kind.decode + kind.per_seq) * seqs * scale
+            layer_ticks += kind.per_prompt * prompt + max(
+                kind.prefill_flop * prompt, kind.prefill_read * finished * pieces
+            )
             for group in kind.linears:
                 padded = tokens + group.slack * scale
-                each += max(group.flop * padded, group.weight * scale + group.io * padded)
+                layer_ticks += max(group.flop * padded, group.weight * scale + group.io * padded)
             routed = 0
             if kind.experts is not None:
                 routed = self._mean_experts(kind.experts, drafted, prompt, scale, max(largest, -(-prompt // scale)))
             # a mean of maxima is no less than the maximum of means
-            layer = each + routed if kind.exchange is None else kind.exchange.layer(each, routed, tokens, scale)
+            layer = (
+                layer_ticks + routed
+                if kind.exchange is None
+                else kind.exchange.layer(layer_ticks, routed, tokens, scale)
+            )
             cycle += count * layer
         sent = costs.send_fixed * scale + costs.send_each * (decoded * scale + prompt)
         return cycle if pp == 1 else cycle + pp * sent
@@ -305,12 +313,14 @@ class Reach:
             service = Fraction(max(queue.prompts), queued.together * TICKS_PER_SECOND)
             load = work.queued_rate * self.ranks / devices * service
         return load < 1 and all(
-            self._first_in_time(goal_, each, point, service / self.deep * _waited(load, each[0]))
-            for each in goal_.first
+            self._first_in_time(goal_, first_limit, point, service / self.deep * _waited(load, first_limit[0]))
+            for first_limit in goal_.first
         )
 
-    def _first_in_time(self, goal_: Goal, each: tuple[int | None, Fraction], point: _Point, queue_s: Fraction) -> bool:
-        percentile, limit = each
+    def _first_in_time(
+        self, goal_: Goal, first_limit: tuple[int | None, Fraction], point: _Point, queue_s: Fraction
+    ) -> bool:
+        percentile, limit = first_limit
         batch = (self.pp or 1) * (point.micro - 1) + 1
         least = first_token(self.problem, pp=1, batch=batch, steps=point.steps, percentile=percentile)
         # steps that it waits for: all pieces of prompts, those of others' among them, and the later stages'

@@ -31,7 +31,7 @@ def relaxed(
     # an expert mesh may widen the stage, and with it the replica, beyond what depth alone does: past every tier
     wider = [tier.size // shape.stage_devices + 1 for tier in problem.hardware.tiers if tier.size is not None]
     balanced = CostBook(problem, costs.rates) if costs.skews.measured else costs
-    least, held = balanced.least(shape, (*depths, *wider)), memory.memory(shape)
+    least, memory_held = balanced.least(shape, (*depths, *wider)), memory.memory(shape)
     kinds = []
     for kind in least.kinds:
         linears = tuple(_either(problem, costs, shape, group) for group in kind.linears)
@@ -40,11 +40,11 @@ def relaxed(
             # rounded up a copy's share at a time, of which another mesh may have fewer
             experts = replace(kind.experts.balanced(), flop=max(0, kind.experts.flop - 1), unit=0, io=0)
         kinds.append(replace(kind, linears=linears, experts=experts))
-    weights = tuple(replace(w, expert_bytes=0) for w in held.weights)
+    weights = tuple(replace(w, expert_bytes=0) for w in memory_held.weights)
     act = ACTIVATION_BYTES[problem.precision.activations]
     token, hidden = act * 4 * problem.model.hidden_size / cp, act * hidden_elements(problem) / cp
-    output = replace(held.output, expert_bytes=0)
-    less = replace(held, weights=weights, output=output, token_bytes=int(token), hidden_bytes=int(hidden))
+    output = replace(memory_held.output, expert_bytes=0)
+    less = replace(memory_held, weights=weights, output=output, token_bytes=int(token), hidden_bytes=int(hidden))
     return replace(least, kinds=tuple(kinds)), less
 
 
@@ -57,7 +57,7 @@ def relaxed_between(
     itself those of the fewest. Routed experts take nothing, and of messages those alone are counted that all ranks of
     a sequence exchange: (cp − 1) ÷ cp of them, over the fastest links.
     """
-    (widest, held), alone = relaxed(problem, tp, most, depths, costs, memory), Shape(1, 1, 1, 1, 1)
+    (widest, memory_held), alone = relaxed(problem, tp, most, depths, costs, memory), Shape(1, 1, 1, 1, 1)
     slack, share = least - 1, Fraction(least - 1, least)
     kinds = []
     for number, kind in enumerate(widest.kinds):
@@ -75,7 +75,7 @@ def relaxed_between(
             )
         )
     kept = memory.memory(Shape(tp, least, 1, 1, 1))
-    fewest = replace(held, reserve_bytes=kept.reserve_bytes, layer_reserve=kept.layer_reserve)
+    fewest = replace(memory_held, reserve_bytes=kept.reserve_bytes, layer_reserve=kept.layer_reserve)
     return replace(widest, kinds=tuple(kinds), head=replace(widest.head, slack=slack)), fewest
 
 

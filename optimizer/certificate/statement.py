@@ -77,15 +77,15 @@ def figures_statement(evaluation: Evaluation) -> dict[str, Any]:
         "stages": [
             {
                 "layers": layers,
-                "weights_bytes": held.weights_bytes,
-                "expert_weights_bytes": held.expert_weights_bytes,
-                "replicated_weights_bytes": held.replicated_weights_bytes,
-                "kv_cache_bytes": held.kv_cache_bytes,
-                "activations_bytes": held.activations_bytes,
-                "reserve_bytes": held.reserve_bytes,
+                "weights_bytes": memory.weights_bytes,
+                "expert_weights_bytes": memory.expert_weights_bytes,
+                "replicated_weights_bytes": memory.replicated_weights_bytes,
+                "kv_cache_bytes": memory.kv_cache_bytes,
+                "activations_bytes": memory.activations_bytes,
+                "reserve_bytes": memory.reserve_bytes,
                 "mean_ticks": exact(ticks),
             }
-            for layers, held, ticks in zip(evaluation.cuts, evaluation.memory, evaluation.stage_ticks, strict=True)
+            for layers, memory, ticks in zip(evaluation.cuts, evaluation.memory, evaluation.stage_ticks, strict=True)
         ],
         "share_of_mixed_steps": exact(evaluation.steps.share),
         "ttft_s": exact(evaluation.ttft_s),

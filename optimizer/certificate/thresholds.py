@@ -76,8 +76,8 @@ def _thresholds(answer: _Answer, box: list[str], stated: object) -> None:
         equal(f"{item}.efficiency", entry["efficiency"], name)
         equal(f"{item}.direction", entry["direction"], direction)
         far = Fraction(1, LARGEST_CHANGE) if direction == "lower" else Fraction(LARGEST_CHANGE)
-        held = _factor(f"{item}.holds_at", entry["holds_at"], far)
-        answer.holds(f"{item}.holds_at", held, name)
+        holds_at = _factor(f"{item}.holds_at", entry["holds_at"], far)
+        answer.holds(f"{item}.holds_at", holds_at, name)
         if entry["changes_at"] is None:
             equal(f"{item}.holds_at", entry["holds_at"], float(far))
             equal(item, {"layout": entry["layout"], "redundant": entry["redundant"]}, slotted(None))
@@ -86,7 +86,7 @@ def _thresholds(answer: _Answer, box: list[str], stated: object) -> None:
         step = far - 1
         while abs(step) > PRECISION:
             step /= 2
-        if changes - held != step or ((held - 1) / step).denominator != 1:
+        if changes - holds_at != step or ((holds_at - 1) / step).denominator != 1:
             raise Rejected(f"{item}.changes_at", f"not beyond holds_at by a step of {abs(step)}")
         layout = layout_of(f"{item}.layout", entry)
         answer.beaten_by(item, changes, name, layout)

@@ -70,11 +70,11 @@ def _fleet(document: Document, engine: str, out: str, model: str | None, *, as_j
     files |= dict(node_scripts(kinds))
     _write(out, files)
     if as_json:
-        each = [
+        kind_documents = [
             {"folder": kind.folder, "pool": kind.pool} | _document(engine, list(kind.launch.files), None, kind.launch)
             for kind in kinds
         ]
-        emit_json({"schema": "shardproof/export/1", "engine": engine, "files": list(files), "kinds": each})
+        emit_json({"schema": "shardproof/export/1", "engine": engine, "files": list(files), "kinds": kind_documents})
     for kind in () if as_json else kinds:
         heading(f"{kind.folder}, pool {kind.pool}")
         _show(None, kind.launch)

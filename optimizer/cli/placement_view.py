@@ -60,8 +60,8 @@ def _balances(name: str, before: Sequence[Fraction], after: Sequence[float]) -> 
 
 def _binned(loads: Sequence[Fraction]) -> list[Fraction]:
     """Loads of devices, or of the hottest of each few neighbours where there are more than cells."""
-    each = -(-len(loads) // _CELLS)
-    return [max(loads[first : first + each]) for first in range(0, len(loads), each)]
+    bin_size = -(-len(loads) // _CELLS)
+    return [max(loads[first : first + bin_size]) for first in range(0, len(loads), bin_size)]
 
 
 def _print(lines: Sequence[Text]) -> None:

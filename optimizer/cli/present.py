@@ -50,9 +50,9 @@ SHOWN = (
 """Figures of the short table, in order."""
 
 
-def counted(number: int, thing: str) -> str:
+def counted(number: int, noun: str) -> str:
     """``1 device``, ``8 devices``."""
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 _MEANINGS = {

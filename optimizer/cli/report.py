@@ -119,12 +119,12 @@ def draw(subject: Subject, form: Form, out: str | None) -> int:
     from optimizer.report.dag_draw import to_dot, to_svg  # noqa: PLC0415 - loads when it is asked for
 
     dag = dag_of(subject)
-    made = {
+    writers = {
         Form.JSON: lambda: json_text(dag.to_json()) + "\n",
         Form.DOT: lambda: to_dot(dag),
         Form.SVG: lambda: to_svg(dag),
     }
-    text = made[form]()
+    text = writers[form]()
     if out is None:
         emit(text.rstrip("\n"))
     else:

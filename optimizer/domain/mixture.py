@@ -35,12 +35,12 @@ def as_cluster(problem: Problem) -> Cluster | None:
         or any(getattr(problem.search, axis) for axis in _OF_ALL)
     ):  # fmt: skip
         return None
-    each, rack = hardware.devices_per_node, hardware.devices_per_rack
-    remainder = problem.devices % each
+    per_node, rack = hardware.devices_per_node, hardware.devices_per_rack
+    remainder = problem.devices % per_node
     pool = Pool(
-        name=hardware.name, hardware=hardware, devices_per_node=each, rack_nodes=rack // each if rack else None,
-        free=(each,) * (problem.devices // each) + ((remainder,) if remainder else ()), price=hardware.device.price,
-        billing="owned", power=hardware.device.power,
+        name=hardware.name, hardware=hardware, devices_per_node=per_node, rack_nodes=rack // per_node if rack else None,
+        free=(per_node,) * (problem.devices // per_node) + ((remainder,) if remainder else ()),
+        price=hardware.device.price, billing="owned", power=hardware.device.power,
     )  # fmt: skip
     demand = Demand(
         name=problem.model.name.rpartition("/")[2], phase="aggregated", request_rate=None,

@@ -141,11 +141,11 @@ class Objective:
 
 def _cost(premise: Premise) -> Scale:
     """Dollars per million tokens: of the devices at the rate asked for, or of what each device serves at most."""
-    each = Fraction(premise.hardware.device.price or 0) / 3600 * 10**6 / premise.workload.tokens_of_request
+    device_cost = Fraction(premise.hardware.device.price or 0) / 3600 * 10**6 / premise.workload.tokens_of_request
     rate = premise.workload.request_rate
     if rate is None:
-        return Scale(Measure.DEVICE_REQUESTS, each, quotient=True)
-    return Scale(Measure.DEVICES, each / rate)
+        return Scale(Measure.DEVICE_REQUESTS, device_cost, quotient=True)
+    return Scale(Measure.DEVICES, device_cost / rate)
 
 
 def _unpriced(hardware: HardwareSpec) -> str | None:

@@ -255,8 +255,8 @@ class Problem(Grown):
         share, named = self.limits.confidence, self.engine
         if share is None:
             return dict.fromkeys(LATENCIES, Fraction(1))
-        each = named.members if named.members and self.calibration is None else (named,)
-        margins = [margin_between(self.model, self.hardware, engine) for engine in each]
+        engines = named.members if named.members and self.calibration is None else (named,)
+        margins = [margin_between(self.model, self.hardware, engine) for engine in engines]
         return {
             "ttft": min(quantile(margin.ttft_s, float(share)) for margin in margins),
             "tpot": min(quantile(margin.tpot_s, float(share)) for margin in margins),

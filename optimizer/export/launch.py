@@ -12,7 +12,7 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 
 from optimizer.domain.fleet import NodeShare
-from optimizer.export.plan import ExportPlan, Plan, plan
+from optimizer.export.plan import ExportPlan, Plan, engine_plan
 
 HEAD: Final = "HEAD_ADDRESS"
 RPC_PORT, RENDEZVOUS_PORT, HTTP_PORT = 13345, 29500, 8000
@@ -97,33 +97,33 @@ def export(
     SpecError
         The engine cannot run it.
     """
-    made = plan(answer, engine, version)
+    plan = engine_plan(answer, engine, version)
     per_node = answer.problem.hardware.devices_per_node
-    homes = list(_homes(made, per_node))
+    homes = list(_homes(plan, per_node))
     if places:
-        made.instances = len(places)
+        plan.instances = len(places)
         homes = [
             Home(first + number, rank, place.node, place.devices)
             for number, shares in enumerate(places)
             for rank, place in enumerate(shares)
         ]
-    commands = tuple(_commands(made, answer, homes))
+    commands = tuple(_commands(plan, answer, homes))
     files: dict[str, str] = {}
-    if made.yaml:
-        files[YAML_FILE] = yaml_text(made.yaml)
+    if plan.yaml:
+        files[YAML_FILE] = yaml_text(plan.yaml)
     nodes = sorted({command.node for command in commands})
     for node in nodes:
         on_node = [command for command in commands if command.node == node]
         name = "launch.sh" if len(nodes) == 1 else f"node-{node}/launch.sh"
-        files[name] = _script(made, on_node, many=len(nodes) > 1, beside=bool(places))
+        files[name] = _script(plan, on_node, many=len(nodes) > 1, beside=bool(places))
     if len(nodes) > 1:
         files["launch.sh"] = _dispatcher(nodes)
-    files["map.json"] = json.dumps(_ranks(made, homes, per_node), indent=1) + "\n"
+    files["map.json"] = json.dumps(_ranks(plan, homes, per_node), indent=1) + "\n"
     if engine in IMAGES:
-        files["kubernetes.yaml"] = _kubernetes(made, answer, per_node)
-    differences = (*made.differences, *_placing(made, answer, per_node))
-    files["differences.md"] = _differences(made, differences)
-    return Exported(made, files, commands, differences, made.environment)
+        files["kubernetes.yaml"] = _kubernetes(plan, answer, per_node)
+    differences = (*plan.differences, *_placing(plan, answer, per_node))
+    files["differences.md"] = _differences(plan, differences)
+    return Exported(plan, files, commands, differences, plan.environment)
 
 
 def yaml_text(data: object) -> str:
@@ -136,41 +136,41 @@ def yaml_text(data: object) -> str:
     return stream.getvalue()
 
 
-def _flags(made: Plan) -> list[str]:
-    return [word for name, value in made.arguments.items() for word in ((name,) if value is None else (name, value))]
+def _flags(plan: Plan) -> list[str]:
+    return [word for name, value in plan.arguments.items() for word in ((name,) if value is None else (name, value))]
 
 
-def _homes(made: Plan, per_node: int) -> Iterator[Home]:
+def _homes(plan: Plan, per_node: int) -> Iterator[Home]:
     """Instances side by side where a node holds several."""
-    size = made.instance.devices
+    size = plan.instance.devices
     if size >= per_node:
         nodes = -(-size // per_node)
-        for index in range(made.instances):
+        for index in range(plan.instances):
             for rank in range(nodes):
                 devices = min(per_node, size - rank * per_node)
                 yield Home(index, rank, index * nodes + rank, tuple(range(devices)))
         return
     fitting = per_node // size
-    for index in range(made.instances):
+    for index in range(plan.instances):
         first = index % fitting * size
         yield Home(index, 0, index // fitting, tuple(range(first, first + size)))
 
 
-def _commands(made: Plan, answer: ExportPlan, homes: Sequence[Home]) -> Iterator[NodeCommand]:
+def _commands(plan: Plan, answer: ExportPlan, homes: Sequence[Home]) -> Iterator[NodeCommand]:
     for home in homes:
         of = sum(1 for peer in homes if peer.instance == home.instance)
         part = NodeCommand(home.node, home.instance, home.rank, of, home.devices)
-        yield replace(part, words=tuple(_STARTERS[made.engine](made, answer, part)))
+        yield replace(part, words=tuple(_STARTERS[plan.engine](plan, answer, part)))
 
 
 def _address() -> str:
     return f"${{{HEAD}:?the address of the first node}}"
 
 
-def _vllm(made: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
+def _vllm(plan: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
     rank, of, devices, port = part.rank, part.of, part.devices, part.port
-    words = ["vllm", "serve", answer.model_name, *_flags(made)]
-    instance = made.instance
+    words = ["vllm", "serve", answer.model_name, *_flags(plan)]
+    instance = plan.instance
     replica = instance.tp * instance.cp * instance.pp
     if of == 1:
         return [*words, "--port", str(port)]
@@ -188,20 +188,20 @@ def _vllm(made: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
     return [*words, "--port", str(port)]
 
 
-def _sglang(made: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
-    words = ["python3", "-m", "sglang.launch_server", "--model-path", answer.model_name, *_flags(made)]
+def _sglang(plan: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
+    words = ["python3", "-m", "sglang.launch_server", "--model-path", answer.model_name, *_flags(plan)]
     if part.of > 1:
         words += ["--nnodes", str(part.of), "--node-rank", str(part.rank)]
         words += ["--dist-init-addr", f"{_address()}:{RENDEZVOUS_PORT}"]
     return [*words, "--port", str(part.port)]
 
 
-def _trtllm(made: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
+def _trtllm(plan: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
     serve = ["trtllm-serve", answer.model_name, "--config", YAML_FILE, "--port", str(part.port)]
     if part.of == 1:
         return serve
     hosts = "${HOSTFILE:?a file that names the nodes}"
-    ranks = ["mpirun", "-n", str(made.instance.devices), "--hostfile", hosts, "trtllm-llmapi-launch"]
+    ranks = ["mpirun", "-n", str(plan.instance.devices), "--hostfile", hosts, "trtllm-llmapi-launch"]
     return [*ranks, *serve] if part.rank == 0 else []
 
 
@@ -213,12 +213,12 @@ def _torchrun(part: NodeCommand) -> list[str]:
     return words
 
 
-def _megatron(made: Plan, _answer: ExportPlan, part: NodeCommand) -> list[str]:
-    return [*_torchrun(part), "pretrain_gpt.py", *_flags(made)]
+def _megatron(plan: Plan, _answer: ExportPlan, part: NodeCommand) -> list[str]:
+    return [*_torchrun(part), "pretrain_gpt.py", *_flags(plan)]
 
 
-def _torchtitan(made: Plan, _answer: ExportPlan, part: NodeCommand) -> list[str]:
-    return [*_torchrun(part), "-m", "torchtitan.train", *_flags(made)]
+def _torchtitan(plan: Plan, _answer: ExportPlan, part: NodeCommand) -> list[str]:
+    return [*_torchrun(part), "-m", "torchtitan.train", *_flags(plan)]
 
 
 _STARTERS: Final = {
@@ -241,9 +241,9 @@ def shell_line(words: Sequence[str]) -> str:
     return " \\\n  ".join(lines)
 
 
-def _script(made: Plan, commands: Sequence[NodeCommand], *, many: bool, beside: bool) -> str:
+def _script(plan: Plan, commands: Sequence[NodeCommand], *, many: bool, beside: bool) -> str:
     lines = ["#!/bin/bash", "set -euo pipefail", 'cd "$(dirname "$0")' + ("/.." if many else "") + '"']
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in made.environment.items()]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in plan.environment.items()]
     started = [command for command in commands if command.words]
     for command in started:
         background = " &" if len(started) > 1 else ""
@@ -294,59 +294,59 @@ def _coordinates(index: int, axes: Sequence[str], sizes: Mapping[str, int]) -> d
     return coordinates
 
 
-def _ranks(made: Plan, homes: Sequence[Home], per_node: int) -> list[dict[str, Any]]:
+def _ranks(plan: Plan, homes: Sequence[Home], per_node: int) -> list[dict[str, Any]]:
     """Every rank with its coordinates on both meshes, its node and its device there."""
-    instance = made.instance
+    instance = plan.instance
     sizes = {name: getattr(instance, name) for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp")}
     home_of = {(home.instance, home.rank): home for home in homes}
     ranks = []
     for index in dict.fromkeys(home.instance for home in homes):
         for rank in range(instance.devices):
             home = home_of[index, rank // per_node]
-            coordinates = _coordinates(rank, _ORDERS[made.engine], sizes)
+            coordinates = _coordinates(rank, _ORDERS[plan.engine], sizes)
             entry: dict[str, Any] = {
                 "instance": index, "rank": rank, "node": home.node,
                 "device": home.devices[rank % per_node % len(home.devices)], **coordinates,
             }  # fmt: skip
             if instance.etp * instance.ep * instance.edp == instance.stage_devices:
-                inner = [axis for axis in _ORDERS[made.engine] if axis != "pp"]
+                inner = [axis for axis in _ORDERS[plan.engine] if axis != "pp"]
                 within = 0
                 for axis in inner:
                     within = within * sizes[axis] + coordinates[axis]
-                entry |= _coordinates(within, _EXPERT_ORDERS[made.engine], sizes)
+                entry |= _coordinates(within, _EXPERT_ORDERS[plan.engine], sizes)
             ranks.append(entry)
     return ranks
 
 
-def _placing(made: Plan, answer: ExportPlan, per_node: int) -> Iterator[str]:
-    layout, size = answer.layout, made.instance.devices
+def _placing(plan: Plan, answer: ExportPlan, per_node: int) -> Iterator[str]:
+    layout, size = answer.layout, plan.instance.devices
     if size > per_node and size % per_node:
         yield f"nodes: {size} devices are not whole nodes of {per_node}; the last node is used in part"
     width = layout.tp * layout.cp
     if width > 1 and size > per_node and per_node % width and width < per_node:
         yield f"ranks: tp·cp={width} does not divide a node's {per_node} devices, so that some groups cross nodes"
-    if made.engine == "vllm" and layout.pp > 1 and size > per_node and layout.dp > 1:
+    if plan.engine == "vllm" and layout.pp > 1 and size > per_node and layout.dp > 1:
         yield "ranks: vLLM keeps the stages of a data-parallel rank side by side; stages apart were priced"
 
 
-def _kubernetes(made: Plan, answer: ExportPlan, per_node: int) -> str:
+def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:
     """A LeaderWorkerSet of as many groups as there are instances; of one pod each where a node holds an instance."""
-    size = made.instance.devices
+    size = plan.instance.devices
     nodes = -(-size // per_node)
     name = answer.problem.name.lower().replace("_", "-").replace(".", "-")[:52].strip("-") or "shardproof"
-    environment = [{"name": key, "value": value} for key, value in made.environment.items()]
+    environment = [{"name": key, "value": value} for key, value in plan.environment.items()]
 
     def pod(rank: int) -> dict[str, Any]:
         part = NodeCommand(0, 0, rank, nodes, tuple(range(min(per_node, size))))
-        words = _STARTERS[made.engine](made, answer, part)
+        words = _STARTERS[plan.engine](plan, answer, part)
         words = [word.replace(_address(), "$(LWS_LEADER_ADDRESS)") for word in words]
         numbered = {"--node-rank": "$(LWS_WORKER_INDEX)"}
         for index, word in enumerate(words[:-1]):
             if word in numbered:
                 words[index + 1] = numbered[word]
         container: dict[str, Any] = {
-            "name": made.engine,
-            "image": IMAGES[made.engine].format(version=made.version),
+            "name": plan.engine,
+            "image": IMAGES[plan.engine].format(version=plan.version),
             "command": words[:2] if words[:1] == ["vllm"] else words[:3] if words[:1] == ["python3"] else words[:1],
             "resources": {"limits": {"nvidia.com/gpu": str(min(per_node, size))}},
         }
@@ -355,10 +355,10 @@ def _kubernetes(made: Plan, answer: ExportPlan, per_node: int) -> str:
             container["env"] = environment
         return {"spec": {"containers": [container]}}
 
-    if made.engine == "trtllm" and nodes > 1:
+    if plan.engine == "trtllm" and nodes > 1:
         return "# TensorRT-LLM's ranks on several nodes are started by MPI: see launch.sh and the MPI operator\n"
-    if made.engine == "vllm" and nodes > 2 and made.instance.dp > 1:
-        return _ranked(made, answer, name, nodes, environment)
+    if plan.engine == "vllm" and nodes > 2 and plan.instance.dp > 1:
+        return _ranked(plan, answer, name, nodes, environment)
     template: dict[str, Any] = {
         "size": nodes,
         "restartPolicy": "RecreateGroupOnPodRestart",
@@ -371,24 +371,24 @@ def _kubernetes(made: Plan, answer: ExportPlan, per_node: int) -> str:
             "apiVersion": "leaderworkerset.x-k8s.io/v1",
             "kind": "LeaderWorkerSet",
             "metadata": {"name": name},
-            "spec": {"replicas": made.instances, "leaderWorkerTemplate": template},
+            "spec": {"replicas": plan.instances, "leaderWorkerTemplate": template},
         }
     )
 
 
-def _ranked(made: Plan, answer: ExportPlan, name: str, nodes: int, environment: list[dict[str, str]]) -> str:
+def _ranked(plan: Plan, answer: ExportPlan, name: str, nodes: int, environment: list[dict[str, str]]) -> str:
     """Workers whose first data-parallel rank follows from their number, which a shell reckons."""
     per_node = answer.problem.hardware.devices_per_node
-    replica = made.instance.tp * made.instance.cp * made.instance.pp
+    replica = plan.instance.tp * plan.instance.cp * plan.instance.pp
     local = max(1, per_node // replica)
-    words = ["vllm", "serve", answer.model_name, *_flags(made)]
+    words = ["vllm", "serve", answer.model_name, *_flags(plan)]
     words += ["--data-parallel-size-local", str(local), "--data-parallel-address", "${LWS_LEADER_ADDRESS}"]
     words += ["--data-parallel-rpc-port", str(RPC_PORT)]
     line = shell_line(words)
 
     def pod(more: str) -> dict[str, Any]:
         container: dict[str, Any] = {
-            "name": "vllm", "image": IMAGES["vllm"].format(version=made.version), "command": ["/bin/bash", "-c"],
+            "name": "vllm", "image": IMAGES["vllm"].format(version=plan.version), "command": ["/bin/bash", "-c"],
             "args": [f"exec {line} {more}\n"], "resources": {"limits": {"nvidia.com/gpu": str(per_node)}},
         }  # fmt: skip
         if environment:
@@ -402,7 +402,7 @@ def _ranked(made: Plan, answer: ExportPlan, name: str, nodes: int, environment: 
             "kind": "LeaderWorkerSet",
             "metadata": {"name": name},
             "spec": {
-                "replicas": made.instances,
+                "replicas": plan.instances,
                 "leaderWorkerTemplate": {
                     "size": nodes, "restartPolicy": "RecreateGroupOnPodRestart",
                     "leaderTemplate": pod(f"--port {HTTP_PORT}"), "workerTemplate": pod(rank),
@@ -412,6 +412,6 @@ def _ranked(made: Plan, answer: ExportPlan, name: str, nodes: int, environment: 
     )  # fmt: skip
 
 
-def _differences(made: Plan, differences: Sequence[str]) -> str:
-    lines = [f"# What was priced and {made.engine} {made.version} cannot be told, or does otherwise", ""]
+def _differences(plan: Plan, differences: Sequence[str]) -> str:
+    lines = [f"# What was priced and {plan.engine} {plan.version} cannot be told, or does otherwise", ""]
     return "\n".join([*lines, *(f"- {line}" for line in differences)]) + "\n"

@@ -100,11 +100,11 @@ class Plan:
 
 def prevented(problem: Problem, layout: Layout) -> Violation | None:
     """Why no engine could start a layout: what its problem or its devices do not hold; None: nothing."""
-    broken = structural_violations(problem, layout)
-    return next((v for v in broken if v.family in BLOCKING or v.family == Family.DEVICES), None)
+    violations = structural_violations(problem, layout)
+    return next((v for v in violations if v.family in BLOCKING or v.family == Family.DEVICES), None)
 
 
-def plan(answer: ExportPlan, engine: str, version: str | None = None) -> Plan:
+def engine_plan(answer: ExportPlan, engine: str, version: str | None = None) -> Plan:
     """What an engine is told so that it serves a layout as it was priced.
 
     Raises
@@ -138,40 +138,40 @@ def _cache(answer: ExportPlan, names: Mapping[str, str]) -> str | None:
     return names.get(answer.problem.precision.kv_cache)
 
 
-def _stages(made: Plan, answer: ExportPlan, variable: str) -> None:
+def _stages(plan: Plan, answer: ExportPlan, variable: str) -> None:
     if answer.layout.pp > 1:
-        made.environment[variable] = ",".join(map(str, cuts_of(answer.problem, answer.layout)))
+        plan.environment[variable] = ",".join(map(str, cuts_of(answer.problem, answer.layout)))
 
 
-def _budget(made: Plan, answer: ExportPlan) -> int:
+def _budget(plan: Plan, answer: ExportPlan) -> int:
     """Tokens of a step: never fewer than the sequences in flight, which engines refuse."""
-    wanted = budget_of(answer.problem.serving, made.engine, answer.layout)
+    wanted = budget_of(answer.problem.serving, plan.engine, answer.layout)
     if wanted < answer.layout.batch and answer.problem.serving.prompts:
-        made.differences.append(
-            f"a step's tokens: {wanted} were priced; {made.engine} wants at least {answer.layout.batch}"
+        plan.differences.append(
+            f"a step's tokens: {wanted} were priced; {plan.engine} wants at least {answer.layout.batch}"
         )
     return max(wanted, answer.layout.batch)
 
 
-def _common(made: Plan, answer: ExportPlan) -> None:
+def _common(plan: Plan, answer: ExportPlan) -> None:
     work, precision = answer.problem.serving, answer.problem.precision
-    if answer.layout.overlap == "two_batch" and made.engine not in ("vllm", "sglang"):
-        made.differences.append(f"two-batch overlap: {made.engine} runs a step whole")
+    if answer.layout.overlap == "two_batch" and plan.engine not in ("vllm", "sglang"):
+        plan.differences.append(f"two-batch overlap: {plan.engine} runs a step whole")
     if answer.placed and answer.placement_file is None:
-        made.differences.append(f"expert placement: {made.engine} takes no static one; it starts from experts in order")
+        plan.differences.append(f"expert placement: {plan.engine} takes no static one; it starts from experts in order")
     if work.prefix_cache_hit:
-        made.differences.append(
+        plan.differences.append(
             f"prefix cache: {float(work.prefix_cache_hit):.0%} of prompt tokens were priced as found in the cache; "
             "what is found depends on the requests"
         )
     if work.mtp_tokens:
-        made.differences.append(
+        plan.differences.append(
             f"drafts: an acceptance of {float(work.mtp_acceptance):.0%} was priced; the engine's depends on the text"
         )
     formats = precision.weights if precision.experts is None else f"{precision.weights}, experts {precision.experts}"
-    made.differences.append(f"weights: the checkpoint {answer.model_name} is taken to hold them as {formats}")
+    plan.differences.append(f"weights: the checkpoint {answer.model_name} is taken to hold them as {formats}")
     if answer.model is None:
-        made.differences.append(f"model: {answer.model_name} is the catalog's name; put the checkpoint's in its place")
+        plan.differences.append(f"model: {answer.model_name} is the catalog's name; put the checkpoint's in its place")
 
 
 def _vllm(answer: ExportPlan, version: str) -> Plan:
@@ -185,49 +185,49 @@ def _vllm(answer: ExportPlan, version: str) -> Plan:
             f"experts are on all {ranks} ranks of a stage (EP) or divided over all of them, not "
             f"etp={instance.etp} ep={instance.ep} edp={instance.edp}",
         )
-    made = Plan("vllm", version, instance, count)
-    made.put("tp", instance.tp)
+    plan = Plan("vllm", version, instance, count)
+    plan.put("tp", instance.tp)
     for name, degree in (("pp", instance.pp), ("dp", instance.dp), ("cp", instance.cp)):
         if degree > 1:
-            made.put(name, degree)
+            plan.put(name, degree)
     if work.decode_context_parallel > 1:
-        made.put("dcp", work.decode_context_parallel)
+        plan.put("dcp", work.decode_context_parallel)
     if experts and instance.ep > 1:
-        made.put("expert_parallel")
+        plan.put("expert_parallel")
         overlap = layout.overlap == "two_batch"
         if (overlap or (answer.nvidia and not work.mixes)) and instance.dp > 1:
             low = answer.nvidia and not work.prompts and problem.model.hidden_size in DEEPEP_HIDDEN
-            made.put("all2all", "deepep_low_latency" if low else "deepep_high_throughput")
+            plan.put("all2all", "deepep_low_latency" if low else "deepep_high_throughput")
         if overlap:
-            _vllm_overlap(made, answer)
+            _vllm_overlap(plan, answer)
     if answer.layout.redundant_slots:
-        made.put("eplb")
-        if made.takes("eplb_config"):
-            made.put("eplb_config", json.dumps({"num_redundant_experts": answer.layout.redundant_slots}))
+        plan.put("eplb")
+        if plan.takes("eplb_config"):
+            plan.put("eplb_config", json.dumps({"num_redundant_experts": answer.layout.redundant_slots}))
         else:
-            made.put("redundant_slots", answer.layout.redundant_slots)
-    made.put("memory_utilization", _decimal(problem.memory_utilization))
-    made.put("max_num_seqs", layout.batch)
-    made.put("max_num_batched_tokens", _budget(made, answer))
-    made.put("max_model_len", answer.longest)
+            plan.put("redundant_slots", answer.layout.redundant_slots)
+    plan.put("memory_utilization", _decimal(problem.memory_utilization))
+    plan.put("max_num_seqs", layout.batch)
+    plan.put("max_num_batched_tokens", _budget(plan, answer))
+    plan.put("max_model_len", answer.longest)
     cache = _cache(answer, {"fp8": "fp8"})
     if cache is not None:
-        made.put("kv_cache", cache)
+        plan.put("kv_cache", cache)
     if work.mtp_tokens:
         drafts = {"method": "mtp", "num_speculative_tokens": work.mtp_tokens}
-        made.put("speculative", json.dumps(drafts))
-    _stages(made, answer, vllm.PARTITION)
-    _common(made, answer)
-    return made
+        plan.put("speculative", json.dumps(drafts))
+    _stages(plan, answer, vllm.PARTITION)
+    _common(plan, answer)
+    return plan
 
 
-def _vllm_overlap(made: Plan, answer: ExportPlan) -> None:
+def _vllm_overlap(plan: Plan, answer: ExportPlan) -> None:
     """Every step that holds two tokens is split, as it was priced."""
-    made.put("overlap")
+    plan.put("overlap")
     for steps in ("decode", "prefill"):
-        made.arguments[f"--dbo-{steps}-token-threshold"] = "2"
+        plan.arguments[f"--dbo-{steps}-token-threshold"] = "2"
     if not answer.nvidia:
-        made.differences.append("two-batch overlap: vLLM asks for DeepEP's kernels, which are NVIDIA's first of all")
+        plan.differences.append("two-batch overlap: vLLM asks for DeepEP's kernels, which are NVIDIA's first of all")
 
 
 def _sglang(answer: ExportPlan, version: str) -> Plan:
@@ -235,65 +235,65 @@ def _sglang(answer: ExportPlan, version: str) -> Plan:
     experts = problem.model.moe is not None
     instance, count = _instance(layout, whole=False)
     width = instance.tp * instance.cp * instance.dp
-    made = Plan("sglang", version, instance, count)
-    made.put("tp", width)
+    plan = Plan("sglang", version, instance, count)
+    plan.put("tp", width)
     for name, degree in (("pp", instance.pp), ("cp", instance.cp)):
         if degree > 1:
-            made.put(name, degree)
-    if instance.dp > 1 and made.takes("attention_dp"):
-        made.put("attention_dp", instance.dp)
+            plan.put(name, degree)
+    if instance.dp > 1 and plan.takes("attention_dp"):
+        plan.put("attention_dp", instance.dp)
     elif instance.dp > 1:
-        made.put("dp", instance.dp)
-        made.put("dp_attention")
+        plan.put("dp", instance.dp)
+        plan.put("dp_attention")
     if work.decode_context_parallel > 1:
-        made.put("dcp", work.decode_context_parallel)
+        plan.put("dcp", work.decode_context_parallel)
     if experts:
-        _sglang_experts(made, answer)
-    made.put("memory_utilization", _decimal(_static_share(answer)))
-    made.put("max_num_seqs", layout.batch * instance.dp)
+        _sglang_experts(plan, answer)
+    plan.put("memory_utilization", _decimal(_static_share(answer)))
+    plan.put("max_num_seqs", layout.batch * instance.dp)
     if work.prompts:
-        made.put("prefill_chunk", budget_of(work, "sglang", layout) * instance.dp)
-    made.put("max_model_len", answer.longest)
+        plan.put("prefill_chunk", budget_of(work, "sglang", layout) * instance.dp)
+    plan.put("max_model_len", answer.longest)
     cache = _cache(answer, {"fp8": "fp8_e4m3"})
     if cache is not None:
-        made.put("kv_cache", cache)
+        plan.put("kv_cache", cache)
     if work.mtp_tokens:
-        made.put("draft_method", "EAGLE")
-        made.put("draft_steps", work.mtp_tokens)
-        made.put("draft_topk", 1)
-        made.put("draft_tokens", work.mtp_tokens + 1)
+        plan.put("draft_method", "EAGLE")
+        plan.put("draft_steps", work.mtp_tokens)
+        plan.put("draft_topk", 1)
+        plan.put("draft_tokens", work.mtp_tokens + 1)
     if not work.mixes:
-        made.put("role", work.phase)
+        plan.put("role", work.phase)
     else:
-        made.differences.append(
+        plan.differences.append(
             "prompts: SGLang gives them steps of their own; prompt tokens beside decoding sequences were priced"
         )
-    _stages(made, answer, sglang.PARTITION)
-    _common(made, answer)
-    return made
+    _stages(plan, answer, sglang.PARTITION)
+    _common(plan, answer)
+    return plan
 
 
-def _sglang_experts(made: Plan, answer: ExportPlan) -> None:
-    width = made.instance.tp * made.instance.cp * made.instance.dp
-    if made.instance.ep > 1:
-        made.put("ep", made.instance.ep)
+def _sglang_experts(plan: Plan, answer: ExportPlan) -> None:
+    width = plan.instance.tp * plan.instance.cp * plan.instance.dp
+    if plan.instance.ep > 1:
+        plan.put("ep", plan.instance.ep)
         if answer.layout.overlap == "two_batch":
-            made.put("overlap")
-        if made.instance.ep == width and answer.nvidia and made.instance.dp > 1:
-            made.put("all2all", "deepep")
+            plan.put("overlap")
+        if plan.instance.ep == width and answer.nvidia and plan.instance.dp > 1:
+            plan.put("all2all", "deepep")
         else:
-            made.differences.append(
+            plan.differences.append(
                 "expert exchange: SGLang's all-to-all backends need EP on the whole width and attention DP; without "
                 "them it reduces over all ranks, while an all-to-all was priced"
             )
-    if made.instance.edp > 1:
-        made.put("edp", made.instance.edp)
+    if plan.instance.edp > 1:
+        plan.put("edp", plan.instance.edp)
     if answer.layout.redundant_slots:
-        made.put("redundant_slots", answer.layout.redundant_slots)
+        plan.put("redundant_slots", answer.layout.redundant_slots)
     if answer.placement_file is not None:
-        made.put("expert_location", answer.placement_file)
-        if "--moe-a2a-backend" in made.arguments:
-            made.arguments["--ep-dispatch-algorithm"] = "static"
+        plan.put("expert_location", answer.placement_file)
+        if "--moe-a2a-backend" in plan.arguments:
+            plan.arguments["--ep-dispatch-algorithm"] = "static"
 
 
 def _trtllm(answer: ExportPlan, version: str) -> Plan:
@@ -307,83 +307,83 @@ def _trtllm(answer: ExportPlan, version: str) -> Plan:
     if instance.edp > 1:
         raise _refuse("trtllm", f"it keeps one copy of every expert in an instance, not edp={instance.edp}")
     width = instance.tp * instance.dp
-    made = Plan("trtllm", version, instance, count)
-    made.yaml = {"tensor_parallel_size": width, "pipeline_parallel_size": instance.pp}
+    plan = Plan("trtllm", version, instance, count)
+    plan.yaml = {"tensor_parallel_size": width, "pipeline_parallel_size": instance.pp}
     if instance.cp > 1:
-        made.yaml["context_parallel_size"] = instance.cp
+        plan.yaml["context_parallel_size"] = instance.cp
     if problem.model.moe is not None:
-        made.yaml |= {"moe_expert_parallel_size": instance.ep, "moe_tensor_parallel_size": instance.etp}
+        plan.yaml |= {"moe_expert_parallel_size": instance.ep, "moe_tensor_parallel_size": instance.etp}
     if instance.dp > 1:
-        made.yaml["enable_attention_dp"] = True
-    made.yaml["gpus_per_node"] = min(problem.hardware.devices_per_node, instance.devices)
-    made.yaml |= {
+        plan.yaml["enable_attention_dp"] = True
+    plan.yaml["gpus_per_node"] = min(problem.hardware.devices_per_node, instance.devices)
+    plan.yaml |= {
         "max_batch_size": layout.batch,
-        "max_num_tokens": _budget(made, answer),
+        "max_num_tokens": _budget(plan, answer),
         "max_seq_len": answer.longest,
         "kv_cache_config": {"free_gpu_memory_fraction": float(_decimal(_free_share(answer)))},
     }
     if problem.precision.kv_cache == "fp8":
-        made.yaml["kv_cache_config"]["dtype"] = "fp8"
+        plan.yaml["kv_cache_config"]["dtype"] = "fp8"
     if work.mixes:
-        made.yaml["enable_chunked_prefill"] = True
+        plan.yaml["enable_chunked_prefill"] = True
     if work.mtp_tokens:
-        made.yaml["speculative_config"] = {"decoding_type": "MTP", "num_nextn_predict_layers": work.mtp_tokens}
+        plan.yaml["speculative_config"] = {"decoding_type": "MTP", "num_nextn_predict_layers": work.mtp_tokens}
     if answer.placement_file is not None:
-        made.yaml["moe_config"] = {"backend": "WIDEEP", "load_balancer": answer.placement_file}
+        plan.yaml["moe_config"] = {"backend": "WIDEEP", "load_balancer": answer.placement_file}
     elif answer.layout.redundant_slots:
-        made.differences.append(
+        plan.differences.append(
             f"redundant experts: {answer.layout.redundant_slots} slots need a placement (experts.load)"
         )
     if instance.pp > 1:
-        made.yaml["pp_partition"] = list(cuts_of(problem, layout))
-    _common(made, answer)
-    return made
+        plan.yaml["pp_partition"] = list(cuts_of(problem, layout))
+    _common(plan, answer)
+    return plan
 
 
 def _megatron(answer: ExportPlan, version: str) -> Plan:
     layout, model = answer.layout, answer.problem.model
-    made = Plan("megatron", version, layout, 1)
+    plan = Plan("megatron", version, layout, 1)
     for name, degree in (("tp", layout.tp), ("pp", layout.pp), ("cp", layout.cp)):
-        made.put(name, degree)
+        plan.put(name, degree)
     if model.moe is not None:
-        made.put("ep", layout.ep)
-        made.put("etp", layout.etp)
-        made.put("model_experts", model.moe.experts)
-        made.put("model_topk", model.moe.top_k)
-        made.put("all2all", "alltoall")
+        plan.put("ep", layout.ep)
+        plan.put("etp", layout.etp)
+        plan.put("model_experts", model.moe.experts)
+        plan.put("model_topk", model.moe.top_k)
+        plan.put("all2all", "alltoall")
         if layout.tp > 1:
-            made.put("sequence_parallel")
-    made.put("model_layers", model.layer_count)
+            plan.put("sequence_parallel")
+    plan.put("model_layers", model.layer_count)
     if layout.pp > 1:
         cuts = cuts_of(answer.problem, layout)
         parts = [f"t*{layers}" for layers in cuts]
-        made.put("pipeline_layout", "|".join(["E" + parts[0], *parts[1:-1], parts[-1] + "L"]))
-    made.differences += [
+        plan.put("pipeline_layout", "|".join(["E" + parts[0], *parts[1:-1], parts[-1] + "L"]))
+    plan.differences += [
         "training: a serving workload was priced, and Megatron-LM trains; its figures are not these",
         "data parallelism: Megatron-LM derives it from the number of ranks",
         f"model: the other arguments of {model.name} (widths, heads, vocabulary) are those of its own script",
     ]
-    return made
+    return plan
 
 
 def _torchtitan(answer: ExportPlan, version: str) -> Plan:
     layout = answer.layout
     if layout.edp > layout.stage_devices or (layout.etp > 1 and layout.ep > 1):
         raise _refuse("fsdp", f"experts are not divided within one (etp={layout.etp})")
-    made = Plan("torchtitan", version, layout, 1)
-    made.put("tp", layout.tp)
-    made.put("pp", layout.pp)
-    made.put("cp", layout.cp)
-    made.put("dp_shard", layout.dp)
-    made.put("dp_replicate", 1)
+    plan = Plan("torchtitan", version, layout, 1)
+    plan.put("tp", layout.tp)
+    plan.put("pp", layout.pp)
+    plan.put("cp", layout.cp)
+    plan.put("dp_shard", layout.dp)
+    plan.put("dp_replicate", 1)
     if answer.problem.model.moe is not None:
         if layout.etp > 1:
             raise _refuse("fsdp", f"experts are not divided within one (etp={layout.etp})")
-        made.put("ep", layout.ep)
+        plan.put("ep", layout.ep)
     if layout.pp > 1:
-        made.differences.append("stages: torchtitan cuts the model into stages itself")
-    made.differences.append("training: a serving workload was priced, and torchtitan trains; its figures are not these")
-    return made
+        plan.differences.append("stages: torchtitan cuts the model into stages itself")
+    plan.differences.append("training: a serving workload was priced, and torchtitan trains; its figures are not these")
+    return plan
 
 
 PLANNERS: Final[Mapping[str, Callable[[ExportPlan, str], Plan]]] = {

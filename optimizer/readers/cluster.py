@@ -155,19 +155,19 @@ class _ClusterReading:
             hardware = self._refer("hardware", ("pools", name, "hardware"))
         elif self.written.rates is None:
             raise self.document.error(_WANTED, (*self.at, "pools", name, "hardware"))
-        each = hardware.devices_per_node if hardware else pool.devices_per_node
-        assert each is not None  # noqa: S101 - by PoolFile
+        per_node = hardware.devices_per_node if hardware else pool.devices_per_node
+        assert per_node is not None  # noqa: S101 - by PoolFile
         free = pool.free
         if free is None:
-            devices = pool.devices if pool.devices is not None else (pool.nodes or 0) * each
-            free = (each,) * (devices // each) + ((devices % each,) if devices % each else ())
-        if max(free, default=0) > each:
-            message = f"{max(free)} devices free on a node of {each}"
+            devices = pool.devices if pool.devices is not None else (pool.nodes or 0) * per_node
+            free = (per_node,) * (devices // per_node) + ((devices % per_node,) if devices % per_node else ())
+        if max(free, default=0) > per_node:
+            message = f"{max(free)} devices free on a node of {per_node}"
             raise self.document.error(message, (*self.at, "pools", name, "free"))
         if not sum(free):
             raise self.document.error("no device is free", (*self.at, "pools", name, "free"))
         rack = hardware.devices_per_rack if hardware else None
-        rack_nodes = rack // each if rack else None
+        rack_nodes = rack // per_node if rack else None
         if rack_nodes is not None and pool.nodes_per_rack not in {None, rack_nodes}:
             message = f"a rack of {hardware.name if hardware else name} has {rack_nodes} nodes"
             raise self.document.error(message, (*self.at, "pools", name, "nodes_per_rack"))
@@ -175,7 +175,7 @@ class _ClusterReading:
         price = pool.price if pool.price is not None else (hardware.device.price if hardware else None)
         power = pool.power if pool.power is not None else (hardware.device.power if hardware else None)
         return Pool(
-            name=name, hardware=hardware, devices_per_node=each, rack_nodes=rack_nodes, free=free,
+            name=name, hardware=hardware, devices_per_node=per_node, rack_nodes=rack_nodes, free=free,
             price=price, billing=pool.billing, availability=pool.availability, power=power,
         )  # fmt: skip
 

@@ -53,8 +53,8 @@ class Document:
         """Refuse every key of the whole but those known, by what is meant by it or is nearest."""
         unknown = [key for key in self.data if key not in known]
         if unknown:
-            told = {key: (meant or {}).get(key) or nearest(key, list(known)) for key in unknown}
-            raise SpecError(*(self.fault("unknown key", (key,), told[key], key=True) for key in unknown))
+            suggestions = {key: (meant or {}).get(key) or nearest(key, list(known)) for key in unknown}
+            raise SpecError(*(self.fault("unknown key", (key,), suggestions[key], key=True) for key in unknown))
 
     def get(self, at: Sequence[PathStep]) -> object:
         """Value at ``at``; nothing where there is none."""

@@ -180,11 +180,11 @@ def build_dag(layout: Layout, traffic: Mapping[str, int] | Sequence[Mapping[str,
         As `checked`; traffic of another number of stages.
     """
     degrees = checked(layout)
-    each = [traffic or {}] * degrees.pp if traffic is None or isinstance(traffic, Mapping) else list(traffic)
-    if len(each) != degrees.pp:
-        message = f"traffic of {len(each)} stages, but there are {degrees.pp}"
+    stage_traffic = [traffic or {}] * degrees.pp if traffic is None or isinstance(traffic, Mapping) else list(traffic)
+    if len(stage_traffic) != degrees.pp:
+        message = f"traffic of {len(stage_traffic)} stages, but there are {degrees.pp}"
         raise SpecError(message)
-    sizes = [{name.removesuffix("_bytes"): size for name, size in stage.items()} for stage in each]
+    sizes = [{name.removesuffix("_bytes"): size for name, size in stage.items()} for stage in stage_traffic]
     groups: list[RankGroup] = []
     edges: dict[tuple[str, str], None] = {}
     last = {rank: device(rank) for rank in range(degrees.devices)}

@@ -52,9 +52,9 @@ def replica_starts(sizes: tuple[int | None, ...], replicas: int, replica: int) -
     for size in sizes:
         if size is None or replica <= size:
             stride = ceil(replica / unit) * unit
-            each = replicas if size is None else (size - replica) // stride + 1
+            per_domain = replicas if size is None else (size - replica) // stride + 1
             for number in range(replicas):
-                domain, place = divmod(number, each)
+                domain, place = divmod(number, per_domain)
                 yield domain * (size or 0) + place * stride
             return
         unit = size

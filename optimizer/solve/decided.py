@@ -175,10 +175,10 @@ class Decided:
 
     def objective_before(self) -> Balance:
         """Of the placement before, over all loads as the problem's `robust` puts them together."""
-        each = [self.balance_before(number).layers for number in range(len(self.problem.expert_loads))]
+        by_load = [self.balance_before(number).layers for number in range(len(self.problem.expert_loads))]
         experts = self.problem.experts
         robust, weights = experts.robust if experts else "worst", load_weights(self.problem)
-        return Balance(tuple(aggregate(values, weights, robust, CVAR_TAIL) for values in zip(*each, strict=True)))
+        return Balance(tuple(aggregate(values, weights, robust, CVAR_TAIL) for values in zip(*by_load, strict=True)))
 
     def nodes_before(self) -> list[float] | None:
         """Nodes that a group of co-activated experts visited before, on average, by layer; nothing if not measured."""
@@ -254,7 +254,7 @@ class Decided:
             "step_tokens": step_tokens,
             "noise": [{"activations": n, "max_over_mean": floor} for n, floor in self.noise(step_tokens)],
             "hold_out": [load.to_json() for load in held_out],
-            "frontier": [each.to_json() for each in moved],
+            "frontier": [budget.to_json() for budget in moved],
             "prices": [{"varied": name} | price.to_json() for name, price in prices],
         }
 

@@ -35,12 +35,12 @@ def solve_declared(problem: Problem, *, time_limit_s: float | None = None) -> So
     status = {(True, True): "optimal", (True, False): "feasible", (False, True): "infeasible"}.get(
         (best is not None, decided.complete), "unknown"
     )
-    own_lattice = lattice(problem, axes(problem))
+    meshes = lattice(problem, axes(problem))
     bound = value if decided.complete else None
-    certificate = statement(problem, own_lattice.to_json(), status, best, evaluation, bound=bound)
-    each = len(own_lattice.axes.pp) * len(own_lattice.axes.chunks)
-    excluded = {Family(name): count * each for name, count in own_lattice.excluded.items()}
-    points = (own_lattice.count + sum(own_lattice.excluded.values())) * each
+    certificate = statement(problem, meshes.to_json(), status, best, evaluation, bound=bound)
+    depths_and_chunks = len(meshes.axes.pp) * len(meshes.axes.chunks)
+    excluded = {Family(name): count * depths_and_chunks for name, count in meshes.excluded.items()}
+    points = (meshes.count + sum(meshes.excluded.values())) * depths_and_chunks
     return Solved(
         problem=problem, status=status, best=best, evaluation=evaluation, bound=bound,
         tally=Tally(points=points, excluded=excluded, exact=decided.rounds), wall_s=time.monotonic() - started,

@@ -222,15 +222,19 @@ def _experts_as_stored(problem: Problem, shape: Shape, first: int, layers: int) 
 
 def _rates(sheet: Sheet, problem: Problem, evaluation: Evaluation, figures: dict[str, Figure]) -> None:
     active = Fraction(figures["active_parameters_without_embedding"].value)
-    each = 2 * active
+    token_flops = 2 * active
     sheet.put(
-        "flops_per_token", each, Dimension.COUNT, "2 · active parameters without embedding", f"2 · {int(active):,}"
+        "flops_per_token",
+        token_flops,
+        Dimension.COUNT,
+        "2 · active parameters without embedding",
+        f"2 · {int(active):,}",
     )
     work, device = problem.workload, problem.hardware.device
     tokens = evaluation.request_capacity * work.computed_tokens
     compute = problem.precision.of_role(TensorRole.EXPERTS if problem.model.moe else TensorRole.DENSE_FFN).compute
     peak = device.peak.get(compute, device.peak["bf16"])
-    per_device = each * tokens / evaluation.devices
+    per_device = token_flops * tokens / evaluation.devices
     flops = shown(per_device, Dimension.FLOPS)
     sheet.put(
         "flops",
@@ -272,15 +276,15 @@ def _balance(sheet: Sheet, problem: Problem, evaluation: Evaluation, imbalance: 
         return
     if imbalance is not None:
         names = problem.model.layer_names
-        each = {n: value for n, value in enumerate(imbalance) if problem.model.blocks[names[n]].moe is not None}
+        moe_layers = {n: value for n, value in enumerate(imbalance) if problem.model.blocks[names[n]].moe is not None}
         sheet.put(
             "expert_imbalance", max(imbalance), Dimension.RATIO, "max over layers of hottest device's load ÷ mean"
         )
         sheet.put(
-            "mean_expert_imbalance", sum(each.values(), Fraction(0)) / len(each), Dimension.RATIO,
+            "mean_expert_imbalance", sum(moe_layers.values(), Fraction(0)) / len(moe_layers), Dimension.RATIO,
             "mean over MoE layers of hottest device's load ÷ mean",
         )  # fmt: skip
-        for number, value in each.items():
+        for number, value in moe_layers.items():
             sheet.put(f"balance_of_layer_{number}", value, Dimension.RATIO, "hottest device's load ÷ mean load")
         return
     shape = evaluation.shape

@@ -111,14 +111,14 @@ def standing(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence[R
 
 def _taken(pool: Pool, column: Column, places: Sequence[NodeShare]) -> Iterable[tuple[int, Sequence[int]]]:
     """Devices that nothing else may hold: whole nodes of a replica of several, whole racks of one that none holds."""
-    nodes, each = pool.nodes_of(column.devices), range(pool.devices_per_node)
+    nodes, whole_node = pool.nodes_of(column.devices), range(pool.devices_per_node)
     if not nodes:
         return [(place.node, place.devices) for place in places]
-    held = {place.node for place in places}
+    node_numbers = {place.node for place in places}
     if pool.rack_nodes is not None and nodes > pool.rack_nodes:
-        reached = {pool.rack_of(node) for node in held}
-        held |= {node for node in range(len(pool.free)) if pool.rack_of(node) in reached}
-    return [(node, each) for node in sorted(held)]
+        reached = {pool.rack_of(node) for node in node_numbers}
+        node_numbers |= {node for node in range(len(pool.free)) if pool.rack_of(node) in reached}
+    return [(node, whole_node) for node in sorted(node_numbers)]
 
 
 def _one(pool: Pool, column: Column, devices: list[tuple[int, int]]) -> Iterable[Broken]:

@@ -69,8 +69,8 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     """
     if posed.launch.training:
         layout = layout_of(posed)
-        broken = structural_violations(posed.problem, layout)
-        return LaunchVerdict(posed, LayoutVerdict(posed.problem, layout, None, broken, None, {}), (TRAINING,))
+        violated = structural_violations(posed.problem, layout)
+        return LaunchVerdict(posed, LayoutVerdict(posed.problem, layout, None, violated, None, {}), (TRAINING,))
     stated = replace(posed, problem=as_stated(posed))
     started, defaults = as_started(stated)
     layout = layout_of(started)

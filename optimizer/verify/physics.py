@@ -103,16 +103,16 @@ def _request_alone(problem: Problem, layout: Layout) -> Bound:
     work = problem.workload
     if not work.decodes:
         return ttft_bound(problem, layout)
-    later, each = work.output_tokens - 1, tpot_bound(problem, layout)
-    seconds = shown(each.value, Dimension.SECONDS)
+    later, token = work.output_tokens - 1, tpot_bound(problem, layout)
+    seconds = shown(token.value, Dimension.SECONDS)
     if not work.prompts:
         formula = "(output tokens − 1) · TPOT bound"
-        return Bound("one request alone", later * each.value, each.resource, formula, f"{later:,} · {seconds}")
+        return Bound("one request alone", later * token.value, token.resource, formula, f"{later:,} · {seconds}")
     first = ttft_bound(problem, layout)
     return Bound(
         "one request alone",
-        first.value + later * each.value,
-        each.resource,
+        first.value + later * token.value,
+        token.resource,
         "TTFT bound + (output tokens − 1) · TPOT bound",
         f"{shown(first.value, Dimension.SECONDS)} + {later:,} · {seconds}",
     )

@@ -52,7 +52,7 @@ class Placed:
 def _devices(layer: Mapping[str, Any]) -> Sequence[Sequence[int]]:
     listed = layer.get("devices")
     if not isinstance(listed, Sequence) or not all(
-        isinstance(held, Sequence) and all(isinstance(expert, int) for expert in held) for held in listed
+        isinstance(experts, Sequence) and all(isinstance(expert, int) for expert in experts) for experts in listed
     ):
         raise SpecError("layout.placement.layers: devices must be lists of expert numbers")
     return listed
@@ -129,7 +129,7 @@ def balance_under(row: Sequence[int], devices: Devices, shares: object) -> Fract
     if shares is None or not sum(row):
         return max_over_mean(row, devices)
     try:
-        parts = [[parse_fraction(str(part)) for part in held] for held in shares]  # type: ignore[attr-defined]
+        parts = [[parse_fraction(str(part)) for part in device_shares] for device_shares in shares]  # type: ignore[attr-defined]
         loads = split_device_loads(row, devices, parts)
     except (TypeError, ValueError, ZeroDivisionError) as error:
         raise SpecError(f"layout.placement.layers: shares cannot be read: {error}") from None
@@ -182,6 +182,6 @@ def _moves(sheet: Sheet, problem: Problem, devices: Sequence[Devices]) -> None:
     before = problem.current_placement
     if before is None or any(len(old) != len(new) for old, new in zip(before, devices, strict=True)):
         return
-    each = [moves(old, new) for old, new in zip(before, devices, strict=True)]
+    layer_moves = [moves(old, new) for old, new in zip(before, devices, strict=True)]
     formula = "Σ layers of experts that a device must load to leave the placement in service"
-    sheet.count("moves", sum(each), formula)
+    sheet.count("moves", sum(layer_moves), formula)

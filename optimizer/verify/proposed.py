@@ -107,17 +107,17 @@ def price(proposal: FleetDocument) -> PricedFleet:
         claims += [claim] if claim is not None else []
     columns = {named[entry.at]: columns[named[entry.at]] for entry in entries}  # in the order of the document
     for period, listed in proposal.periods.items():
-        held: dict[str, list[Proposed]] = {}
+        alike_entries: dict[str, list[Proposed]] = {}
         for entry in listed:
-            held.setdefault(named[entry.at], []).append(entry)
-        counts[period] = {name: sum(entry.count for entry in alike) for name, alike in held.items()}
+            alike_entries.setdefault(named[entry.at], []).append(entry)
+        counts[period] = {name: sum(entry.count for entry in alike) for name, alike in alike_entries.items()}
         fleet[period] = tuple(
             Replicas(
                 name, c.demand, c.role, c.pool, c.layout, counts[period][name],
-                tuple(places for entry in held[name] for places in entry.places or ()),
+                tuple(places for entry in alike_entries[name] for places in entry.places or ()),
             )
             for name, c in columns.items()
-            if name in held
+            if name in alike_entries
         )  # fmt: skip
     return PricedFleet(tuple(columns.values()), counts, fleet, tuple(broken), places, named, tuple(claims))
 

@@ -246,11 +246,13 @@ def structural_violations(
     engines
         Engines whose rules bind, in place of the problem's.
     """
-    broken = tuple(mesh(problem, layout))
+    violations = tuple(mesh(problem, layout))
     # Replicas and engines mean nothing where the two meshes contradict each other.
-    placed = divisibility(problem, layout) if broken else (*devices(problem, layout), *engine(problem, layout, engines))
+    placed = (
+        divisibility(problem, layout) if violations else (*devices(problem, layout), *engine(problem, layout, engines))
+    )
     return (
-        *broken,
+        *violations,
         *placed,
         *placement(problem, layout),
         *pipeline(problem, layout),

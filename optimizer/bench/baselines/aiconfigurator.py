@@ -160,18 +160,18 @@ def reprice(problem: Problem, pricer: BudgetedPricer, answer: WorkerPlan) -> tup
     layout = layout_of(problem, shape, replicas, answer.chunk, answer.batch)
     estimate = f"its own estimate: {answer.tokens_per_s_per_device:g} tokens/s and device"
     if pricer.valid(layout):
-        priced, broken = pricer.price(layout)
+        priced, families = pricer.price(layout)
         if priced is not None:
             return priced, estimate
     else:
-        broken = {"structure"}
+        families = {"structure"}
     best: PricedLayout | None = None
     for chunk in axes(problem).chunks:
-        layout_here = layout_of(problem, shape, replicas, chunk)
-        priced = pricer.best_batch(layout_here) if pricer.valid(layout_here) else None
+        candidate = layout_of(problem, shape, replicas, chunk)
+        priced = pricer.best_batch(candidate) if pricer.valid(candidate) else None
         if priced is not None and better(problem, priced, best):
             best = priced
-    changed = f"batch {answer.batch} with chunks of {answer.chunk} breaks {', '.join(sorted(broken))} here"
+    changed = f"batch {answer.batch} with chunks of {answer.chunk} breaks {', '.join(sorted(families))} here"
     return best, f"{estimate}; {changed}" + ("; its degrees with our batch" if best else "")
 
 

@@ -45,8 +45,8 @@ class Recurrent(Spec):
         return 0
 
     def cache_fixed_bytes(self, tokens: int, tp: int) -> int:
-        (elements, each), (channels, span) = self._state(tp), self._convolved(tp)
-        return elements * each + channels * (span - 1) * 2
+        (elements, element_bytes), (channels, span) = self._state(tp), self._convolved(tp)
+        return elements * element_bytes + channels * (span - 1) * 2
 
     def prefill_flops(self, first: int, last: int, tp: int) -> int:
         (elements, _), (channels, span) = self._state(tp), self._convolved(tp)

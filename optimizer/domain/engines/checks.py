@@ -233,9 +233,9 @@ def decode_context_parallel(divides: str, copies: str, statement: str, source: s
             if dcp > tp // kind.kv_heads:
                 return copies.format(dcp=dcp, most=max(1, tp // kind.kv_heads), tp=tp, kv=kind.kv_heads)
             if kind.heads // kind.kv_heads % dcp:
-                each = kind.heads // kind.kv_heads
+                queries = kind.heads // kind.kv_heads
                 return (
-                    f"The model's number of query heads per KV head ({each}) must be divisible by "
+                    f"The model's number of query heads per KV head ({queries}) must be divisible by "
                     f"`--decode-context-parallel-size` ({dcp}) for GQA/MQA."
                 )
         return None

@@ -207,8 +207,8 @@ def automatic_fraction(asked: StaticShare) -> Fraction:
     batch = asked.capture
     reserved = 512 + Fraction(3, 2) * max(asked.chunk, 2048) + asked.width * asked.pp * 128
     if batch:
-        each = Fraction(9, 2) if batch > _MANY_CAPTURED else 3
-        reserved += 2 * batch + (batch * asked.attention_dp * each if asked.attention_dp > 1 else 0)
+        rank_mib = Fraction(9, 2) if batch > _MANY_CAPTURED else 3
+        reserved += 2 * batch + (batch * asked.attention_dp * rank_mib if asked.attention_dp > 1 else 0)
         reserved += 1536 if asked.latent else 8 * sum(size <= asked.chunk for size in _PROMPT_GRAPHS)
     if gib > _FLOOR_FROM_GIB:
         reserved = max(reserved, Fraction(10 * 1024))
@@ -234,8 +234,10 @@ _RESERVED = (
 def first_fraction(asked: StaticShare) -> Fraction:
     """The same of SGLang 0.4.9 and 0.5.2: by memory and ranks, 2 GiB for drafts, 4 for attention data parallelism."""
     gib = Fraction(asked.device.exposed_memory, GIB)
-    fixed, each = next((fixed, each) for edge, fixed, each in _RESERVED if gib >= edge)
-    reserved = fixed + asked.width * asked.pp * each + (2 if asked.drafts else 0) + (4 if asked.attention_dp > 1 else 0)
+    fixed, rank_gib = next((fixed, rank_gib) for edge, fixed, rank_gib in _RESERVED if gib >= edge)
+    reserved = (
+        fixed + asked.width * asked.pp * rank_gib + (2 if asked.drafts else 0) + (4 if asked.attention_dp > 1 else 0)
+    )
     return _share(gib, reserved * 1024, asked)
 
 

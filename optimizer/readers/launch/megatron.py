@@ -115,8 +115,8 @@ def _stages(command: CommandReading, layers: int | None, pp: int) -> tuple[int, 
             f"Number of layers should be divisible by the pipeline-model-parallel size: {inner + bonus} on {middle}",
         )
         return None
-    each = (inner + bonus) // middle if middle else 0
-    counts = [*([first] if first else []), *([each] * middle), *([last] if last else [])]
+    per_stage = (inner + bonus) // middle if middle else 0
+    counts = [*([first] if first else []), *([per_stage] * middle), *([last] if last else [])]
     if command.on("account_embedding"):
         counts[0] -= 1
     if command.on("account_loss"):

@@ -88,22 +88,22 @@ def _on_nodes(launch: Launch, problem: Problem, assumed: list[str]) -> None:
     SpecError
         The command says fewer nodes.
     """
-    each, ranks = problem.hardware.devices_per_node, launch.devices
+    per_node, ranks = problem.hardware.devices_per_node, launch.devices
     over_ray = any(option.flag.carries == "executor" and option.text == "ray" for option in launch.given)
-    if launch.engine not in RANKED or over_ray or ranks <= each * (launch.nodes or 1):
+    if launch.engine not in RANKED or over_ray or ranks <= per_node * (launch.nodes or 1):
         return
-    needed = -(-ranks // each)
+    needed = -(-ranks // per_node)
     name = problem.hardware.name
     if launch.nodes is None:
         assumed.append(
-            f"{needed} nodes of {each} device{'s' if each > 1 else ''} ({name}): {launch.engine} is told of them by "
-            f"--nnodes {needed}" + (" or has Ray's" if launch.engine == "vllm" else "")
+            f"{needed} nodes of {per_node} device{'s' if per_node > 1 else ''} ({name}): {launch.engine} is told of "
+            f"them by --nnodes {needed}" + (" or has Ray's" if launch.engine == "vllm" else "")
         )
         return
     here = -(-ranks // launch.nodes)
     refusal = (
-        f"World size ({here}) is larger than the number of available GPUs ({each}) in this node"
-        if launch.engine == "vllm" else f"{here} ranks a node take {here} devices, where it has {each}"
+        f"World size ({here}) is larger than the number of available GPUs ({per_node}) in this node"
+        if launch.engine == "vllm" else f"{here} ranks a node take {here} devices, where it has {per_node}"
     )  # fmt: skip
     nodes_option = next(
         option for name in ("nodes", "dp_local") for option in launch.given if option.flag.carries == name

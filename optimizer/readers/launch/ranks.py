@@ -32,10 +32,10 @@ def ranks_of(words: Sequence[Word]) -> int | None:
 
 def world_of(before: Sequence[Word], environment: Mapping[str, str]) -> int | None:
     """Ranks of a training script: nodes × processes on each; None: not said."""
-    each = _option(before, ("--nproc-per-node", "--nproc"))
+    per_node = _option(before, ("--nproc-per-node", "--nproc"))
     nodes = _option(before, ("--nnodes", "-N", "--nodes"))
-    if each is not None:
-        return each * (nodes or 1)
+    if per_node is not None:
+        return per_node * (nodes or 1)
     ranks = ranks_of(before)
     if ranks is not None:
         return ranks
