@@ -163,16 +163,16 @@ def _text(value: object) -> str:
     return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
 
 
-def _problem(asked: Problem | str | Path | Mapping[str, Any]) -> Problem:
-    return asked if isinstance(asked, Problem) else read_problem(asked)
+def _problem(source: Problem | str | Path | Mapping[str, Any]) -> Problem:
+    return source if isinstance(source, Problem) else read_problem(source)
 
 
-def _question(asked: Asked) -> Problem | Cluster:
-    if isinstance(asked, Problem | Cluster):
-        return asked
-    if isinstance(asked, Mapping):
-        return cluster_in(_written(asked)) if is_cluster(asked) else read_problem(asked)
-    return read.read_question(asked)
+def _question(source: Asked) -> Problem | Cluster:
+    if isinstance(source, Problem | Cluster):
+        return source
+    if isinstance(source, Mapping):
+        return cluster_in(_written(source)) if is_cluster(source) else read_problem(source)
+    return read.read_question(source)
 
 
 def solve(

@@ -58,15 +58,15 @@ def margin(problem: Problem, ours: Fraction | None, theirs: Fraction | None) -> 
     return float(best / worse) if worse > 0 and best > 0 else None
 
 
-def _record(scenario: Scenario, method: str, problem: Problem, alone: Alone) -> Record | None:
-    outcome: Outcome | None = alone.result
-    if alone.failure is not None:
-        outcome = Outcome("failed", note=alone.failure)
+def _record(scenario: Scenario, method: str, problem: Problem, run_result: Alone) -> Record | None:
+    outcome: Outcome | None = run_result.result
+    if run_result.failure is not None:
+        outcome = Outcome("failed", note=run_result.failure)
     if outcome is None:
         return None
     return Record(
         scenario=scenario.name, method=method, status=outcome.status, objective=outcome.objective(problem),
-        gap=outcome.gap, candidates=outcome.candidates, wall_s=outcome.wall_s, peak_bytes=alone.peak_bytes,
+        gap=outcome.gap, candidates=outcome.candidates, wall_s=outcome.wall_s, peak_bytes=run_result.peak_bytes,
         certificate=outcome.certificate, work=outcome.work, check_s=outcome.check_s, layout=outcome.layout,
         digest=problem.digest, note=outcome.note,
     )  # fmt: skip

@@ -180,13 +180,13 @@ def fit(rows: Sequence[FitRow]) -> Fit:
     return best
 
 
-def _fit(whole: Sequence[FitRow], free: tuple[FactorName, ...]) -> Fit:
+def _fit(group: Sequence[FitRow], free: tuple[FactorName, ...]) -> Fit:
     """Some factors of a group, the others as shipped."""
     rows = [
         replace(
             row, slopes=tuple(slope if name in free else 0.0 for name, slope in zip(FACTORS, row.slopes, strict=True))
         )
-        for row in whole
+        for row in group
     ]
     slopes, shipped = np.array([row.slopes for row in rows]), np.array([row.shipped for row in rows])
     noise = np.array([NOISE[row.figure] for row in rows])

@@ -40,14 +40,14 @@ def check_conflict(problem: Problem, stated: object, check: Check) -> None:
         members.append(name)
     if members != [name for name in limits if name in members]:
         raise Rejected("conflict", "limits in another order")
-    alone = problem
+    reduced = problem
     for name, limit in limits.items():
         if name not in members:
-            alone = limit.drop(alone)
-    if _fits(alone):
+            reduced = limit.drop(reduced)
+    if _fits(reduced):
         raise Rejected("conflict", f"{', '.join(members)} can be kept together where nothing else is asked")
     for number, name in enumerate(members):
-        if not _fits(limits[name].drop(alone)):
+        if not _fits(limits[name].drop(reduced)):
             raise Rejected(f"conflict[{number}]", f"{name} is not needed: the others conflict without it")
     check.checked.append("conflict: nothing keeps these limits together, something keeps all but any one of them")
 

@@ -72,8 +72,8 @@ class _Stages:
         """End of the longest stage from a layer on that costs at most so much; `start` where there is none."""
         room = most - self.every - (self.first if start == 0 else 0) + self.cumulated[start]
         stop = max(bisect_right(self.cumulated, room) - 1, start)
-        whole = stop == len(self.cumulated) - 1 > start
-        return stop - 1 if whole and self.cost(start, stop) > most else stop
+        to_the_end = stop == len(self.cumulated) - 1 > start
+        return stop - 1 if to_the_end and self.cost(start, stop) > most else stop
 
 
 @dataclass(frozen=True)
@@ -90,9 +90,9 @@ class _Batch:
 
 def replicas_allowed(problem: Problem, shape: Shape, replicas: int) -> bool:
     """Whether the hardware holds so many replicas, and `search` allows them."""
-    asked, dense = problem.search, problem.model.moe is None
+    search, dense = problem.search, problem.model.moe is None
     copies = 1 if dense else shape.edp * replicas
-    degrees = ((asked.dp, shape.dp * replicas), (asked.edp, copies), (asked.devices, shape.devices * replicas))
+    degrees = ((search.dp, shape.dp * replicas), (search.edp, copies), (search.devices, shape.devices * replicas))
     sizes = tuple(tier.size for tier in problem.hardware.tiers)
     fits = 1 <= replicas <= replicas_that_fit(sizes, problem.devices, shape.devices)
     return fits and all(values is None or degree in values for values, degree in degrees)
@@ -126,20 +126,20 @@ class Decision:
             return self._in_a_loop(list(aims.leaves()))
         stack = [(low, high, aims) for low, high in self._intervals()] if self._most(aims.devices) else []
         while stack:
-            low, high, asked = stack.pop()
-            left = asked.kept(partial(self._possible, low, high))
-            if left is None:
+            low, high, untried = stack.pop()
+            remaining = untried.kept(partial(self._possible, low, high))
+            if remaining is None:
                 continue
             if low == high:
-                for goal in left.leaves():
+                for goal in remaining.leaves():
                     cuts = self._cuts(low, low, goal, self._most(goal.devices))
                     if cuts is not None:
                         return goal, self._layout(low, cuts, self._most(goal.devices))
                 continue
             middle = (low + high) // 2
-            whole = middle // self.shape.pp * self.shape.pp
-            middle = whole if low <= whole else middle
-            stack += [(low, middle, left), (middle + 1, high, left)]
+            full_multiple = middle // self.shape.pp * self.shape.pp
+            middle = full_multiple if low <= full_multiple else middle
+            stack += [(low, middle, remaining), (middle + 1, high, remaining)]
         return None
 
     def _most(self, devices: int) -> int:
@@ -164,8 +164,8 @@ class Decision:
             if batch > largest_batch(problem) or (problem.search.batch and batch not in problem.search.batch):
                 continue
             for goal in goals:
-                kept = goal.devices >= replicas * self.shape.devices
-                cuts = self._cuts(batch, batch, goal, replicas) if kept else None
+                enough = goal.devices >= replicas * self.shape.devices
+                cuts = self._cuts(batch, batch, goal, replicas) if enough else None
                 if cuts is not None:
                     return goal, self._layout(batch, cuts, replicas)
         return None
@@ -186,11 +186,11 @@ class Decision:
         replicas = self._most(goal.devices)
         if not replicas or self._cuts(low, high, goal, replicas) is None:
             return False
-        whole = -(-high // self.shape.pp) * self.shape.pp
-        most = self._at(whole)
+        full_batch = -(-high // self.shape.pp) * self.shape.pp
+        most = self._at(full_batch)
         if low == high or not keeps_step(self.problem.workload, most.steps):
             return True
-        limit = self._mean_limit(whole, goal, replicas, most.scale, served_only=True)
+        limit = self._mean_limit(full_batch, goal, replicas, most.scale, served_only=True)
         return limit is None or _filled([(most.mean, limit)], self.shape.pp) is not None
 
     def _cuts(self, low: int, high: int, goal: Goal, replicas: int) -> list[int] | None:
@@ -231,9 +231,9 @@ class Decision:
         served = work.decoding(batch, ranks) / work.cycles_of_request(self._at(batch).steps.pieces)
         most: list[int] = []
         unit = TICKS_PER_SECOND * Fraction(scale, self.shape.pp)
-        asked = max(goal.total, goal.each * replicas * self.shape.devices)
-        if asked:
-            most.append(floor(served * ranks / asked * unit))
+        rate = max(goal.total, goal.each * replicas * self.shape.devices)
+        if rate:
+            most.append(floor(served * ranks / rate * unit))
         beyond = max(goal.total_above or Fraction(0), (goal.above or Fraction(0)) * replicas * self.shape.devices)
         if beyond:
             most.append(ceil(served * ranks / beyond * unit) - 1)

@@ -255,14 +255,14 @@ def _order(cluster: Cluster) -> Callable[[Column], tuple[int, int]]:
 
 
 def _entries(
-    cluster: Cluster, name: str, stated: list[Any], known: frozenset[str], whole: str
+    cluster: Cluster, name: str, stated: list[Any], known: frozenset[str], integer_key: str
 ) -> Iterator[tuple[str, dict[str, Any], Demand, Pool, int]]:
-    """Each entry with its place, demand, pool and bucket; the demand has its role, and `whole` is a whole number."""
+    """Each entry with its place, demand, pool and bucket; the demand has its role, and `integer_key` a whole number."""
     for number, entry in enumerate(stated):
         item = f"certificate.{name}[{number}]"
         keys(item, entry, known | (_BUCKET & entry.keys() if isinstance(entry, dict) else set()))
         demand, pool = cluster.demand.get(_key(entry["demand"])), cluster.pool.get(_key(entry["pool"]))
-        if demand is None or pool is None or entry["role"] not in demand.roles or type(entry[whole]) is not int:
+        if demand is None or pool is None or entry["role"] not in demand.roles or type(entry[integer_key]) is not int:
             raise Rejected(item, "of no demand, role or pool of the cluster")
         bucket = entry.get("bucket", 0)
         if type(bucket) is not int or not 0 <= bucket < max(len(demand.buckets), 1):
@@ -352,16 +352,16 @@ def _conflict(cluster: Cluster, columns: Sequence[Column], result: dict[str, Any
         check.not_checked += ["conflict: that these limits conflict, and that each is needed", "conflict_proof"]
         return
     keys("conflict_proof", proof, frozenset({"steps", "without"}))
-    alone = without_others(cluster, [str(name) for name in names])
+    reduced = without_others(cluster, [str(name) for name in names])
     try:
         if (
-            derived_bound(state(alone, columns, relaxed=True).program, _steps("conflict_proof.steps", proof["steps"]))
+            derived_bound(state(reduced, columns, relaxed=True).program, _steps("conflict_proof.steps", proof["steps"]))
             is not None
         ):
             raise Rejected("conflict_proof.steps", "they do not prove that these limits conflict")
     except DerivationError as error:
         raise Rejected("conflict_proof.steps", str(error)) from None
-    needed = [limit for limit in limits_of(alone) if limit.name in names]
+    needed = [limit for limit in limits_of(reduced) if limit.name in names]
     fleets = proof["without"]
     if not isinstance(fleets, list) or len(fleets) != len(needed):
         raise Rejected("conflict_proof.without", "not a fleet for each limit")
@@ -423,8 +423,8 @@ def _steps(part: str, stated: object) -> list[DerivationStep]:
         item = f"{part}[{number}]"
         if isinstance(entry, dict) and "variable" in entry:
             keys(item, entry, _SPLIT)
-            whole = all(type(entry[key]) is int for key in ("split", "low", "high"))
-            if not isinstance(entry["variable"], str) or not whole:
+            integers = all(type(entry[key]) is int for key in ("split", "low", "high"))
+            if not isinstance(entry["variable"], str) or not integers:
                 raise Rejected(item, "not a split")
             steps.append(DerivationStep(entry["variable"], entry["split"], entry["low"], entry["high"]))
             continue

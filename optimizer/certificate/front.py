@@ -106,10 +106,10 @@ def _corners(points: Sequence[BoxIndex], count: int) -> list[Corner]:
             raise Rejected(f"pareto.points[{number}]", "another point is as good in every objective")
         corners += [(first, *c) for c in cut if opened.pop(c) != first]
         for at in range(count - 1):
-            beside = list(dict.fromkeys((*c[:at], rest[at], *c[at + 1 :]) for c in cut))
+            new_corners = list(dict.fromkeys((*c[:at], rest[at], *c[at + 1 :]) for c in cut))
             # of what was open before only corners as far in this objective may hold one of these
-            rivals = beside + [c for c in opened if c[at] == rest[at]]
-            opened |= {c: first for c in beside if not any(c != other and _within(c, other) for other in rivals)}
+            rivals = new_corners + [c for c in opened if c[at] == rest[at]]
+            opened |= {c: first for c in new_corners if not any(c != other and _within(c, other) for other in rivals)}
     return corners + [(None, *c) for c in opened]
 
 

@@ -61,7 +61,7 @@ def _first_name(percentile: int | None) -> str:
 def goal(problem: Problem, value: Fraction | None) -> Goal:
     """The problem's limits and, where a value is claimed, what beating it takes."""
     limits = tightest(problem)
-    asked = Goal(
+    limits_only = Goal(
         above=None, total_above=None, cycle=limits.get(Measure.CYCLE), first=tuple(first_limits(problem).items()),
         total=max(problem.workload.request_rate or Fraction(0), limits.get(Measure.REQUESTS, Fraction(0))),
         each=limits.get(Measure.DEVICE_REQUESTS, Fraction(0)),
@@ -69,7 +69,7 @@ def goal(problem: Problem, value: Fraction | None) -> Goal:
         devices=min(problem.devices, floor(limits.get(Measure.DEVICES, problem.devices))),
         context=int(limits.get(Measure.CONTEXT, 0)),
     )  # fmt: skip
-    return asked if value is None else beating(problem, asked, value)
+    return limits_only if value is None else beating(problem, limits_only, value)
 
 
 def beating(problem: Problem, limits: Goal, value: Fraction) -> Goal:

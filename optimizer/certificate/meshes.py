@@ -137,9 +137,9 @@ def _full(most: int, multiple: int) -> dict[int, int]:
     if multiple > most:
         return {}
     fits = sum(_prime_to(most // multiple, _primes(multiple // part)) for part in _divisors(multiple))
-    alone = most // multiple - (multiple == 1)
-    groups = {1: 1} | ({multiple if multiple > 1 else 2: alone} if alone else {})
-    several = fits - 1 - alone
+    one_rank = most // multiple - (multiple == 1)
+    groups = {1: 1} | ({multiple if multiple > 1 else 2: one_rank} if one_rank else {})
+    several = fits - 1 - one_rank
     if several:
         # the least cp that leaves several ranks: the least prime of s' where that is not all of it
         least = next(cp for cp in range(2, multiple + 2) if cp % multiple and lcm(cp, multiple) <= most)
@@ -204,17 +204,17 @@ class Decides:
 
     def running(self, shape: Shape, values: Sequence[int], listed: Collection[int]) -> int:
         """How many cp of a shape's kind leave a mesh pair that an engine runs."""
-        kept: set[int] = set()
+        degrees: set[int] = set()
         if shape.cp > 1:
             for member in self._members:
-                kept |= self._run_by(member, shape, values, listed)
-        return len(kept)
+                degrees |= self._run_by(member, shape, values, listed)
+        return len(degrees)
 
     def _run_by(self, member: Engine, shape: Shape, values: Sequence[int], listed: Collection[int]) -> set[int]:
         """The cp of a shape's kind at which an engine runs it."""
         if not all(self._keeps(rule, shape) for rule in member.rules if not _OF_CP & set(rule.reads)):
             return set()
-        width, alone = shape.etp * shape.ep, shape.dp == 1
+        width, one_rank = shape.etp * shape.ep, shape.dp == 1
         copies = self._copies_of(member, shape)
         degrees: Iterable[int] = values
         if copies is not None:
@@ -224,7 +224,7 @@ class Decides:
             replace(shape, cp=cp) for cp in degrees
             if cp > 1 and cp in listed and lcm(shape.tp * cp, width) <= self.problem.devices
         )  # fmt: skip
-        return {laid.cp for laid in shapes if (laid.dp == 1) == alone and self._accepts(member, laid)}
+        return {laid.cp for laid in shapes if (laid.dp == 1) == one_rank and self._accepts(member, laid)}
 
     def _copies_of(self, member: Engine, shape: Shape) -> tuple[int, ...] | None:
         """Copies of experts in a stage at which rules are kept that read no more of cp; None: too many."""
@@ -233,8 +233,8 @@ class Decides:
             rules = [rule for rule in member.rules if set(rule.reads) <= _OF_EXPERTS and _OF_STAGES & set(rule.reads)]
             width = shape.etp * shape.ep
             shapes = (replace(shape, tp=1, cp=width * n) for n in range(1, self.problem.devices // width + 1))
-            kept = (laid.edp for laid in shapes if all(rule.breach(self.problem, laid) is None for rule in rules))
-            copies = tuple(islice(kept, _MANY + 1)) if rules else None
+            counts = (laid.edp for laid in shapes if all(rule.breach(self.problem, laid) is None for rule in rules))
+            copies = tuple(islice(counts, _MANY + 1)) if rules else None
             self._copies[key] = None if copies is None or len(copies) > _MANY else copies
         return self._copies[key]
 

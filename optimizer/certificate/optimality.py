@@ -160,7 +160,7 @@ class _Prover:
                     return True
         return False
 
-    def _left(self, reach: Reach, asked: _Asked, devices: int = 1, fitting: int | None = None) -> _Asked:
+    def _left(self, reach: Reach, goals_at: _Asked, devices: int = 1, fitting: int | None = None) -> _Asked:
         """Chunks at which the degrees are not dismissed, each with the goals that they may meet.
 
         Intervals of chunks are dismissed at once, or halved.
@@ -170,8 +170,8 @@ class _Prover:
         devices, fitting
             Devices that the degrees take at least, and at most (None: those there are).
         """
-        left_at: dict[int | None, Aims] = {}
-        chunks = list(asked)
+        remaining: dict[int | None, Aims] = {}
+        chunks = list(goals_at)
 
         def most(aim: Goal) -> int:
             return min(fitting or self.problem.devices, aim.devices) if devices <= aim.devices else 0
@@ -179,9 +179,9 @@ class _Prover:
         def halve(first: int, stop: int, aims: Aims) -> None:
             least, last = chunks[first], chunks[stop - 1]
             if least is None or last is None or stop - first == 1:
-                left = asked[least].kept(lambda aim: reach.possible(aim, least, most(aim)))
-                if left is not None:
-                    left_at[least] = left
+                possible = goals_at[least].kept(lambda aim: reach.possible(aim, least, most(aim)))
+                if possible is not None:
+                    remaining[least] = possible
                 return
             some = aims.kept(lambda aim: reach.possible_between(aim, least, last, most(aim)))
             if some is not None:
@@ -191,18 +191,18 @@ class _Prover:
 
         if chunks:
             halve(0, len(chunks), self.aims)
-        return left_at
+        return remaining
 
-    def _depth(self, shape: Shape, asked: _Asked) -> Met | None:
+    def _depth(self, shape: Shape, goals_at: _Asked) -> Met | None:
         """One mesh pair at one pp: bounded, and where the bound does not dismiss it, decided exactly."""
         fitting = replicas_that_fit(self.sizes, self.problem.devices, shape.devices) * shape.devices
         if fitting == 0:
-            self.proof.dismissed["layout"] += len(asked)
+            self.proof.dismissed["layout"] += len(goals_at)
             return None
         costs, memory = self.costs.of(shape), self.memory.memory(shape)
         reach = Reach(self.problem, costs, memory, shape.tp, shape.cp, shape.pp, shape.pp)
-        left = self._left(reach, asked, shape.devices, fitting)
-        self.proof.dismissed["layout"] += len(asked) - len(left)
+        left = self._left(reach, goals_at, shape.devices, fitting)
+        self.proof.dismissed["layout"] += len(goals_at) - len(left)
         for chunk, aims in left.items():
             goals = Aims.of(self.listed[shape]) if shape in self.listed else aims
             met = Decision(self.problem, shape, chunk, costs, memory).found(goals)

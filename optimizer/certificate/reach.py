@@ -192,8 +192,8 @@ class Reach:
         tokens = work.max_num_batched_tokens
         if tokens is None:
             return most
-        tokens_of_sequence, beside = work.step_tokens(chunk)
-        return min(most, max(0, tokens - beside) // tokens_of_sequence)
+        tokens_of_sequence, fixed_tokens = work.step_tokens(chunk)
+        return min(most, max(0, tokens - fixed_tokens) // tokens_of_sequence)
 
     def _point(self, micro: int, chunks: _Chunks) -> _Point:
         if (micro, chunks) not in self._points:
@@ -224,9 +224,9 @@ class Reach:
         if not work.decodes:
             # a step's time ÷ its tokens does not grow with them, and the pieces of a prompt are no less than all of it
             piece = most.mixed.prompt // most.together
-            whole = [work.computed_input_tokens * ticks for ticks in self._ticks(most.mixed, self.pp or 1)]
-            prompts = (whole[0] // piece, whole[1] // piece)
-            scale, cycle = most.pieces * piece, max(whole)
+            prompt_ticks = [work.computed_input_tokens * ticks for ticks in self._ticks(most.mixed, self.pp or 1)]
+            prompts = (prompt_ticks[0] // piece, prompt_ticks[1] // piece)
+            scale, cycle = most.pieces * piece, max(prompt_ticks)
         else:
             scale = work.tokens_per_step.denominator * (work.output_tokens - 1)
             cycle = self._mean_cycle(micro, most.mixed.prompt, most.pieces, scale)
@@ -343,8 +343,8 @@ class Reach:
         """Two bounds of pp·max over stages: all stages together, and ceil(L/pp) of the cheapest layers."""
         costs = self.costs
         times = [kind.ticks(step) for kind in costs.kinds]
-        whole = sum(n * t for n, t in zip(costs.counts, times, strict=True)) + costs.tail(step)
+        total = sum(n * t for n, t in zip(costs.counts, times, strict=True)) + costs.tail(step)
         if pp == 1:
-            return whole, whole
+            return total, total
         send, layers = costs.send(step), -(-len(costs.order) // pp)
-        return whole + pp * send, pp * (layers * min(times) + send)
+        return total + pp * send, pp * (layers * min(times) + send)

@@ -55,8 +55,10 @@ def certificate_of(result: object) -> dict[str, Any]:
     kind = claim["kind"]
     if kind not in KINDS or result.get("status") != kind:
         raise Rejected("status", f"status {brief(result.get('status'))} with a certificate of kind {brief(kind)}")
-    asked = {"conflict"} if kind == "infeasible" else ({"top"} if claim["top"] else set()) | (result.keys() & _BESIDE)
-    keys("result", result, _RESULT | asked | (result.keys() & TOLD))
+    optional = (
+        {"conflict"} if kind == "infeasible" else ({"top"} if claim["top"] else set()) | (result.keys() & _BESIDE)
+    )
+    keys("result", result, _RESULT | optional | (result.keys() & TOLD))
     return claim
 
 

@@ -57,7 +57,7 @@ def relaxed_between(
     itself those of the fewest. Routed experts take nothing, and of messages those alone are counted that all ranks of
     a sequence exchange: (cp − 1) ÷ cp of them, over the fastest links.
     """
-    (widest, memory_held), alone = relaxed(problem, tp, most, depths, costs, memory), Shape(1, 1, 1, 1, 1)
+    (widest, memory_held), single = relaxed(problem, tp, most, depths, costs, memory), Shape(1, 1, 1, 1, 1)
     slack, share = least - 1, Fraction(least - 1, least)
     kinds = []
     for number, kind in enumerate(widest.kinds):
@@ -71,11 +71,11 @@ def relaxed_between(
                 per_token=0,
                 per_prompt=0,
                 per_seq=floor(size) if block.attention is not None else 0,
-                fixed=costs.layers.layer(block, alone).fixed,
+                fixed=costs.layers.layer(block, single).fixed,
             )
         )
-    kept = memory.memory(Shape(tp, least, 1, 1, 1))
-    fewest = replace(memory_held, reserve_bytes=kept.reserve_bytes, layer_reserve=kept.layer_reserve)
+    narrowest = memory.memory(Shape(tp, least, 1, 1, 1))
+    fewest = replace(memory_held, reserve_bytes=narrowest.reserve_bytes, layer_reserve=narrowest.layer_reserve)
     return replace(widest, kinds=tuple(kinds), head=replace(widest.head, slack=slack)), fewest
 
 
@@ -87,12 +87,12 @@ def _either(problem: Problem, costs: CostBook, shape: Shape, group: Linear) -> L
     for block in problem.model.blocks.values():
         tensors = [t for t in block.tensors(problem.model.hidden_size) if t.role is TensorRole.SHARED_EXPERTS]
         if tensors:
-            whole = linear_group(
+            undivided = linear_group(
                 group.name, tensors, problem, costs.rates, ranks=1, cp=shape.cp * shape.tp,
                 io_elements=2 * problem.model.hidden_size,
             )  # fmt: skip
-            if whole is not None:
-                flop, io, slack = min(flop, whole.flop), min(io, whole.io), min(slack, whole.slack)
+            if undivided is not None:
+                flop, io, slack = min(flop, undivided.flop), min(io, undivided.io), min(slack, undivided.slack)
     return replace(group, flop=flop, io=io, slack=slack)
 
 

@@ -55,8 +55,8 @@ class Check:
     def to_json(self) -> dict[str, Any]:
         """``shardproof/check/1``."""
         fields = {name: value for name, value in self.__dict__.items() if name not in {"accepted", "asked"}}
-        asked = None if self.asked is None else {"name": self.asked.name, "digest": self.asked.digest}
-        return {"schema": "shardproof/check/1", "accepted": self.accepted, "problem": asked, **fields}
+        problem = None if self.asked is None else {"name": self.asked.name, "digest": self.asked.digest}
+        return {"schema": "shardproof/check/1", "accepted": self.accepted, "problem": problem, **fields}
 
 
 def _same(claimed: object, expected: object) -> bool:

@@ -46,8 +46,8 @@ def _show(check: Check) -> None:
         from optimizer.cli.present import problem_line  # noqa: PLC0415 - needs the figures
         from optimizer.domain.problem import Problem  # noqa: PLC0415 - the same
 
-        asked = check.asked
-        emit(f"  problem         {problem_line(asked) if isinstance(asked, Problem) else asked.name}")
+        problem = check.asked
+        emit(f"  problem         {problem_line(problem) if isinstance(problem, Problem) else problem.name}")
         emit(f"  digest          {check.asked.digest}")
     if check.accepted and check.objective is not None:
         emit(f"  objective       {_objective(check.objective)}")

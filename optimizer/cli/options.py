@@ -169,8 +169,8 @@ _NUMBER: Final = re.compile(r"[-+]?[0-9_]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?")
 
 def _whole(text: str) -> int | str:
     digits = text.replace("_", "").removeprefix("-")
-    whole = digits.isascii() and digits.isdigit() and len(digits) < 100
-    return int(text.replace("_", "")) if whole else text
+    is_integer = digits.isascii() and digits.isdigit() and len(digits) < 100
+    return int(text.replace("_", "")) if is_integer else text
 
 
 def overrides_of(values: Mapping[str, str | None]) -> tuple[Override, ...]:

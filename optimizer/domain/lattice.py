@@ -106,10 +106,12 @@ def axes(problem: Problem) -> Axes:
 
 def _overlaps(problem: Problem, *, experts: bool) -> tuple[bool, ...]:
     """Whether steps are split in two micro-batches: as listed, else both where the engine can."""
-    asked = problem.search.overlap
-    if asked is None:
+    overlaps = problem.search.overlap
+    if overlaps is None:
         return (False, True) if experts and problem.engine.overlaps else (False,)
-    return tuple(split for split in (False, True) if ("two_batch" if split else "none") in asked and experts >= split)
+    return tuple(
+        split for split in (False, True) if ("two_batch" if split else "none") in overlaps and experts >= split
+    )
 
 
 def _chunks(problem: Problem) -> tuple[int | None, ...]:

@@ -97,11 +97,11 @@ class Limits(Grown):
 
     @field_validator("confidence")
     @classmethod
-    def _told_by_runs(cls, asked: Fraction | None) -> Fraction | None:
+    def _told_by_runs(cls, confidence: Fraction | None) -> Fraction | None:
         low, high = SHARES[0], SHARES[-1]
-        if asked is not None and not low <= float(asked) <= high:
-            raise ValueError(f"{float(asked):.4g} is not between {low} and {high}, of which measured runs tell")
-        return asked
+        if confidence is not None and not low <= float(confidence) <= high:
+            raise ValueError(f"{float(confidence):.4g} is not between {low} and {high}, of which measured runs tell")
+        return confidence
 
     @property
     def on_times(self) -> bool:

@@ -413,8 +413,8 @@ def _kept_on_nodes(problem: Problem) -> Problem:
         nodes = ep // size
         return ep % size == 0 and groups % nodes == 0 and -(-most // ep) <= moe.experts // nodes
 
-    asked = problem.search.ep or range(1, min(problem.devices, most) + 1)
-    degrees = tuple(ep for ep in asked if fits(ep))
+    candidates = problem.search.ep or range(1, min(problem.devices, most) + 1)
+    degrees = tuple(ep for ep in candidates if fits(ep))
     if not degrees:
         message = (
             f"experts.hierarchy: no EP degree asked for lays {groups} router groups equally on {spec.hierarchy}s of "

@@ -86,9 +86,9 @@ def conflict_of(cluster: Cluster, columns: Sequence[Column]) -> dict[str, Any]:
     """
     members = _minimal(cluster, columns)
     names = [limit.name for limit in members]
-    alone = without_others(cluster, names)
-    steps = derive(state(alone, columns, relaxed=True).program, None, TOLERANCE, None)
-    fleets = [_some_fleet(limit.without, columns) for limit in limits_of(alone) if limit.name in names]
+    reduced = without_others(cluster, names)
+    steps = derive(state(reduced, columns, relaxed=True).program, None, TOLERANCE, None)
+    fleets = [_some_fleet(limit.without, columns) for limit in limits_of(reduced) if limit.name in names]
     proved = steps.bound is None and all(fleet is not None for fleet in fleets)
     return {
         "conflict": [_entry(limit) for limit in members],
@@ -112,12 +112,12 @@ def _some_fleet(cluster: Cluster, columns: Sequence[Column]) -> Fleet | None:
 
 def _minimal(cluster: Cluster, columns: Sequence[Column]) -> list[StatedLimit]:
     """By deletion: what can be left out while the rest still conflicts, stays out."""
-    alone, names = cluster, [limit.name for limit in limits_of(cluster)]
+    reduced, names = cluster, [limit.name for limit in limits_of(cluster)]
     for name in list(names):
         # without any rate nothing is asked for, and everything fits
-        limit = next(limit for limit in limits_of(alone) if limit.name == name)
+        limit = next(limit for limit in limits_of(reduced) if limit.name == name)
         if _fits(limit.without, columns) is None:
-            alone = limit.without
+            reduced = limit.without
             names.remove(name)
     return [limit for limit in limits_of(cluster) if limit.name in names]
 

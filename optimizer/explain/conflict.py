@@ -43,16 +43,16 @@ def conflict(problem: Problem, progress: Progress | None = None) -> Conflict:
     Limits are left out one after the other, those first that are easiest to do without, and stay out wherever the
     rest still conflicts.
     """
-    needed, alone = limits_of(problem), problem
+    needed, reduced = limits_of(problem), problem
     for done, limit in enumerate(list(needed)):
-        without = limit.drop(alone)
+        without = limit.drop(reduced)
         if fits(without) is None:
-            alone = without
+            reduced = without
             needed.remove(limit)
         if progress is not None:
             progress("conflict", done + 1, len(limits_of(problem)))
-    members = tuple(Member(limit, fits(limit.drop(alone))) for limit in needed)
-    return Conflict(members, alone)
+    members = tuple(Member(limit, fits(limit.drop(reduced))) for limit in needed)
+    return Conflict(members, reduced)
 
 
 _LARGEST = 64

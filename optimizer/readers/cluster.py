@@ -112,9 +112,9 @@ class _ClusterReading:
 
     def _objective(self, demands: Sequence[Demand]) -> FleetObjective:
         """Throughput, unless every demand says what it needs: then the fewest devices."""
-        asked = [demand.request_rate is not None for demand in demands]
+        rated = [demand.request_rate is not None for demand in demands]
         periods = self.written.periods or self.written.period_length is not None
-        return "devices" if all(asked) or periods else "throughput"
+        return "devices" if all(rated) or periods else "throughput"
 
     def _rates(self) -> tuple[GivenRate, ...]:
         named = self.written.rates

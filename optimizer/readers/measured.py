@@ -42,21 +42,23 @@ def expert_loads(
     SpecError
         A file that is none, is not of this model, or weights that are not one for each load.
     """
-    asked, moe = file.experts, model.moe
-    if asked is None or not asked.load:
-        if asked is not None and (
-            asked.weights is not None or asked.current is not None or asked.max_moves is not None
+    experts, moe = file.experts, model.moe
+    if experts is None or not experts.load:
+        if experts is not None and (
+            experts.weights is not None or experts.current is not None or experts.max_moves is not None
         ):
-            named = "weights" if asked.weights is not None else "current" if asked.current is not None else "max_moves"
+            named = (
+                "weights" if experts.weights is not None else "current" if experts.current is not None else "max_moves"
+            )
             raise SpecError(locate("needs measured loads: experts.load", ("experts", named), None))
         return ()
     if moe is None:
         raise SpecError(locate(f"{model.name} has no experts", _LOAD, None))
-    _check_weights(asked, locate)
+    _check_weights(experts, locate)
     loads = []
-    for number, name in enumerate(asked.load):
+    for number, name in enumerate(experts.load):
         path = _beside(name, beside)
-        at = (*_LOAD, number) if len(asked.load) > 1 else _LOAD
+        at = (*_LOAD, number) if len(experts.load) > 1 else _LOAD
         try:
             read = read_load(str(path or name), layers=model.moe_layer_count, experts=moe.experts, seed=file.seed)
         except SpecError as error:
@@ -75,20 +77,20 @@ def coactivation(
     SpecError
         A file that is none or is not of this model, or no loads to place experts for.
     """
-    asked, moe = file.experts, model.moe
-    if asked is None or asked.coactivation is None or moe is None:
-        if asked is not None and asked.balance_allowance is not None:
+    experts, moe = file.experts, model.moe
+    if experts is None or experts.coactivation is None or moe is None:
+        if experts is not None and experts.balance_allowance is not None:
             message = "what balance may cost for fewer nodes visited needs experts.coactivation"
             raise SpecError(locate(message, ("experts", "balance_allowance"), None))
         return None
     at = ("experts", "coactivation")
-    if not asked.load:
+    if not experts.load:
         raise SpecError(locate("needs measured loads: experts.load", at, None))
     layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
     path = (
-        asked.coactivation
-        if asked.coactivation == UNIFORM
-        else _beside(asked.coactivation, beside) or asked.coactivation
+        experts.coactivation
+        if experts.coactivation == UNIFORM
+        else _beside(experts.coactivation, beside) or experts.coactivation
     )
     try:
         return read_coactivation(path, layers, moe.experts, model.layer_count)
@@ -136,14 +138,14 @@ def current_placement(
     SpecError
         Not a placement of this model, or devices with different numbers of slots.
     """
-    asked, moe = file.experts, model.moe
-    if asked is None or moe is None or asked.current is None:
-        if asked is not None and asked.max_moves is not None:
+    spec, moe = file.experts, model.moe
+    if spec is None or moe is None or spec.current is None:
+        if spec is not None and spec.max_moves is not None:
             message = "a budget of moves needs the placement in service: experts.current"
             raise SpecError(locate(message, ("experts", "max_moves"), None))
         return None
     try:
-        document = load(_beside(asked.current, beside) or asked.current)
+        document = load(_beside(spec.current, beside) or spec.current)
     except SpecError as error:
         raise SpecError(*(_placed(fault, _CURRENT, locate) for fault in error.faults)) from None
     layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]

@@ -122,10 +122,10 @@ def _lengths(document: Document, rates: WindowRates, step: int) -> list[LengthWe
         if not rate or not all(shares):
             continue
         for side, listed in zip(lengths, shares, strict=True):
-            whole = sum(share for _, share in listed)
+            total_share = sum(share for _, share in listed)
             for tokens, share in listed:
                 longest, requests = side.get(class_of(tokens), (0, 0.0))
-                side[class_of(tokens)] = (max(longest, tokens), requests + rate * step * share / whole)
+                side[class_of(tokens)] = (max(longest, tokens), requests + rate * step * share / total_share)
     return lengths
 
 

@@ -228,9 +228,9 @@ def _connected(nodes: list[Any], edges: list[tuple[str, str]]) -> Iterator[str]:
     if len(nodes) < 2:
         return
     touched = {name for edge in edges for name in edge}
-    alone = [str(node["id"]) for node in nodes if node.get("kind") != "device" and str(node["id"]) not in touched]
-    if alone:
-        yield f"{len(alone)} nodes take no part, the first is {alone[0]}"
+    isolated = [str(node["id"]) for node in nodes if node.get("kind") != "device" and str(node["id"]) not in touched]
+    if isolated:
+        yield f"{len(isolated)} nodes take no part, the first is {isolated[0]}"
 
 
 def _short(ranks: tuple[Any, ...]) -> str:

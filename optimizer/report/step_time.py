@@ -167,7 +167,7 @@ def step_parts(
         return _Pricing(problem, evaluation.shape, at, skew).parts(step, layers, last=last)
 
     times, best = priced(rates), priced(ideal)
-    alone = {resource: priced(at) for resource, at in only.items()}
+    times_alone = {resource: priced(at) for resource, at in only.items()}
     links = _Pricing(problem, evaluation.shape, rates, skew).links(layers)
 
     def resource(name: str) -> str:
@@ -175,7 +175,7 @@ def step_parts(
             return START
         if name in links:
             return LINK
-        return COMPUTE if alone[COMPUTE][name] >= alone[HBM][name] else HBM
+        return COMPUTE if times_alone[COMPUTE][name] >= times_alone[HBM][name] else HBM
 
     # where computation is faster it hides less
     return [Operation(name, resource(name), ticks, min(best[name], ticks)) for name, ticks in times.items() if ticks]

@@ -190,10 +190,10 @@ def curve(question: EditedProblem, *, time_limit_s: float) -> list[dict[str, Any
     SpecError
         Where the question is wrong, or its phase has no TPOT.
     """
-    asked = question.problem
-    if not asked.workload.decodes:
+    problem = question.problem
+    if not problem.workload.decodes:
         return []
-    extremes = _under(asked, "tpot", None, time_limit_s), _under(asked, "throughput_per_device", None, time_limit_s)
+    extremes = _under(problem, "tpot", None, time_limit_s), _under(problem, "throughput_per_device", None, time_limit_s)
     ends = [Fraction(result.best.point.timing.tpot_s or 0) for result in extremes if result.best is not None]
     if len(ends) < len(extremes):
         return []
@@ -202,17 +202,17 @@ def curve(question: EditedProblem, *, time_limit_s: float) -> list[dict[str, Any
     limits = [least, *(least * Fraction(ratio**step) for step in range(1, _STEPS - 1)), most]
     points = []
     for limit in dict.fromkeys(limits):
-        best = _under(asked, "throughput_per_device", limit, time_limit_s).best
+        best = _under(problem, "throughput_per_device", limit, time_limit_s).best
         if best is not None:
             tpot = float(best.point.timing.tpot_s or 0)
             points.append({"tpot_s": tpot, "per_device": float(best.value), "devices": best.layout.devices})
     return points
 
 
-def _under(asked: Problem, objective: str, tpot: Fraction | None, time_limit_s: float) -> Solved:
-    limit = None if tpot is None else tpot * asked.sure["tpot"]
-    limits = asked.limits.model_copy(update={"tpot": limit})
-    return solve(asked.model_copy(update={"objective": objective, "limits": limits}), time_limit_s=time_limit_s)
+def _under(problem: Problem, objective: str, tpot: Fraction | None, time_limit_s: float) -> Solved:
+    limit = None if tpot is None else tpot * problem.sure["tpot"]
+    limits = problem.limits.model_copy(update={"tpot": limit})
+    return solve(problem.model_copy(update={"objective": objective, "limits": limits}), time_limit_s=time_limit_s)
 
 
 def faults(error: SpecError) -> list[dict[str, Any]]:

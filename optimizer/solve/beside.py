@@ -54,7 +54,7 @@ def idle(problem: Problem, layout: Layout, time_limit_s: float | None = None) ->
 
 
 def _wanting(problem: Problem, replica: int) -> int | None:
-    if any(asked is not None for asked in (problem.search.dp, problem.search.edp, problem.search.devices)):
+    if any(degrees is not None for degrees in (problem.search.dp, problem.search.edp, problem.search.devices)):
         return None
     sizes = tuple(tier.size for tier in problem.hardware.tiers)
     fitting, wanted = replicas_that_fit(sizes, problem.devices, replica), problem.devices + 1

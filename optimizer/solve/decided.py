@@ -182,13 +182,13 @@ class Decided:
 
     def nodes_before(self) -> list[float] | None:
         """Nodes that a group of co-activated experts visited before, on average, by layer; nothing if not measured."""
-        asked = nearness_on(self.problem, self.mesh[0])
-        if asked is None or self.problem.model.moe is None:
+        nearness = nearness_on(self.problem, self.mesh[0])
+        if nearness is None or self.problem.model.moe is None:
             return None
         experts = self.problem.model.moe.experts
         return [
-            nodes_visited(groups, devices, experts, asked.node_size) / max(1, sum(group[0] for group in groups))
-            for groups, devices in zip(asked.groups, self.before, strict=True)
+            nodes_visited(groups, devices, experts, nearness.node_size) / max(1, sum(group[0] for group in groups))
+            for groups, devices in zip(nearness.groups, self.before, strict=True)
         ]
 
     def noise(self, step_tokens: int | None = None) -> list[tuple[float, float]]:
@@ -278,19 +278,19 @@ def decided_mesh(problem: Problem) -> StageMesh:
         raise SpecError(f"{problem.model.name} has no experts to place")
     if experts is None or not problem.expert_loads:
         raise SpecError("experts.load: measured loads are needed, or a profile such as zipf:0.8 (--expert-load)")
-    asked, slots = problem.search.ep, experts.redundant_slots
-    if problem.current_mesh is not None and (asked is None or problem.current_mesh[0] in asked):
+    degrees, slots = problem.search.ep, experts.redundant_slots
+    if problem.current_mesh is not None and (degrees is None or problem.current_mesh[0] in degrees):
         ep, redundant = problem.current_mesh
         if slots == (0,) or redundant in slots:
             return problem.current_mesh
-    if asked is None or len(asked) != 1:
+    if degrees is None or len(degrees) != 1:
         raise SpecError("search.ep: one EP degree is wanted (--ep N); `shardproof solve` chooses among several")
     if len(slots) != 1:
         raise SpecError(
             "experts.redundant_slots: one number is wanted (--redundant-slots N); `shardproof solve` chooses among "
             "several"
         )
-    ep, redundant = asked[0], slots[0]
+    ep, redundant = degrees[0], slots[0]
     total = moe.experts + redundant
     named = {"hierarchy": experts.hierarchy != "free", "split": experts.split != "even",
              "coactivation": experts.coactivation is not None}  # fmt: skip
@@ -352,9 +352,9 @@ def moves_frontier(decided: Decided) -> list[Moved]:
     every budget.
     """
     problem = decided.problem
-    asked = replace(question_on(problem, decided.mesh, decided.before), max_moves=None)
-    budget, goal = asked.devices * asked.slots, 1 + float(asked.tolerance)
-    layers = [frontier(Layer(asked, index), budget, goal=goal) for index in range(asked.layers)]
+    question = replace(question_on(problem, decided.mesh, decided.before), max_moves=None)
+    budget, goal = question.devices * question.slots, 1 + float(question.tolerance)
+    layers = [frontier(Layer(question, index), budget, goal=goal) for index in range(question.layers)]
     layers = [
         _with_end(points, devices, layer)
         for points, devices, layer in zip(layers, decided.before, decided.placed.layers, strict=True)
@@ -404,8 +404,8 @@ def prices(decided: Decided, time_limit_s: float | None = None) -> Iterator[tupl
     hierarchies = []
     for hierarchy, size in domains.items():
         nodes = ep // min(size or ep, ep)
-        whole = ep % min(size or ep, ep) == 0 and nodes > 1 and moe.group_count % nodes == 0
-        if whole and decided.placed.slots_per_device <= moe.experts // nodes:
+        on_whole_domains = ep % min(size or ep, ep) == 0 and nodes > 1 and moe.group_count % nodes == 0
+        if on_whole_domains and decided.placed.slots_per_device <= moe.experts // nodes:
             hierarchies.append(hierarchy)
     for hierarchy in ["free", *hierarchies] if hierarchies else []:
         yield "hierarchy", price(hierarchy, decided.mesh, hierarchy=hierarchy)

@@ -155,7 +155,7 @@ def question_on(
     moe, experts = problem.model.moe, problem.experts
     assert moe is not None  # noqa: S101 - loads belong to a model with experts
     slots = moe.experts + redundant
-    asked = Question(
+    question = Question(
         [load.rows for load in problem.expert_loads],
         ep,
         -(-slots // ep),
@@ -166,11 +166,11 @@ def question_on(
         layer_ids=[i for i, name in enumerate(problem.model.layer_names) if problem.model.blocks[name].moe is not None],
         names=[load.name for load in problem.expert_loads],
     )
-    if asked.empty_slots:
-        return asked
+    if question.empty_slots:
+        return question
     size = problem.group_domain(ep)
     return replace(
-        asked,
+        question,
         node_size=size,
         groups=None if size is None else moe.group_count,
         hierarchy="free" if size is None else "node",

@@ -90,13 +90,13 @@ class Journal:
         """Take in finished answers; length of the whole lines, in bytes."""
         if not self.path.is_file():
             return 0
-        whole = 0
+        length = 0
         for number, line in enumerate(self.path.read_bytes().splitlines(keepends=True), 1):
             if not line.endswith(b"\n"):
                 break
             self._take(line, number)
-            whole += len(line)
-        return whole
+            length += len(line)
+        return length
 
     def _take(self, line: bytes, number: int) -> None:
         try:

@@ -93,15 +93,15 @@ def batch(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
 def bounded(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     """Limits on the value of an objective, such as TTFT and TPOT, in the phases that have it."""
     sure = problem.limits.confidence
-    for limit, asked in bounds_of(problem):
-        row, bound = limit.objective, asked / limit.factor(problem)
+    for limit, stated in bounds_of(problem):
+        row, bound = limit.objective, stated / limit.factor(problem)
         if row.scale_of(problem).measure is Measure.CONTEXT:
             continue
         value = value_of(row, problem, evaluation)
         if value is not None and value != bound and (value < bound) == row.maximised:
             word = "wanted" if row.maximised else "allowed"
-            if bound != asked:
-                word += f" for {format_quantity(asked, limit.dimension)} at {float(sure or 0):.0%} confidence"
+            if bound != stated:
+                word += f" for {format_quantity(stated, limit.dimension)} at {float(sure or 0):.0%} confidence"
             yield Violation(
                 limit.family,
                 f"{row.words} is {against(value, bound, limit.dimension, 'of')} {word}",

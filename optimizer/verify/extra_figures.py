@@ -127,8 +127,10 @@ def _memory(sheet: Sheet, problem: Problem, figures: dict[str, Figure]) -> None:
     def size(value: Fraction | int) -> str:
         return shown(value, Dimension.BYTES)
 
-    whole = build_memory(problem, Shape(1, 1, 1, 1, 1)).stack_weights()
-    sheet.put("model_bytes", whole, Dimension.BYTES, "Σ tensors of elements · bytes of their format, with their scales")
+    model_bytes = build_memory(problem, Shape(1, 1, 1, 1, 1)).stack_weights()
+    sheet.put(
+        "model_bytes", model_bytes, Dimension.BYTES, "Σ tensors of elements · bytes of their format, with their scales"
+    )
     sheet.put(
         "weights_and_cache_bytes",
         weights + cache,
@@ -196,17 +198,20 @@ def _unpadded(sheet: Sheet, problem: Problem, evaluation: Evaluation, figures: d
         _experts_as_stored(problem, shape, first, layers) for first, layers in zip(firsts, evaluation.cuts, strict=True)
     ]
     fullest = max(range(len(stages)), key=lambda number: stages[number].total_bytes)
-    whole = _experts_as_stored(problem, single, 0, problem.model.layer_count)
+    model_stored = _experts_as_stored(problem, single, 0, problem.model.layer_count)
     copy = build_memory(problem, single)
     padded = sum(n * weights.expert_bytes for n, weights in zip(copy.counts, copy.weights, strict=True))
-    wide, formula = evaluation.layout.stage_devices, "Σ tensors of experts as they are stored, not padded for a kernel"
+    stage_devices, formula = (
+        evaluation.layout.stage_devices,
+        "Σ tensors of experts as they are stored, not padded for a kernel",
+    )
     added = {number: stages[number].expert_weights_bytes - size for number, size in enumerate(stored)}
     for name, value in (
         ("expert_weights_bytes", stored[fullest]),
-        ("total_expert_weights_bytes", wide * sum(stored)),
+        ("total_expert_weights_bytes", stage_devices * sum(stored)),
         ("model_weights_bytes", figures["model_weights_bytes"].value - added[fullest]),
-        ("total_weights_bytes", figures["total_weights_bytes"].value - wide * sum(added.values())),
-        ("model_bytes", sheet["model_bytes"].value - padded + whole),
+        ("total_weights_bytes", figures["total_weights_bytes"].value - stage_devices * sum(added.values())),
+        ("model_bytes", sheet["model_bytes"].value - padded + model_stored),
     ):
         sheet.put(f"{name}_as_stored", value, Dimension.BYTES, formula)
 

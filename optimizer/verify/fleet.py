@@ -172,13 +172,13 @@ def _capacity(demand: Demand, period: Period, served: Served) -> Fraction:
 def _figures(
     cluster: Cluster, demand: Demand, period: Period, known: Mapping[str, Column], replicas: Sequence[Replicas]
 ) -> DemandFigures:
-    whole: dict[tuple[str, int], Fraction] = {}
+    rates: dict[tuple[str, int], Fraction] = {}
     dead: list[tuple[dict[tuple[str, int], Fraction], tuple[str, int]]] = []
     at: dict[tuple[str, int], dict[tuple[str, int], Fraction]] = {}
     survive = cluster.survive
     for group in (r for r in replicas if r.demand == demand.name):
         rate, kind = known[group.column].requests_per_s, (group.role, known[group.column].bucket)
-        whole[kind] = whole.get(kind, Fraction(0)) + rate * group.count
+        rates[kind] = rates.get(kind, Fraction(0)) + rate * group.count
         if survive is not None and survive.pool not in {None, group.pool}:
             continue
         for places in group.places:
@@ -190,17 +190,17 @@ def _figures(
                 unit[kind] = unit.get(kind, Fraction(0)) + rate
     dead += [(lost, where) for where, lost in at.items()]
     many = 1 if survive is None else survive.lost
-    after_loss, worst, least = _capacity(demand, period, whole), None, None
+    after_loss, worst, least = _capacity(demand, period, rates), None, None
     for roles, number, share in _parts(demand, period):
         losses = sorted(
             ((_of_part(lost, roles, number), where) for lost, where in dead), key=lambda item: (-item[0], item[1])
         )
-        served = _of_part(whole, roles, number)
+        served = _of_part(rates, roles, number)
         after_loss = min(after_loss, (served - sum((loss for loss, _ in losses[:many]), Fraction(0))) / share)
         if losses and (least is None or (served - losses[0][0]) / share < least):
             least, worst = (served - losses[0][0]) / share, losses[0][1]
     rate = period.rates.get(demand.name, Fraction(0))
-    capacity = _capacity(demand, period, whole)
+    capacity = _capacity(demand, period, rates)
     return DemandFigures(rate, capacity, after_loss, capacity if least is None else min(capacity, least), worst)
 
 
@@ -241,18 +241,18 @@ def routed(
     for roles in demand.chains.values():
         spare = {r.column: known[r.column].requests_per_s * r.count for r in replicas if r.demand == demand.name}
         for number in reversed(range(len(demand.buckets))):
-            asked = rate * shares[number]
+            demanded = rate * shares[number]
             for role, bucket in ((role, b) for role in roles for b in range(number, len(demand.buckets))):
                 alike = [c for c in spare if (known[c].role, known[c].bucket) == (role, bucket)]
                 room = sum((spare[c] for c in alike), Fraction(0))
-                served = min(asked, room)
+                served = min(demanded, room)
                 if not served:
                     continue
                 for column in alike:
                     part = spare[column] * served / room
                     spare[column] -= part
                     rates[number, column] = part / (rate * shares[number])
-                asked -= served
+                demanded -= served
     return rates
 
 

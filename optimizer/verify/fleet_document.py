@@ -83,13 +83,13 @@ def _buckets_json(
         return {}
     rate = min(figures.rate, figures.capacity) or figures.capacity
     shares = period.shares(demand)
-    taken = routed(demand, shares, rate, known, replicas) if rate else {}
+    routes = routed(demand, shares, rate, known, replicas) if rate else {}
     return {
         "buckets": {
             bucket.name: {
                 "share": float(shares[number]), "requests_per_s": float(rate * shares[number]),
                 "replicas": {
-                    name.split("/", 1)[1]: float(share) for (of, name), share in taken.items() if of == number
+                    name.split("/", 1)[1]: float(share) for (of, name), share in routes.items() if of == number
                 },
             }
             for number, bucket in enumerate(demand.buckets)

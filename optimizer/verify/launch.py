@@ -226,13 +226,13 @@ def as_started(posed: Posed) -> tuple[Posed, tuple[str, ...]]:
         apart = launch.degrees["ep"] > 1 and launch.dense["dp"] > 1
         if defaults.low_latency_tokens and point.all2all in LOW_LATENCY and apart:
             tokens = defaults.low_latency_tokens * twice
-        whole = defaults.whole_prompts if point.chunked_prefill is None else 0
-        wide = problem.model.vision is not None or any(
+        whole_prompts = defaults.whole_prompts if point.chunked_prefill is None else 0
+        of_a_kind = problem.model.vision is not None or any(
             isinstance(block.attention, LatentAttention) for block in problem.model.blocks.values()
         )
-        if defaults.whole_kinds and wide and point.chunked_prefill is None:
-            whole = length or 0
-        if launch.engine == "vllm" and (point.chunked_prefill is False or (length or 0) <= whole):
+        if defaults.whole_kinds and of_a_kind and point.chunked_prefill is None:
+            whole_prompts = length or 0
+        if launch.engine == "vllm" and (point.chunked_prefill is False or (length or 0) <= whole_prompts):
             tokens = max(tokens, length or 0)
         filled["max_num_batched_tokens"] = tokens
     if point.max_num_seqs is None and not engine.reservation.static_fraction:

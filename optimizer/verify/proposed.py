@@ -138,15 +138,15 @@ def _column(
     sent = Fraction(0)
     if entry.role == "prefill":
         sent = max(entry.transfer_s, slowest_transfer(cluster, before, demand, entry.bucket))
-    asked = (cluster, demand, entry.role, pool, layout)
+    replica = (cluster, demand, entry.role, pool, layout)
     if entry.rate:
         try:
-            column = priced_column(*asked, entry.rate / pool.availability, sent, bucket=entry.bucket)
+            column = priced_column(*replica, entry.rate / pool.availability, sent, bucket=entry.bucket)
         except UnservedError:
             pass
         else:
             return column, [], _rated(claim, column.requests_per_s, "served within the limits")
-    most = _most(asked, sent, entry.bucket)
+    most = _most(replica, sent, entry.bucket)
     if most is not None:
         return most, [], _rated(claim, most.requests_per_s, "the most that it serves within the limits")
     named = column_layout(demand, layout_name(layout), entry.bucket)
@@ -156,7 +156,7 @@ def _column(
         power_w=power_of(cluster, pool.name, layout.devices), priced=layout, bucket=entry.bucket,
     )  # fmt: skip
     try:
-        priced_column(*asked, _LEAST_RATE, sent, bucket=entry.bucket)
+        priced_column(*replica, _LEAST_RATE, sent, bucket=entry.bucket)
         reasons = [Broken("request_rate", f"{nothing.name} serves nothing within its limits", nothing.name)]
     except UnservedError as error:
         refusals = [(str(v.family), v.message) for v in error.violations] or [("replica", str(error))]
@@ -164,9 +164,9 @@ def _column(
     return nothing, reasons, _rated(claim, Fraction(0), "it serves nothing within the limits")
 
 
-def _most(asked: tuple[Any, ...], sent: Fraction, bucket: int) -> Column | None:
+def _most(replica: tuple[Any, ...], sent: Fraction, bucket: int) -> Column | None:
     """The column at the most that it serves; None: nothing."""
-    cluster, demand, role, pool, layout = asked
+    cluster, demand, role, pool, layout = replica
     problem = replica_problem(cluster, demand, role, pool, layout.devices, bucket)
     if any(v.family in BLOCKING for v in structural_violations(problem, layout)):
         return None
@@ -264,11 +264,11 @@ def figures_of(cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdic
     """Every figure of a fleet that a claim may name: of the whole, and of each demand and pool in each period."""
     known = {column.name: column for column in columns}
     sheet = Sheet()
-    asked = any(rate for period in cluster.periods for rate in period.rates.values())
+    has_rates = any(rate for period in cluster.periods for rate in period.rates.values())
     for name, dimension in _DIMENSIONS.items():
         lacking = {
             "cost": any(p.price is None for p in cluster.pools) and any(c.cost is None for c in columns),
-            "power": any(c.power_w is None for c in columns), "growth": not asked,
+            "power": any(c.power_w is None for c in columns), "growth": not has_rates,
         }.get(name, False)  # fmt: skip
         if not lacking:
             value = value_of(cluster.model_copy(update={"objective": name}), known, fleet, verdict)

@@ -123,9 +123,9 @@ def device_link(cluster: Cluster, pool: Pool) -> Fraction:
 
 def shard_bytes(problem: Problem, layout: Layout) -> int:
     """Bytes of one request's cache on the device that holds most of it, after its prompt."""
-    whole = problem.model_copy(update={"workload": problem.workload.model_copy(update={"phase": "prefill"})})
-    memory = build_memory(whole, layout.shape)
-    return max(stage.kv_cache_bytes for stage in memory.stages(Step(0, 0, 1, 1), 1, cuts_of(whole, layout)))
+    prefill = problem.model_copy(update={"workload": problem.workload.model_copy(update={"phase": "prefill"})})
+    memory = build_memory(prefill, layout.shape)
+    return max(stage.kv_cache_bytes for stage in memory.stages(Step(0, 0, 1, 1), 1, cuts_of(prefill, layout)))
 
 
 def transfer_of(problem: Problem, cluster: Cluster, pool: Pool, layout: Layout) -> Fraction:
@@ -146,8 +146,8 @@ def least_transfer(
     if not sends(demand, role):
         return Fraction(0)
     problem = replica_problem(cluster, demand, role, pool, devices, bucket)
-    whole = Fraction(shard_bytes(problem, _UNDIVIDED), devices)
-    return whole / device_link(cluster, pool) + problem.hardware.tiers[-1].latency.value
+    shard = Fraction(shard_bytes(problem, _UNDIVIDED), devices)
+    return shard / device_link(cluster, pool) + problem.hardware.tiers[-1].latency.value
 
 
 def beyond_links(

@@ -196,11 +196,11 @@ def engine(problem: Problem, layout: Layout, engines: Sequence[Engine] | None = 
     divisions = ((axis, breach, breach(getattr(layout, axis))) for axis, breach in _divisions(problem, shape))
     broken = [(axis, breach, violation) for axis, breach, violation in divisions if violation is not None]
     refused: list[EngineRule] = []
-    for asked in bound:
-        if asked.members and not asked.accepts(problem, shape):
-            yield from _union(problem, shape, asked, [(axis, breach) for axis, breach, _ in broken])
+    for asked_engine in bound:
+        if asked_engine.members and not asked_engine.accepts(problem, shape):
+            yield from _union(problem, shape, asked_engine, [(axis, breach) for axis, breach, _ in broken])
             continue
-        for rule, message in asked.refusals(problem, shape):
+        for rule, message in asked_engine.refusals(problem, shape):
             refused.append(rule)
             yield Violation(Family.ENGINE, message)
     for axis, breach, violation in broken:
@@ -275,10 +275,10 @@ def why_not(problem: Problem) -> Iterator[str]:
         return [violation.message for violation in divisibility(problem, layout)]
 
     for axis in _DIVIDING:
-        asked = getattr(problem.search, axis) or ()
-        if not asked or not all(broken(axis, degree) for degree in asked):
+        wanted = getattr(problem.search, axis) or ()
+        if not wanted or not all(broken(axis, degree) for degree in wanted):
             continue
-        for degree in asked:
+        for degree in wanted:
             ways = (range(degree - 1, max(degree - _FARTHEST, 0), -1), range(degree + 1, degree + _FARTHEST))
             nearest = [next((other for other in way if not broken(axis, other)), None) for way in ways]
             named = " and ".join(str(other) for other in nearest if other is not None)

@@ -176,10 +176,10 @@ def reprice(problem: Problem, pricer: BudgetedPricer, answer: WorkerPlan) -> tup
 
 
 def propose(
-    problem: Problem, pricer: BudgetedPricer, asked: CommandArguments, program: str, patience_s: float
+    problem: Problem, pricer: BudgetedPricer, question: CommandArguments, program: str, patience_s: float
 ) -> tuple[PricedLayout | None, str, float]:
     """Its answer under our figures, a note, and the seconds it took."""
-    answer, wall_s = ask(asked, program, patience_s)
+    answer, wall_s = ask(question, program, patience_s)
     if answer is None:
         return None, "it says that nothing fits", wall_s
     priced, note = reprice(problem, pricer, answer)

@@ -32,10 +32,10 @@ def sum_floored(first: int, last: int, divisor: int, cap: int | None = None) -> 
 def _floored_up_to(last: int, divisor: int, cap: int | None) -> int:
     if last < divisor:
         return 0
-    whole = last // divisor
-    if cap is not None and whole > cap:
+    quotient = last // divisor
+    if cap is not None and quotient > cap:
         return _floored_up_to(cap * divisor - 1, divisor, None) + cap * (last - cap * divisor + 1)
-    return divisor * whole * (whole - 1) // 2 + whole * (last - whole * divisor + 1)
+    return divisor * quotient * (quotient - 1) // 2 + quotient * (last - quotient * divisor + 1)
 
 
 class AttentionKind(Protocol):

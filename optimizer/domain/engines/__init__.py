@@ -47,11 +47,11 @@ def engine_named(name: str) -> Engine:
     if not version:
         return releases[-1]
     try:
-        asked = _number(version)
+        release_number = _number(version)
     except ValueError:
         raise ValueError(f"{version!r} in engine {name!r} is no version: write {base}@{releases[-1].since}") from None
     known = (*OLDER.get(base, ()), *releases)
-    fitting = [release for release in known if _number(release.since) <= asked]
+    fitting = [release for release in known if _number(release.since) <= release_number]
     if not fitting:
         raise ValueError(f"engine {name!r}: nothing is known of {base} before {known[0].since}")
     return fitting[-1]

@@ -198,8 +198,8 @@ def no_decode_context_parallel(source: str) -> EngineRule:
     """The engine cannot split the cache of a sequence over tensor-parallel ranks."""
 
     def breach(premise: Premise, shape: Shape) -> str | None:
-        asked = premise.workload.decode_context_parallel
-        return None if asked == 1 else f"decode context parallelism ({asked}, at tp={shape.tp}) is not supported."
+        dcp = premise.workload.decode_context_parallel
+        return None if dcp == 1 else f"decode context parallelism ({dcp}, at tp={shape.tp}) is not supported."
 
     return EngineRule("decode_context_parallel", "no decode context parallelism", ("tp",), breach, source)
 
@@ -267,8 +267,8 @@ def _quantised(premise: Premise, roles: Collection[TensorRole]) -> Iterator[tupl
 def _ranks(tensor: Tensor, shape: Shape) -> tuple[str, int]:
     if tensor.role is TensorRole.EXPERTS:
         return "etp", shape.etp
-    whole = tensor.role is TensorRole.SHARED_EXPERTS and shape.shared_replicated
-    return "tp", 1 if whole else shape.tp
+    replicated = tensor.role is TensorRole.SHARED_EXPERTS and shape.shared_replicated
+    return "tp", 1 if replicated else shape.tp
 
 
 def _blocks_divide(roles: Collection[TensorRole], columns: str, rows: str) -> Breach:
@@ -287,9 +287,9 @@ def _blocks_divide(roles: Collection[TensorRole], columns: str, rows: str) -> Br
             size, block = (local_cols, form.block_cols) if inward else (local_rows, form.block_rows)
             if tensor.split is Split.REPLICATED or size % block == 0:
                 continue
-            whole, where = tensor.cols if inward else tensor.rows, f"{tensor.name} of block {name!r}"
+            length, where = tensor.cols if inward else tensor.rows, f"{tensor.name} of block {name!r}"
             message = (columns if inward else rows).format(size=size, block=block)
-            return f"{message} ({where}: {whole} ÷ {axis}={ranks}.)"
+            return f"{message} ({where}: {length} ÷ {axis}={ranks}.)"
         return None
 
     return breach

@@ -195,7 +195,7 @@ _USUAL_VISION_PARAMETERS = 12 * 24 * 1024**2
 """Of ViT-L/14: 24 layers of 12 · 1,024²; memory_hook.py adjust_mem_fraction_for_vlm compares layers · width²."""
 
 
-def automatic_fraction(asked: StaticShare) -> Fraction:
+def automatic_fraction(command: StaticShare) -> Fraction:
     """`--mem-fraction-static` where a command names none: what is left beside an estimate of a step and its graphs.
 
     sglang 0.5.23 srt/arg_groups/memory_hook.py:84-460, in MiB: 512, 1.5 for each prompt token of a step, 128 for each
@@ -203,23 +203,23 @@ def automatic_fraction(asked: StaticShare) -> Fraction:
     prompts (1,536 with latent attention, else 8 for each of their sizes); at least 10 GiB on devices above 60; and for
     DeepEP 2 GiB. Of that 95% with a vision encoder of the usual size, 10% less for each further one.
     """
-    gib = Fraction(asked.device.exposed_memory, GIB)
-    batch = asked.capture
-    reserved = 512 + Fraction(3, 2) * max(asked.chunk, 2048) + asked.width * asked.pp * 128
+    gib = Fraction(command.device.exposed_memory, GIB)
+    batch = command.capture
+    reserved = 512 + Fraction(3, 2) * max(command.chunk, 2048) + command.width * command.pp * 128
     if batch:
         rank_mib = Fraction(9, 2) if batch > _MANY_CAPTURED else 3
-        reserved += 2 * batch + (batch * asked.attention_dp * rank_mib if asked.attention_dp > 1 else 0)
-        reserved += 1536 if asked.latent else 8 * sum(size <= asked.chunk for size in _PROMPT_GRAPHS)
+        reserved += 2 * batch + (batch * command.attention_dp * rank_mib if command.attention_dp > 1 else 0)
+        reserved += 1536 if command.latent else 8 * sum(size <= command.chunk for size in _PROMPT_GRAPHS)
     if gib > _FLOOR_FROM_GIB:
         reserved = max(reserved, Fraction(10 * 1024))
-    reserved += 2048 if asked.deepep and batch else 0
-    return _share(gib, reserved, asked)
+    reserved += 2048 if command.deepep and batch else 0
+    return _share(gib, reserved, command)
 
 
-def _share(gib: Fraction, reserved_mib: Fraction, asked: StaticShare) -> Fraction:
+def _share(gib: Fraction, reserved_mib: Fraction, command: StaticShare) -> Fraction:
     share = Fraction(round((1 - reserved_mib / (gib * 1024)) * 1000), 1000)
-    if asked.vision_parameters:
-        more = Fraction(asked.vision_parameters, _USUAL_VISION_PARAMETERS) - 1
+    if command.vision_parameters:
+        more = Fraction(command.vision_parameters, _USUAL_VISION_PARAMETERS) - 1
         share *= Fraction(95, 100) * max(Fraction(8, 10), min(Fraction(105, 100), 1 - more / 10))
     return max(Fraction(1, 100), share)
 
@@ -231,14 +231,17 @@ _RESERVED = (
 """From so many GiB on: GiB beside weights and cache, and for each rank (SGLang 0.4.9, 0.5.2 srt/server_args.py)."""
 
 
-def first_fraction(asked: StaticShare) -> Fraction:
+def first_fraction(command: StaticShare) -> Fraction:
     """The same of SGLang 0.4.9 and 0.5.2: by memory and ranks, 2 GiB for drafts, 4 for attention data parallelism."""
-    gib = Fraction(asked.device.exposed_memory, GIB)
+    gib = Fraction(command.device.exposed_memory, GIB)
     fixed, rank_gib = next((fixed, rank_gib) for edge, fixed, rank_gib in _RESERVED if gib >= edge)
     reserved = (
-        fixed + asked.width * asked.pp * rank_gib + (2 if asked.drafts else 0) + (4 if asked.attention_dp > 1 else 0)
+        fixed
+        + command.width * command.pp * rank_gib
+        + (2 if command.drafts else 0)
+        + (4 if command.attention_dp > 1 else 0)
     )
-    return _share(gib, reserved * 1024, asked)
+    return _share(gib, reserved * 1024, command)
 
 
 NEWEST = Engine(

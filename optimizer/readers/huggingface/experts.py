@@ -109,7 +109,7 @@ def read_llama4(config: Config) -> ReadParts:
     chunk = config.optional("attention_chunk_size")
     config.skip("layer_types")
     width = config.integer("intermediate_size")
-    wide = config.integer("intermediate_size_mlp")
+    dense_width = config.integer("intermediate_size_mlp")
     names = [
         f"{'chunk' if windowed else 'full'}-{'moe' if index in sparse else 'dense'}"
         for index, windowed in enumerate(chunked)
@@ -117,7 +117,7 @@ def read_llama4(config: Config) -> ReadParts:
     blocks = {
         f"{place}-{kind}": Block(
             attention=gqa(config, qkv_bias=bias, out_bias=bias, window=chunk if place == "chunk" else None),
-            ffn=_routed(config, shared=width) if kind == "moe" else DenseFeedForward(intermediate=wide),
+            ffn=_routed(config, shared=width) if kind == "moe" else DenseFeedForward(intermediate=dense_width),
         )
         for place in ("chunk", "full")
         for kind in ("moe", "dense")

@@ -70,16 +70,16 @@ def read_gemma4(config: Config) -> ReadParts:
             values_are_keys=same,
         ),
     }
-    wide = config.integer("intermediate_size")
+    dense_width = config.integer("intermediate_size")
     sparse = config.flag("enable_moe_block")
     experts, top_k = config.optional("num_experts"), config.optional("top_k_experts")
     width = config.optional("moe_intermediate_size", "expert_intermediate_size")
-    block: DenseFeedForward | MixtureOfExperts = DenseFeedForward(intermediate=wide)
+    block: DenseFeedForward | MixtureOfExperts = DenseFeedForward(intermediate=dense_width)
     if sparse:
         if experts is None or top_k is None or width is None:
             config.refuse("enable_moe_block", "needs num_experts, top_k_experts and moe_intermediate_size")
         block = MixtureOfExperts(
-            experts=experts, top_k=top_k, intermediate=width, dense_intermediate=wide, router_scales=True
+            experts=experts, top_k=top_k, intermediate=width, dense_intermediate=dense_width, router_scales=True
         )
     blocks = {
         name: Block(attention=attention[name], ffn=block, norms=7 if sparse else 4, buffers=1)

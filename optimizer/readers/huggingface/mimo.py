@@ -59,7 +59,7 @@ def read_mimo_v2(config: Config) -> ReadParts:
             window=config.integer("sliding_window"),
         ),
     }
-    wide = DenseFeedForward(intermediate=config.integer("intermediate_size"))
+    dense = DenseFeedForward(intermediate=config.integer("intermediate_size"))
     names = [
         f"{kind.removesuffix('_attention')}-{'moe' if sparse else 'dense'}"
         for kind, sparse in zip(_kinds(config, layers), _sparse(config, layers), strict=True)
@@ -68,7 +68,7 @@ def read_mimo_v2(config: Config) -> ReadParts:
     for kind in (FULL, SLIDING):
         place = kind.removesuffix("_attention")
         blocks[f"{place}-moe"] = Block(attention=attention[kind], ffn=experts(config))
-        blocks[f"{place}-dense"] = Block(attention=attention[kind], ffn=wide)
+        blocks[f"{place}-dense"] = Block(attention=attention[kind], ffn=dense)
     return ReadParts(blocks, names)
 
 

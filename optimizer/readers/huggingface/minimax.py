@@ -78,11 +78,11 @@ def read_minimax_m3(config: Config) -> ReadParts:
     chosen = BlockSparseAttention(
         heads=plain.heads, kv_heads=plain.kv_heads, head_dim=plain.head_dim, qk_norm="head", indexer=indexer
     )
-    wide = DenseFeedForward(intermediate=config.integer("dense_intermediate_size"))
+    dense = DenseFeedForward(intermediate=config.integer("dense_intermediate_size"))
     experts = _experts(config, correction=correction)
     blocks = {
         f"{place}-{kind}": Block(
-            attention=chosen if place == "sparse" else plain, ffn=experts if kind == "moe" else wide
+            attention=chosen if place == "sparse" else plain, ffn=experts if kind == "moe" else dense
         )
         for place in ("whole", "sparse")
         for kind in ("dense", "moe")

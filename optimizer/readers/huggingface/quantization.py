@@ -260,10 +260,10 @@ def _grouped(section: Config) -> FormatOf:
     wanted = _group_format(section)
     if section.flag("lm_head"):
         section.refuse("lm_head", "a quantised lm_head is not understood here")
-    whole = _all_but(_patterns(section, "modules_to_not_convert"), wanted)
+    model_format = _all_but(_patterns(section, "modules_to_not_convert"), wanted)
     rules = section.section("dynamic")
     if rules is None:
-        return whole
+        return model_format
     bits, group = section.integer("bits", "w_bit"), section.integer("group_size", "q_group_size", least=-1)
     listed: list[tuple[Patterns, str | None]] = []
     for rule in rules.data:
@@ -275,7 +275,7 @@ def _grouped(section: Config) -> FormatOf:
             group_section.finish("quantised")
         elif rule.startswith("-:"):
             listed.append((pattern, None))
-    return _first_of(listed, whole)
+    return _first_of(listed, model_format)
 
 
 def _first_of(listed: Sequence[tuple[Patterns, str | None]], otherwise: FormatOf) -> FormatOf:
@@ -293,7 +293,7 @@ def _auto_round(section: Config) -> FormatOf:
     section.only("data_type", "int", why="other number formats of AutoRound are not described")
     wanted = _group_format(section)
     bits, group = section.integer("bits"), section.integer("group_size", least=-1)
-    whole = _all_but(_patterns(section, "modules_to_not_convert"), wanted)
+    model_format = _all_but(_patterns(section, "modules_to_not_convert"), wanted)
     extra = section.section("extra_config")
     modules: dict[str | None, list[str]] = {}
     for name in extra.data if extra is not None else ():
@@ -309,7 +309,7 @@ def _auto_round(section: Config) -> FormatOf:
             name if plain else f"re:{name}"
         )
     listed = [(Patterns(names, source=section.source), form) for form, names in modules.items()]
-    return _first_of(listed, whole)
+    return _first_of(listed, model_format)
 
 
 def _bitsandbytes(section: Config) -> FormatOf:

@@ -97,19 +97,19 @@ def read_hybrid(config: Config) -> ReadParts:
     has_experts = _sparse_layers(config, layers) if sparse else [False] * layers
     if not sparse:
         config.skip("mlp_only_layers")
-    wide: dict[bool, FeedForward] = {}
+    ffns: dict[bool, FeedForward] = {}
     if any(has_experts):
-        wide[True] = _experts(config)
+        ffns[True] = _experts(config)
     if not all(has_experts):
-        wide[False] = ffn(config)
+        ffns[False] = ffn(config)
     names = [
         kind.removesuffix("_attention") + ("-moe" if moe else "-dense")
         for kind, moe in zip(kinds, has_experts, strict=True)
     ]
     blocks = {
-        f"{kind.removesuffix('_attention')}{'-moe' if moe else '-dense'}": Block(attention=mixers[kind], ffn=wide[moe])
+        f"{kind.removesuffix('_attention')}{'-moe' if moe else '-dense'}": Block(attention=mixers[kind], ffn=ffns[moe])
         for kind in (LINEAR, FULL)
-        for moe in wide
+        for moe in ffns
     }
     count = config.integer("mtp_num_hidden_layers", default=0, least=0)
     mtp = Mtp(block="full-moe" if has_experts[-1] else "full-dense", count=count) if count else None

@@ -56,28 +56,32 @@ def _plain_layer(size: _Sizes) -> int:
 def _qwen3(tower: Config, outer: Config, hidden: int, size: _Sizes) -> int:
     """Qwen3-VL and Qwen3.5: learned positions, a merger, and one merger more for every deepstack layer."""
     del outer
-    wide = size.hidden * tower.integer("spatial_merge_size", default=2) ** 2
+    merged_width = size.hidden * tower.integer("spatial_merge_size", default=2) ** 2
     out = tower.integer("out_hidden_size", default=hidden)
     frames = tower.integer("temporal_patch_size", default=2)
-    merged = _linear(wide, wide) + _linear(out, wide)
+    merged = _linear(merged_width, merged_width) + _linear(out, merged_width)
     deep = len(tower.integers("deepstack_visual_indexes") or ())
     return (
         _linear(size.hidden, tower.integer("in_channels", default=_COLOURS) * frames * size.patch**2)
         + tower.integer("num_position_embeddings") * size.hidden
         + size.layers * _plain_layer(size)
         + (_layer_norm(size.hidden) + merged)
-        + deep * (_layer_norm(wide) + merged)
+        + deep * (_layer_norm(merged_width) + merged)
     )
 
 
 def _qwen2_5(tower: Config, outer: Config, hidden: int, size: _Sizes) -> int:
     """Qwen2.5-VL: rotary positions, RMS norms, gated blocks, one merger."""
     del outer
-    wide = size.hidden * tower.integer("spatial_merge_size", default=2) ** 2
+    merged_width = size.hidden * tower.integer("spatial_merge_size", default=2) ** 2
     frames = tower.integer("temporal_patch_size", default=2)
     layer = 2 * size.hidden + 4 * _linear(size.hidden, size.hidden)
     layer += 2 * _linear(size.intermediate, size.hidden) + _linear(size.hidden, size.intermediate)
-    merger = size.hidden + _linear(wide, wide) + _linear(tower.integer("out_hidden_size", default=hidden), wide)
+    merger = (
+        size.hidden
+        + _linear(merged_width, merged_width)
+        + _linear(tower.integer("out_hidden_size", default=hidden), merged_width)
+    )
     channels = tower.integer("in_channels", "in_chans", default=_COLOURS)
     patches = _linear(size.hidden, channels * frames * size.patch**2, bias=False)
     return patches + size.layers * layer + merger
@@ -131,10 +135,10 @@ def _moonvit(tower: Config, outer: Config, hidden: int, size: _Sizes) -> int:
     del outer
     kernel = tower.integers("merge_kernel_size") or [2, 2]
     grid = tower.integer("init_pos_emb_height", default=64) * tower.integer("init_pos_emb_width", default=64)
-    wide = size.hidden * kernel[0] * kernel[-1]
+    merged_width = size.hidden * kernel[0] * kernel[-1]
     encoder = _linear(size.hidden, _COLOURS * size.patch**2) + grid * size.hidden
     encoder += size.layers * _plain_layer(size) + _layer_norm(size.hidden)
-    return encoder + _layer_norm(size.hidden) + _linear(wide, wide) + _linear(hidden, wide)
+    return encoder + _layer_norm(size.hidden) + _linear(merged_width, merged_width) + _linear(hidden, merged_width)
 
 
 def _masked_scores(tower: Config, size: _Sizes) -> int:

@@ -200,8 +200,12 @@ SHARED_BUDGET: Final = frozenset({"vllm", "trtllm"})
 
 def budget_of(work: Workload, engine: str, layout: Layout) -> int:
     """Tokens that one rank may take in a step, so that steps are those that a layout was priced with."""
-    sequence_tokens, beside = work.step_tokens(layout.prefill_chunk or min(8192, work.computed_input_tokens))
-    return beside if work.mixes and engine not in SHARED_BUDGET else layout.micro_batch * sequence_tokens + beside
+    sequence_tokens, fixed_tokens = work.step_tokens(layout.prefill_chunk or min(8192, work.computed_input_tokens))
+    return (
+        fixed_tokens
+        if work.mixes and engine not in SHARED_BUDGET
+        else layout.micro_batch * sequence_tokens + fixed_tokens
+    )
 
 
 def chunk_of(work: Workload, engine: str, *, batch: int, pp: int, budget: int) -> int | None:

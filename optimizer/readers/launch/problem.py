@@ -221,12 +221,12 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
     if ("nodes",) not in stated:
         put("--devices", ("devices",), launch.devices)
     length = point.max_model_len
-    asked, answered = INPUT_TOKENS, OUTPUT_TOKENS
-    if length is not None and length < asked + answered:
-        asked = answered = max(2, length // 2)
+    prompt, output = INPUT_TOKENS, OUTPUT_TOKENS
+    if length is not None and length < prompt + output:
+        prompt = output = max(2, length // 2)
     put("--max-model-len", ("workload", "max_model_len"), length)
-    put("--isl", ("workload", "input_tokens"), asked, f"{asked} input tokens a request (--isl)")
-    put("--osl", ("workload", "output_tokens"), answered, f"{answered} output tokens a request (--osl)")
+    put("--isl", ("workload", "input_tokens"), prompt, f"{prompt} input tokens a request (--isl)")
+    put("--osl", ("workload", "output_tokens"), output, f"{output} output tokens a request (--osl)")
     put("--phase", ("workload", "phase"), launch.phase)
     put("--kv-cache", ("precision", "kv_cache"), point.kv_cache)
     if ("model",) in stated or not _is_quantised(launch):

@@ -156,8 +156,8 @@ def _nodes(command: CommandReading, replica: int, dp: int) -> int | None:
         command.fault(command.one("nodes"), message)
     most = 1 if command.one("nodes") is None else nodes
     if most is not None and rank is not None and rank >= most:
-        alone = ALONE if nodes is None else ""
-        command.fault(command.one("node_rank"), f"--node-rank must be between 0 and {most - 1}{alone}")
+        explanation = ALONE if nodes is None else ""
+        command.fault(command.one("node_rank"), f"--node-rank must be between 0 and {most - 1}{explanation}")
     if dp_rank is not None and dp_rank >= max(dp, 1):
         command.fault(command.one("dp_rank"), f"data_parallel_rank ({dp_rank}) must be in the range [0, {dp})")
     if start is not None and start >= dp:

@@ -179,8 +179,8 @@ def _exported(data: Mapping[str, Any], place: RunPlace, faults: list[Fault]) -> 
             return None
         return number_of(metric.get("avg"), f"{name}.avg", place, faults, 1.0 if scales is None else scales[unit])
 
-    asked = data.get("input_config")
-    config: Mapping[str, Any] = asked if isinstance(asked, Mapping) else {}
+    input_config = data.get("input_config")
+    config: Mapping[str, Any] = input_config if isinstance(input_config, Mapping) else {}
     tokens = {name: average(name) for name in ("input_sequence_length", "output_sequence_length")}
     for name, value in tokens.items():
         if value is None:

@@ -40,9 +40,9 @@ def run(tasks: Sequence[Task], place: Workers) -> Iterator[Answer]:
     suspects: dict[int, int] = {}
     with tempfile.TemporaryDirectory(prefix="shardproof-") as folder:
         while unanswered:
-            alone = [index for index in unanswered if index in suspects]
+            suspected = [index for index in unanswered if index in suspects]
             clear = [task for index, task in unanswered.items() if index not in suspects]
-            batch = clear or [unanswered[alone[0]]]
+            batch = clear or [unanswered[suspected[0]]]
             try:
                 for answered in _one_at_a_time(batch, folder) if place.jobs == 1 else _pool(batch, jobs, folder):
                     del unanswered[answered.index]
