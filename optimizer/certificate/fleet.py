@@ -278,7 +278,7 @@ def _bound(
     cluster: Cluster, program: Program, result: dict[str, Any], claim: dict[str, Any],
     value: Fraction | None, check: Check, *, over: bool,
 ) -> None:  # fmt: skip
-    of = "any layouts" if over else "the columns"
+    scope = "any layouts" if over else "the columns"
     name, kind = FLEET_UNITS[cluster.objective], claim["kind"]
     stated = keys("certificate.objective", claim["objective"], frozenset({"name", "value", "bound"}))
     equal("certificate.objective.name", stated["name"], name)
@@ -293,7 +293,7 @@ def _bound(
             raise Rejected("certificate.steps", "they do not prove that no fleet keeps the limits")
         equal("objective", result["objective"], {"name": name, "value": None, "bound": None, "gap": None})
         equal("certificate.objective.bound", stated["bound"], None)
-        check.checked.append(f"infeasibility: no fleet of {of} keeps every limit")
+        check.checked.append(f"infeasibility: no fleet of {scope} keeps every limit")
         return
     if value is None or proved is None:
         raise Rejected("certificate.steps", "they prove that no fleet keeps the limits, and one is claimed")
@@ -306,8 +306,8 @@ def _bound(
         "objective", result["objective"],
         {"name": name, "value": float(value), "bound": float(bound), "gap": float(gap)},
     )  # fmt: skip
-    more = f" by more than {float(gap):.2%}" if gap > TOLERANCE else ""
-    better = f"no fleet of {of} is better{more}"
+    margin = f" by more than {float(gap):.2%}" if gap > TOLERANCE else ""
+    better = f"no fleet of {scope} is better{margin}"
     check.checked.append(f"optimality: {better}" if kind == "optimal" else f"bound: {better}")
 
 

@@ -60,7 +60,7 @@ def check_front(problem: Problem, lattice: MeshCount, stated: object, check: Che
     levels = [sorted({vector[at] for vector in vectors}) for at in range(len(views))]
     places = [tuple(map(bisect_left, levels, vector)) for vector in vectors]
     corners = [
-        tuple(None if value is None else of[value] for of, value in zip(levels, corner, strict=True))
+        tuple(None if value is None else level[value] for level, value in zip(levels, corner, strict=True))
         for corner in _neighbours(_corners(places, len(views)), 0)
     ]
     limits = goal(problem, None)

@@ -183,11 +183,11 @@ class _Prover:
                 if possible is not None:
                     remaining[least] = possible
                 return
-            some = aims.kept(lambda aim: reach.possible_between(aim, least, last, most(aim)))
-            if some is not None:
+            possible_some = aims.kept(lambda aim: reach.possible_between(aim, least, last, most(aim)))
+            if possible_some is not None:
                 middle = (first + stop) // 2
-                halve(first, middle, some)
-                halve(middle, stop, some)
+                halve(first, middle, possible_some)
+                halve(middle, stop, possible_some)
 
         if chunks:
             halve(0, len(chunks), self.aims)

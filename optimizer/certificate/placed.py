@@ -166,8 +166,8 @@ def _written(problem: Problem, mesh: StageMesh, stated: dict[str, Any], layers: 
         if problem.experts is not None and problem.experts.split == "free":
             entry["shares"] = [[str(Fraction(part)) for part in parts] for parts in _shares(answer)]
         if groups is not None:
-            seen, visits = max(1, sum(group[0] for group in groups[number])), layer["visits"]
-            entry["nodes_visited"] = {"mean": visits["nodes"] / seen, "bound": visits["bound"] / seen}
+            group_count, visits = max(1, sum(group[0] for group in groups[number])), layer["visits"]
+            entry["nodes_visited"] = {"mean": visits["nodes"] / group_count, "bound": visits["bound"] / group_count}
         entries.append(entry)
         for at, load in enumerate(problem.expert_loads):
             values[at].append(float(balance(load.rows[number], answer)))

@@ -231,8 +231,8 @@ def _check_visits(
         raise RejectedError(f"{nodes} nodes are visited, not {stated.get('nodes')}")
     if not isinstance(bound, int) or bound > nodes:
         raise RejectedError(f"{nodes} nodes are visited, fewer than the bound of {bound}")
-    seen = max(1, sum(group[0] for group in groups))
-    if answer.get("nodes_visited") != {"mean": nodes / seen, "bound": bound / seen}:
+    group_count = max(1, sum(group[0] for group in groups))
+    if answer.get("nodes_visited") != {"mean": nodes / group_count, "bound": bound / group_count}:
         raise RejectedError("the placement states other nodes visited than its certificate")
     witness = stated["witness"]
     if witness.get("kind") == "solver":

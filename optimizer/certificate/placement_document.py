@@ -111,8 +111,8 @@ def _before(problem: Problem, mesh: StageMesh, stated: object) -> list[Devices]:
         }  # fmt: skip
         if groups is not None:
             size = min(problem.hardware.devices_per_node, mesh[0])
-            seen = max(1, sum(group[0] for group in groups[index]))
-            entry["nodes_visited"] = nodes_visited(groups[index], devices, moe.experts, size) / seen
+            group_count = max(1, sum(group[0] for group in groups[index]))
+            entry["nodes_visited"] = nodes_visited(groups[index], devices, moe.experts, size) / group_count
         layers.append(entry)
     written = keys("before", stated, frozenset({"name", "layers"}))
     equal("before.name", written["name"], "linear" if problem.current_placement is None else "in service")

@@ -83,7 +83,7 @@ class Reach:
         # where a micro-batch was in time behind its queue, it mostly is at other chunks
         self._last_possible = 1
 
-    def possible(self, goal_: Goal, chunk: int | None, most_devices: int) -> bool:
+    def possible(self, goal: Goal, chunk: int | None, most_devices: int) -> bool:
         """Whether bounds at this chunk fail to dismiss these degrees.
 
         Parameters
@@ -91,50 +91,50 @@ class Reach:
         most_devices
             Devices that a layout of these degrees can use at most; 0: none fits.
         """
-        return self._undismissed(goal_, most_devices, (chunk, chunk))
+        return self._undismissed(goal, most_devices, (chunk, chunk))
 
-    def possible_between(self, goal_: Goal, least: int, most: int, most_devices: int) -> bool:
+    def possible_between(self, goal: Goal, least: int, most: int, most_devices: int) -> bool:
         """Whether bounds fail to dismiss these degrees with every chunk from `least` to `most`.
 
         In phase aggregated a step carries ȳ = µ·e·P ÷ (output − 1) prompt tokens on average, whatever the chunk, and
         (1 − φ)·g(x) + φ·g(x + p) is at least g(x + ȳ) where g is convex, and at least g(x) and ȳ times the slope of the
         secant to x + p where it is concave, which is least at the greatest p.
         """
-        return self._undismissed(goal_, most_devices, (least, most))
+        return self._undismissed(goal, most_devices, (least, most))
 
-    def _undismissed(self, goal_: Goal, most_devices: int, chunks: _Chunks) -> bool:
-        if most_devices <= 0 or not self._holds(goal_.context):
+    def _undismissed(self, goal: Goal, most_devices: int, chunks: _Chunks) -> bool:
+        if most_devices <= 0 or not self._holds(goal.context):
             return False
-        weak, strong = max(goal_.total / most_devices, goal_.each), goal_.above
-        if goal_.total_above is not None:
-            strong = max(strong or Fraction(0), goal_.total_above / most_devices)
-        top = min(self._most_in_memory(goal_, chunks[1]), self._most_taken(chunks[0]))
-        micro = max(1, min(self._wanted(goal_, chunks[1], max(weak, strong or Fraction(0))), top))
+        weak, strong = max(goal.total / most_devices, goal.each), goal.above
+        if goal.total_above is not None:
+            strong = max(strong or Fraction(0), goal.total_above / most_devices)
+        top = min(self._most_in_memory(goal, chunks[1]), self._most_taken(chunks[0]))
+        micro = max(1, min(self._wanted(goal, chunks[1], max(weak, strong or Fraction(0))), top))
         # all up to `low` serve too little, all from `high` on break a limit
         low, high = 0, max(1, top + 1)
         while high - low > 1:
             point = self._point(micro, chunks)
-            holds = self._kept(goal_, point, most_devices)
+            holds = self._kept(goal, point, most_devices)
             short = point.served * weak.denominator < weak.numerator * point.taken
             if strong is not None:
                 short = short or point.served * strong.denominator <= strong.numerator * point.taken
             if holds and not short:
-                return self._queue_ends(goal_, most_devices, chunks, top)
+                return self._queue_ends(goal, most_devices, chunks, top)
             low, high = (micro if short else low), (high if holds else micro)
             micro = max(low + 1, isqrt(low * high))
         return False
 
-    def _queue_ends(self, goal_: Goal, devices: int, chunks: _Chunks, top: int) -> bool:
+    def _queue_ends(self, goal: Goal, devices: int, chunks: _Chunks, top: int) -> bool:
         """Whether prompts alone may be in time behind their queue, at any micro-batch up to `top`.
 
         All of a micro-batch share a step, which does not shorten with it while each one's part of it does not grow:
         octaves of micro-batches are dismissed by the step of the least and the part of the largest, or halved.
         """
-        if self.problem.workload.queued_rate is None or self.problem.workload.decodes or not goal_.first:
+        if self.problem.workload.queued_rate is None or self.problem.workload.decodes or not goal.first:
             return True
 
         def possible(low: int, high: int) -> bool:
-            return self._kept(goal_, self._point(low, chunks), devices, self._point(high, chunks))
+            return self._kept(goal, self._point(low, chunks), devices, self._point(high, chunks))
 
         def halve(low: int, high: int) -> bool:
             if not possible(low, high):
@@ -166,17 +166,17 @@ class Reach:
     def _pieces(self, chunk: int | None) -> int:
         return 0 if chunk is None else -(-self.problem.workload.computed_input_tokens // chunk)
 
-    def _wanted(self, goal_: Goal, chunk: int | None, need: Fraction) -> int:
+    def _wanted(self, goal: Goal, chunk: int | None, need: Fraction) -> int:
         """A micro-batch near the one whose requests just suffice when the cycle is as long as the goal allows."""
         work = self.problem.workload
-        limit = goal_.cycle if work.decodes else min((limit for _, limit in goal_.first), default=None)
+        limit = goal.cycle if work.decodes else min((limit for _, limit in goal.first), default=None)
         if limit is None:
             return LARGEST_BATCH
         return int(need * self.ranks * work.cycles_of_request(self._pieces(chunk)) * limit) + 1
 
-    def _most_in_memory(self, goal_: Goal, chunk: int | None) -> int:
+    def _most_in_memory(self, goal: Goal, chunk: int | None) -> int:
         """Micro-batches that weights and cache leave room for, and that keep φ ≤ 1; an upper bound."""
-        free = goal_.memory - self._weights
+        free = goal.memory - self._weights
         if free < 0:
             return 0
         most = LARGEST_BATCH if self._sequence == 0 else free // self._sequence + 1
@@ -288,7 +288,7 @@ class Reach:
         )
         return max(experts.flop * pairs, experts.unit * reads + experts.io * pairs)
 
-    def _kept(self, goal_: Goal, point: _Point, devices: int, largest: _Point | None = None) -> bool:
+    def _kept(self, goal: Goal, point: _Point, devices: int, largest: _Point | None = None) -> bool:
         """Whether limits can be kept; the first token's: o + max (k·M + w·A), and the wait in a queue that ends.
 
         Each is bounded by the bounds of pp·M and pp·A. Of k the pp − 1 steps of the later stages count whole:
@@ -300,7 +300,7 @@ class Reach:
         largest
             Of prompts alone, the micro-batch whose queue is the shortest there is; None: no queue.
         """
-        if point.held > goal_.memory or not point.keeps or not self._in_time(goal_, point.cycle, point.scale):
+        if point.held > goal.memory or not point.keeps or not self._in_time(goal, point.cycle, point.scale):
             return False
         work, steps = self.problem.workload, point.steps
         if steps.mixed is None:
@@ -313,12 +313,12 @@ class Reach:
             service = Fraction(max(queue.prompts), queued.together * TICKS_PER_SECOND)
             load = work.queued_rate * self.ranks / devices * service
         return load < 1 and all(
-            self._first_in_time(goal_, first_limit, point, service / self.deep * _waited(load, first_limit[0]))
-            for first_limit in goal_.first
+            self._first_in_time(goal, first_limit, point, service / self.deep * _waited(load, first_limit[0]))
+            for first_limit in goal.first
         )
 
     def _first_in_time(
-        self, goal_: Goal, first_limit: tuple[int | None, Fraction], point: _Point, queue_s: Fraction
+        self, goal: Goal, first_limit: tuple[int | None, Fraction], point: _Point, queue_s: Fraction
     ) -> bool:
         percentile, limit = first_limit
         batch = (self.pp or 1) * (point.micro - 1) + 1
@@ -330,14 +330,14 @@ class Reach:
             for n, m, a in zip(point.prompts, point.mixed, point.means, strict=True)
         )
         most = (limit - least.fixed_s - queue_s) * (TICKS_PER_SECOND * self.deep)
-        return longest < most if goal_.beats_first(percentile) else longest <= most
+        return longest < most if goal.beats_first(percentile) else longest <= most
 
-    def _in_time(self, goal_: Goal, cycle: int, scale: int) -> bool:
-        if goal_.cycle is None or not self.problem.workload.decodes:
+    def _in_time(self, goal: Goal, cycle: int, scale: int) -> bool:
+        if goal.cycle is None or not self.problem.workload.decodes:
             return True
-        limit = goal_.cycle.numerator * TICKS_PER_SECOND * scale
-        scaled = cycle * goal_.cycle.denominator
-        return scaled < limit if "cycle" in goal_.strict else scaled <= limit
+        limit = goal.cycle.numerator * TICKS_PER_SECOND * scale
+        scaled = cycle * goal.cycle.denominator
+        return scaled < limit if "cycle" in goal.strict else scaled <= limit
 
     def _ticks(self, step: Step, pp: int) -> tuple[int, int]:
         """Two bounds of pp·max over stages: all stages together, and ceil(L/pp) of the cheapest layers."""

@@ -147,6 +147,6 @@ def statement(
 
 def sealed(claim: dict[str, Any]) -> dict[str, Any]:
     """A certificate with its digest: SHA-256 over all its other keys as canonical JSON."""
-    rest = {key: value for key, value in claim.items() if key != "digest"}
-    text = json.dumps(rest, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return rest | {"digest": "sha256:" + hashlib.sha256(text.encode()).hexdigest()}
+    body = {key: value for key, value in claim.items() if key != "digest"}
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return body | {"digest": "sha256:" + hashlib.sha256(text.encode()).hexdigest()}

@@ -165,9 +165,9 @@ def nested_buckets(lengths: Sequence[Lengths], most: int) -> tuple[Bucket, ...]:
         for a, b in boxes:
             for smaller, (spent, path) in best.items():
                 if smaller != (a, b) and smaller[0] <= a and smaller[1] <= b:
-                    more = inside[a][b] - inside[smaller[0]][smaller[1]]
-                    path_cost = spent + cost[a][b] * more
-                    if more and path_cost < longer[a, b][0]:
+                    added = inside[a][b] - inside[smaller[0]][smaller[1]]
+                    path_cost = spent + cost[a][b] * added
+                    if added and path_cost < longer[a, b][0]:
                         longer[a, b] = (path_cost, (*path, (a, b)))
         if longer == best:
             break
@@ -182,10 +182,10 @@ def _ends(weighted: list[tuple[int, int]], total: int) -> list[int]:
     if len(distinct) <= len(_QUANTILES):
         return distinct
     weighted.sort()
-    ends, seen, at = [], 0, 0
+    ends, requests_so_far, at = [], 0, 0
     for length, requests in weighted:
-        seen += requests
-        while at < len(_QUANTILES) and seen * _QUANTILES[at].denominator >= _QUANTILES[at].numerator * total:
+        requests_so_far += requests
+        while at < len(_QUANTILES) and requests_so_far * _QUANTILES[at].denominator >= _QUANTILES[at].numerator * total:
             ends.append(length)
             at += 1
     return sorted({*ends, weighted[-1][0]})

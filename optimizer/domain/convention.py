@@ -68,7 +68,7 @@ class Rule:
     engine: str | None = None
 
 
-def quotient(what: str, number: int, divisor: int) -> int:
+def quotient(noun: str, number: int, divisor: int) -> int:
     """Exact quotient.
 
     Raises
@@ -77,7 +77,7 @@ def quotient(what: str, number: int, divisor: int) -> int:
         It is not whole.
     """
     if number % divisor:
-        raise ValueError(f"{what}: {divisor} does not divide {number}")
+        raise ValueError(f"{noun}: {divisor} does not divide {number}")
     return number // divisor
 
 

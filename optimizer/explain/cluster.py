@@ -197,8 +197,8 @@ def _count(value: object, at: Callable[[int], Cluster], columns: Sequence[Column
 def _grown(cluster: Cluster, name: str, nodes: int) -> Cluster:
     pools = []
     for pool in cluster.pools:
-        more = (pool.devices_per_node,) * (nodes - len(pool.free))
-        pools.append(pool.model_copy(update={"free": (*pool.free, *more)}) if pool.name == name else pool)
+        new_nodes = (pool.devices_per_node,) * (nodes - len(pool.free))
+        pools.append(pool.model_copy(update={"free": (*pool.free, *new_nodes)}) if pool.name == name else pool)
     return cluster.model_copy(update={"pools": tuple(pools)})
 
 

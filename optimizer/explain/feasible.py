@@ -111,5 +111,5 @@ def what_if(problem: Problem) -> Iterator[WhatIf]:
     peaks = {name: int(peak * MORE) for name, peak in device.peak.items()}
     quicker = device.model_copy(update={"peak": peaks})
     tried.append(("10% more compute", _with_hardware(problem, hardware.model_copy(update={"device": quicker}))))
-    for change, more in tried:
-        yield WhatIf(change, optimum(more, problem.objective))
+    for change, changed in tried:
+        yield WhatIf(change, optimum(changed, problem.objective))

@@ -158,8 +158,8 @@ def _homes(plan: Plan, per_node: int) -> Iterator[Home]:
 
 def _commands(plan: Plan, answer: ExportPlan, homes: Sequence[Home]) -> Iterator[NodeCommand]:
     for home in homes:
-        of = sum(1 for peer in homes if peer.instance == home.instance)
-        part = NodeCommand(home.node, home.instance, home.rank, of, home.devices)
+        count = sum(1 for peer in homes if peer.instance == home.instance)
+        part = NodeCommand(home.node, home.instance, home.rank, count, home.devices)
         yield replace(part, words=tuple(_STARTERS[plan.engine](plan, answer, part)))
 
 
@@ -168,15 +168,15 @@ def _address() -> str:
 
 
 def _vllm(plan: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
-    rank, of, devices, port = part.rank, part.of, part.devices, part.port
+    rank, count, devices, port = part.rank, part.of, part.devices, part.port
     words = ["vllm", "serve", answer.model_name, *_flags(plan)]
     instance = plan.instance
     replica = instance.tp * instance.cp * instance.pp
-    if of == 1:
+    if count == 1:
         return [*words, "--port", str(port)]
     if instance.dp == 1 or replica > len(devices) or len(devices) % replica:
         # One group of processes over all nodes; each node's share of the ranks follows from its number.
-        words += ["--nnodes", str(of), "--node-rank", str(rank), "--master-addr", _address()]
+        words += ["--nnodes", str(count), "--node-rank", str(rank), "--master-addr", _address()]
         words += ["--master-port", str(RENDEZVOUS_PORT)]
         return [*words, *(["--headless"] if rank else ["--port", str(port)])]
     local = len(devices) // replica

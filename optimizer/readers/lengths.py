@@ -144,7 +144,7 @@ def _day(
 
 def _shares(observed: Observed, buckets: Sequence[Bucket]) -> dict[int, tuple[Fraction, ...]]:
     """Share of each bucket among the requests of each period."""
-    inside: dict[int, list[int]] = {}
+    requests_by_bucket: dict[int, list[int]] = {}
     of_cell: dict[tuple[int, int], int] = {}
     for key, (prompt, output, _) in observed.cells.items():
         fits = (
@@ -152,9 +152,11 @@ def _shares(observed: Observed, buckets: Sequence[Bucket]) -> dict[int, tuple[Fr
         )
         of_cell[key] = next(fits)
     for (part, key), requests in observed.parts.items():
-        inside.setdefault(part, [0] * len(buckets))[of_cell[key]] += requests
+        requests_by_bucket.setdefault(part, [0] * len(buckets))[of_cell[key]] += requests
     return {
-        part: tuple(Fraction(count, sum(counts)) for count in counts) for part, counts in inside.items() if sum(counts)
+        part: tuple(Fraction(count, sum(counts)) for count in counts)
+        for part, counts in requests_by_bucket.items()
+        if sum(counts)
     }
 
 

@@ -181,14 +181,14 @@ def _steps(data: object, table: _Table) -> Iterator[tuple[_Table, LayerLoads]]:
         raise table.fail("not a list of layers")
     if isinstance(data[0], Mapping):
         for number, record in enumerate(data):
-            inside = _Table(table.document, (*table.at, number, _RECORD_KEY))
+            step_table = _Table(table.document, (*table.at, number, _RECORD_KEY))
             if not isinstance(record, Mapping) or _RECORD_KEY not in record:
                 raise table.fail(f"a record without {_RECORD_KEY}", number)
-            yield inside, _rows(record[_RECORD_KEY], inside)
+            yield step_table, _rows(record[_RECORD_KEY], step_table)
     elif isinstance(data[0], list) and data[0] and isinstance(data[0][0], list):
         for number, step in enumerate(data):
-            inside = _Table(table.document, (*table.at, number))
-            yield inside, _rows(step, inside)
+            step_table = _Table(table.document, (*table.at, number))
+            yield step_table, _rows(step, step_table)
     else:
         yield table, _rows(data, table)
 

@@ -38,18 +38,18 @@ def has_experts(layout: Layout) -> bool:
 
 def coordinates(layout: Layout, rank: int) -> dict[str, int]:
     """Place of ``rank`` on both meshes."""
-    stage, inside = divmod(rank, layout.stage_devices)
+    stage, local_rank = divmod(rank, layout.stage_devices)
     places = {
         "stage": stage,
-        "tp": inside % layout.tp,
-        "cp": inside // layout.tp % layout.cp,
-        "dp": inside // (layout.tp * layout.cp),
+        "tp": local_rank % layout.tp,
+        "cp": local_rank // layout.tp % layout.cp,
+        "dp": local_rank // (layout.tp * layout.cp),
     }
     if has_experts(layout):
         places |= {
-            "etp": inside % layout.etp,
-            "ep": inside // layout.etp % layout.ep,
-            "edp": inside // (layout.etp * layout.ep),
+            "etp": local_rank % layout.etp,
+            "ep": local_rank // layout.etp % layout.ep,
+            "edp": local_rank // (layout.etp * layout.ep),
         }
     return places
 

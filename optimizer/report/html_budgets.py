@@ -52,19 +52,19 @@ def memory_section(subject: Subject) -> str:
     runs = _runs(subject)
     most = max(device, *(memory.total_bytes for _, _, memory in runs))
     scale = (_WIDTH - _LEFT - 20) / most
-    inside, y = [], 26.0
+    shapes, y = [], 26.0
     for name, layers, memory in runs:
-        inside.append(label(_LEFT - 10, y + 17, f"{name} · {layers} layers", class_="end"))
+        shapes.append(label(_LEFT - 10, y + 17, f"{name} · {layers} layers", class_="end"))
         x = _LEFT
         for part, (title, colour) in PARTS.items():
             size = getattr(memory, part)
             tip = f"{name}: {title} {_size(size)}, {size / capacity:.1%} of what may be used"
-            inside.append(rect(x, y + 4, size * scale, _ROW - 10, tip=tip, class_=colour))
+            shapes.append(rect(x, y + 4, size * scale, _ROW - 10, tip=tip, class_=colour))
             x += size * scale
-        inside.append(rect(x, y + 4, (device * scale + _LEFT) - x, _ROW - 10, class_="room"))
+        shapes.append(rect(x, y + 4, (device * scale + _LEFT) - x, _ROW - 10, class_="room"))
         y += _ROW
     limit = _LEFT + capacity * scale
-    inside += [
+    shapes += [
         line(limit, 20, limit, y, class_="limit"),
         label(limit, 14, f"may be used: {_size(capacity)}", class_="end"),
         line(_LEFT, y + 2, _LEFT + device * scale, y + 2, class_="axis"),
@@ -80,7 +80,7 @@ def memory_section(subject: Subject) -> str:
     return section(
         "memory", "Memory of the fullest device",
         legend((colour, title) for title, colour in PARTS.values()),
-        picture("memory-bars", "Memory by stage", _WIDTH, y + 22, inside),
+        picture("memory-bars", "Memory by stage", _WIDTH, y + 22, shapes),
         table(head, rows, right=range(1, len(head))),
     )  # fmt: skip
 
@@ -96,28 +96,28 @@ def _time(seconds: float) -> str:
 def _waterfall(name: str, title: str, parts: Sequence[Operation]) -> str:
     total = sum(part.seconds for part in parts)
     scale = (_WIDTH - _LEFT - 150) / total
-    inside, at, y = [], 0.0, 8.0
+    shapes, at, y = [], 0.0, 8.0
     for part in parts:
         x, width = _LEFT + at * scale, part.seconds * scale
         tip = (
             f"{part.name}: {_time(part.seconds)} ({part.seconds / total:.1%} of the step), waits for {part.resource}; "
             f"at rated peaks {_time(part.ideal_seconds)}"
         )
-        inside += [
+        shapes += [
             label(_LEFT - 10, y + 14, part.name, class_="end"),
             rect(x, y + 2, max(width, 1), 9, tip=tip, class_=_CLASS[part.resource]),
             rect(x, y + 12, part.ideal_seconds * scale, 4, tip=tip, class_="ideal"),
             label(x + max(width, 1) + 6, y + 14, f"{_time(part.seconds)} · {part.seconds / total:.0%}", class_="small"),
         ]
         at += part.seconds
-        inside.append(line(_LEFT + at * scale, y + 6, _LEFT + at * scale, y + _ROW + 4, class_="faint"))
+        shapes.append(line(_LEFT + at * scale, y + 6, _LEFT + at * scale, y + _ROW + 4, class_="faint"))
         y += _ROW
-    inside += [
+    shapes += [
         label(_LEFT - 10, y + 14, "step", class_="end strong"),
         rect(_LEFT, y + 4, total * scale, 10, tip=f"whole step: {_time(total)}", class_="total"),
         label(_LEFT + total * scale + 6, y + 14, _time(total), class_="strong"),
     ]
-    return picture(name, title, _WIDTH, y + _ROW + 8, inside)
+    return picture(name, title, _WIDTH, y + _ROW + 8, shapes)
 
 
 def _bound(subject: Subject) -> str:

@@ -164,9 +164,9 @@ def _pool(pool: Pool, seats: Seats, name: str) -> str:
     rows = -(-len(nodes) // across)
     title = f"{pool.name}: {len(busy):,} of {len(pool.free):,} nodes in use"
     hardware = pool.hardware.name if pool.hardware is not None else f"{pool.devices_per_node} devices a node"
-    more = "" if len(nodes) == len(pool.free) else f", {len(nodes):,} of them shown, those in use first"
+    note = "" if len(nodes) == len(pool.free) else f", {len(nodes):,} of them shown, those in use first"
     return element("h3", escape(f"{pool.name} ({hardware})")) + (
-        paragraph(f"{title}{more}.")
+        paragraph(f"{title}{note}.")
         + picture(f"nodes-{name}", title, min(across, len(nodes)) * width, rows * height, drawn)
     )
 

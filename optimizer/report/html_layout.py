@@ -105,11 +105,11 @@ def _nodes(subject: Subject, layout: Layout, shown: list[Seat], first: str) -> t
     for seat in shown:
         by_node.setdefault(seat.device // per_node, []).append(seat)
     shapes, y = [], 0.0
-    for place, (node, inside) in enumerate(by_node.items()):
+    for place, (node, seats_here) in enumerate(by_node.items()):
         x, y = place % across * (width + _GAP), place // across * (height + _GAP)
         shapes.append(rect(x + 0.5, y + 0.5, width - 1, height - 1, class_="node", rx=4))
         shapes.append(label(x + 5, y + 12, f"node {node}", class_="small"))
-        for seat in inside:
+        for seat in seats_here:
             at = seat.device % per_node
             cell_x, cell_y = x + 4 + at % columns * _CELL, y + 17 + at // columns * _CELL
             ranks = {f"data_{scheme}": seat.rank(scheme) for scheme in SCHEMES}
@@ -135,7 +135,7 @@ def layout_section(subject: Subject) -> str:
             break
         shown.append(seat)
     schemes = _useful(layout, experts=experts)
-    inside, height = _nodes(subject, layout, shown, schemes[0])
+    shapes, height = _nodes(subject, layout, shown, schemes[0])
     choices = []
     for scheme in schemes:
         chosen = " checked" if scheme == schemes[0] else ""
@@ -152,7 +152,7 @@ def layout_section(subject: Subject) -> str:
     return section(
         "layout", "The layout on its devices",
         element("fieldset", element("legend", "colour by"), *choices, class_="choice"),
-        picture("layout-picture", "Devices by node", _WIDTH, height, inside),
+        picture("layout-picture", "Devices by node", _WIDTH, height, shapes),
         paragraph(" ".join(notes), class_="note"), _stages(subject, layout),
     )  # fmt: skip
 
@@ -160,13 +160,13 @@ def layout_section(subject: Subject) -> str:
 def _stages(subject: Subject, layout: Layout) -> str:
     if layout.stages is None or layout.pp == 1:
         return ""
-    total, x, inside = subject.problem.model.layer_count, 0.0, []
+    total, x, shapes = subject.problem.model.layer_count, 0.0, []
     for number, stage in enumerate(layout.stages):
         width = stage.layers / total * _WIDTH
         last = stage.first_layer + stage.layers - 1
         tip = f"stage {number}: layers {stage.first_layer} to {last}, {stage.layers} of {total}"
-        inside.append(rect(x + 1, 0, width - 2, 26, tip=tip, class_=f"c{number % COLOURS}", rx=2))
+        shapes.append(rect(x + 1, 0, width - 2, 26, tip=tip, class_=f"c{number % COLOURS}", rx=2))
         if width > 24:
-            inside.append(label(x + width / 2, 17, f"{stage.layers}", class_="seat-name wide"))
+            shapes.append(label(x + width / 2, 17, f"{stage.layers}", class_="seat-name wide"))
         x += width
-    return element("h3", "Layers of each stage") + picture("stages-picture", "Layers by stage", _WIDTH, 28, inside)
+    return element("h3", "Layers of each stage") + picture("stages-picture", "Layers by stage", _WIDTH, 28, shapes)

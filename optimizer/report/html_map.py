@@ -165,18 +165,18 @@ def map_section(subject: Subject) -> str:
     (column_axis, row_axis), columns, rows, cells = surveyed
     values = [float(cell.value) for cell in cells.values() if cell.value is not None]
     low, high = min(values), max(values)
-    inside = [label(_LEFT + len(columns) * _CELL / 2, 12, column_axis.upper(), class_="middle small")]
-    inside += [label(_LEFT + (i + 0.5) * _CELL, 28, str(tp), class_="middle") for i, tp in enumerate(columns)]
-    y, seen = 34.0, set()
+    shapes = [label(_LEFT + len(columns) * _CELL / 2, 12, column_axis.upper(), class_="middle small")]
+    shapes += [label(_LEFT + (i + 0.5) * _CELL, 28, str(tp), class_="middle") for i, tp in enumerate(columns)]
+    y, families = 34.0, set()
     for value in rows:
-        inside.append(label(_LEFT - 10, y + 16, f"{row_axis.upper()} {value}", class_="end"))
+        shapes.append(label(_LEFT - 10, y + 16, f"{row_axis.upper()} {value}", class_="end"))
         for i, tp in enumerate(columns):
             cell, x = cells[tp, value], _LEFT + i * _CELL
             chosen = (tp, value) == (subject.layout.tp, getattr(subject.layout, row_axis))
             ring = "chosen" if chosen else "cell"
             if cell.excluded is not None or cell.value is None:
                 family = cell.excluded or ""
-                seen.add(family)
+                families.add(family)
                 colour, text, tip, strength = _COLOURS.get(family, "c7"), _WORDS.get(family, family), cell.reason, 0.75
             else:
                 reach = float(cell.value)
@@ -187,10 +187,10 @@ def map_section(subject: Subject) -> str:
                 tip = f"{name} {reach:,.6g} {unit} at batch {cell.batch:,}"
             caption = f"{column_axis.upper()} {tp}, {row_axis.upper()} {value}: {tip}"
             fill = {"fill_opacity": f"{strength:.2f}"}
-            inside.append(rect(x + 1, y + 1, _CELL - 3, _ROW - 3, tip=caption, class_=f"{colour} {ring}", rx=2, **fill))
-            inside.append(label(x + _CELL / 2 - 0.5, y + 15, text, class_="middle in-cell"))
+            shapes.append(rect(x + 1, y + 1, _CELL - 3, _ROW - 3, tip=caption, class_=f"{colour} {ring}", rx=2, **fill))
+            shapes.append(label(x + _CELL / 2 - 0.5, y + 15, text, class_="middle in-cell"))
         y += _ROW
-    key = [(_COLOURS.get(family, "c7"), _WORDS.get(family, family)) for family in sorted(seen)]
+    key = [(_COLOURS.get(family, "c7"), _WORDS.get(family, family)) for family in sorted(families)]
     key.append((_FITS, f"fits: {titled(subject.problem.objective_row.unit)}"))
     return section(
         "map", f"What excludes other {column_axis.upper()} and {row_axis.upper()}",
@@ -198,5 +198,5 @@ def map_section(subject: Subject) -> str:
             "Everything else is as in the answer, with even stages and the best of the batches tried. A cell shows "
             "what it reaches, or the limit that excludes it at every batch; the answer has a frame."
         ),
-        legend(key), picture("candidate-map", "Candidate map", _LEFT + len(columns) * _CELL + 10, y + 6, inside),
+        legend(key), picture("candidate-map", "Candidate map", _LEFT + len(columns) * _CELL + 10, y + 6, shapes),
     )  # fmt: skip

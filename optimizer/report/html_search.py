@@ -26,17 +26,17 @@ def _bars(name: str, title: str, counts: Iterable[tuple[str, int, str]]) -> str:
     shown = [entry for entry in counts if entry[1]]
     most = max((log10(count) + 1 for _, count, _ in shown), default=1.0)
     total = sum(count for _, count, _ in shown)
-    inside, y = [], 6.0
+    shapes, y = [], 6.0
     for text, count, colour in shown:
         width = (log10(count) + 1) / most * (_WIDTH - _LEFT - 180)
         tip = f"{text}: {count:,} ({count / total:.3%})"
-        inside += [
+        shapes += [
             label(_LEFT - 10, y + 15, text, class_="end"),
             rect(_LEFT, y + 3, width, _ROW - 8, tip=tip, class_=colour),
             label(_LEFT + width + 6, y + 15, f"{count:,}", class_="small"),
         ]
         y += _ROW
-    return picture(name, title, _WIDTH, y + 4, inside)
+    return picture(name, title, _WIDTH, y + 4, shapes)
 
 
 def search_section(subject: Subject) -> str:
@@ -163,24 +163,24 @@ def pareto_section(subject: Subject) -> str:
     left, top, right, bottom = 90.0, 12.0, _WIDTH - 20, 380.0
     x_factor, x_offset = _scale([x for x, _ in places], left, right)
     y_factor, y_offset = _scale([y for _, y in places], bottom, top)
-    inside = [line(left, bottom, right, bottom, class_="axis"), line(left, top, left, bottom, class_="axis")]
+    shapes = [line(left, bottom, right, bottom, class_="axis"), line(left, top, left, bottom, class_="axis")]
     for value in _ticks((left - x_offset) / x_factor, (right - x_offset) / x_factor):
         x = value * x_factor + x_offset
-        inside.append(line(x, top, x, bottom, class_="faint"))
-        inside.append(label(x, bottom + 16, f"{value:.6g}", class_="middle small"))
+        shapes.append(line(x, top, x, bottom, class_="faint"))
+        shapes.append(label(x, bottom + 16, f"{value:.6g}", class_="middle small"))
     for value in _ticks((bottom - y_offset) / y_factor, (top - y_offset) / y_factor):
         y = value * y_factor + y_offset
-        inside.append(line(left, y, right, y, class_="faint"))
-        inside.append(label(left - 8, y + 4, f"{value:.6g}", class_="end small"))
+        shapes.append(line(left, y, right, y, class_="faint"))
+        shapes.append(label(left - 8, y + 4, f"{value:.6g}", class_="end small"))
     for (values, layout), place in zip(points, places, strict=True):
         caption = ", ".join(f"{name} {value:.6g}" for name, value in zip(names, values, strict=False))
         x, y = place[0] * x_factor + x_offset, place[1] * y_factor + y_offset
-        inside.append(
+        shapes.append(
             element(
                 "circle", cx=f"{x:.2f}", cy=f"{y:.2f}", r=5, class_="c0 dot", data_tip=f"{caption}; {_degrees(layout)}"
             )
         )
-    inside += [
+    shapes += [
         label((left + right) / 2, bottom + 34, titles[0], class_="middle"),
         label(
             0,
@@ -192,6 +192,6 @@ def pareto_section(subject: Subject) -> str:
     ]
     rows = [[*(f"{value:.6g}" for value in values), _degrees(layout)] for values, layout in points]
     return section(
-        "pareto", "Layouts that nothing beats in both", picture("pareto-plot", "Frontier", _WIDTH, bottom + 44, inside),
+        "pareto", "Layouts that nothing beats in both", picture("pareto-plot", "Frontier", _WIDTH, bottom + 44, shapes),
         element("details", element("summary", f"{len(points):,} layouts"), table([*names, "layout"], rows)),
     )  # fmt: skip

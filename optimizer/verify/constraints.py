@@ -61,10 +61,10 @@ def batch(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
         ("max_num_batched_tokens", step.tokens, work.max_num_batched_tokens),
     ):
         if most is not None and count > most:
-            what = "sequences of a rank" if name == "max_num_seqs" else (
+            noun = "sequences of a rank" if name == "max_num_seqs" else (
                 f"tokens of a step, {step.decoded:,} of them decoded and {step.prompt:,} of prompts"
             )  # fmt: skip
-            yield Violation(Family.BATCH, f"{count:,} {what}: {name} is {most:,}", {"found": count, name: most})
+            yield Violation(Family.BATCH, f"{count:,} {noun}: {name} is {most:,}", {"found": count, name: most})
     looped = work.in_flight(evaluation.layout.dp)
     if looped is not None and evaluation.layout.batch < looped:
         sequences = evaluation.layout.batch * evaluation.layout.dp

@@ -34,11 +34,11 @@ def _cache(problem: Problem, evaluation: Evaluation) -> tuple[str, ...]:
     needed = room.request_bytes if problem.engine.cache.admits_longest else 0
     if not (share or reservation.static_fraction or reservation.free_fraction) or room.room_bytes - error >= needed:
         return ()
-    what = f"one sequence of {room.length:,} tokens takes {needed / GIB:.2f}" if needed else "it may all be taken"
+    demand = f"one sequence of {room.length:,} tokens takes {needed / GIB:.2f}" if needed else "it may all be taken"
     message = (
         f"{max(0, room.room_bytes) / GIB:.2f} GiB are left for the cache as expected, as little as "
         f"{max(0, room.room_bytes - error) / GIB:.2f} within the error of what {problem.engine.title} keeps "
-        f"({error / GIB:.2f} GiB{', of pictures too,' if pictures else ''} in 90% of logs); {what}"
+        f"({error / GIB:.2f} GiB{', of pictures too,' if pictures else ''} in 90% of logs); {demand}"
     ) + (
         "; flash-attn, where it is installed, fuses the attention of pictures"
         if pictures > reservation.vision_bytes
@@ -110,10 +110,10 @@ def doubts(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
     yield from _loaded(problem, evaluation)
     graphs, beside = _beside(problem, evaluation)
     device = problem.hardware.device
-    more = max(graphs + int(reservation.graph_error * device.exposed_memory), reservation.graph_most_bytes)
-    if share and graphs and more > beside:
+    most = max(graphs + int(reservation.graph_error * device.exposed_memory), reservation.graph_most_bytes)
+    if share and graphs and most > beside:
         yield (
-            f"captured graphs take {graphs / GIB:.2f} GiB as expected, as much as {more / GIB:.2f} within their error; "
+            f"captured graphs take {graphs / GIB:.2f} GiB as expected, as much as {most / GIB:.2f} within their error; "
             f"{beside / GIB:.2f} lie beside the share of memory of {problem.engine.title}"
         )
     free = device.exposed_memory - HOST_BYTES

@@ -207,8 +207,8 @@ def _figures(
 def units_of(cluster: Cluster, pool: str, places: Sequence[NodeShare]) -> list[int]:
     """Nodes of a pool that a replica stands on; its racks, where those are what may be lost."""
     survive = cluster.survive
-    of = cluster.pool[pool].rack_of if survive is not None and survive.racks is not None else int
-    return sorted({of(place.node) for place in places})
+    unit_of = cluster.pool[pool].rack_of if survive is not None and survive.racks is not None else int
+    return sorted({unit_of(place.node) for place in places})
 
 
 def left_without(

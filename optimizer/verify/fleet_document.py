@@ -89,7 +89,7 @@ def _buckets_json(
             bucket.name: {
                 "share": float(shares[number]), "requests_per_s": float(rate * shares[number]),
                 "replicas": {
-                    name.split("/", 1)[1]: float(share) for (of, name), share in routes.items() if of == number
+                    name.split("/", 1)[1]: float(share) for (index, name), share in routes.items() if index == number
                 },
             }
             for number, bucket in enumerate(demand.buckets)

@@ -183,9 +183,9 @@ def _in_16_bits(started: Posed) -> Iterator[str]:
     if started.named is None or not started.named.startswith(_KEPT) or precision.attention is not None:
         return
     unquantised = problem.model.model_copy(update={"precision": precision.model_copy(update={"attention": "bf16"})})
-    other = replace(started, problem=problem.changed(model=unquantised))
+    reposed = replace(started, problem=problem.changed(model=unquantised))
     layout = started.launch.layout(problem.workload, experts=unquantised.moe is not None, batch=1)
-    judged = judge_layout(_at(other, layout), layout)
+    judged = judge_layout(_at(reposed, layout), layout)
     if judged.violations:
         yield (
             f"whether the checkpoint keeps attention in 16 bits, as Meta's FP8 ones do: then this does not run, "
@@ -301,11 +301,11 @@ def _at(posed: Posed, layout: Layout) -> Problem:
         stated = {"mem_fraction_static": share, "memory_utilization": None}
         return problem.changed(limits=problem.limits.model_copy(update=stated))
     stage = max(evaluation.memory, key=lambda memory: memory.total_bytes)
-    others = stage.total_bytes - stage.kv_cache_bytes
-    room = int(share * (device - others))
+    beside_cache = stage.total_bytes - stage.kv_cache_bytes
+    room = int(share * (device - beside_cache))
     if problem.limits.kv_cache_memory is not None:
         room = min(room, problem.limits.kv_cache_memory)
-    used = min(Fraction(1), max(Fraction(1, 1000), Fraction(others + room, device)))
+    used = min(Fraction(1), max(Fraction(1, 1000), Fraction(beside_cache + room, device)))
     return problem.changed(
         limits=problem.limits.model_copy(update={"memory_utilization": used, "kv_cache_memory": max(room, 1)})
     )

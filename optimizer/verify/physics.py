@@ -74,13 +74,13 @@ def _limit(claim: Claim, bound: Bound, factor: Fraction) -> PhysicalLimit:
     )
 
 
-def _scaled(bounds: tuple[Bound, ...], divisor: int, what: str) -> list[Bound]:
+def _scaled(bounds: tuple[Bound, ...], divisor: int, unit: str) -> list[Bound]:
     return [
         Bound(
             bound.reading,
             bound.value / divisor,
             bound.resource,
-            f"{bound.formula}, ÷ {what}",
+            f"{bound.formula}, ÷ {unit}",
             f"{bound.substituted} ÷ {divisor:,}",
         )
         for bound in bounds

@@ -168,11 +168,11 @@ def _visits(sheet: Sheet, problem: Problem, layout: Layout, layers: Sequence[int
     visits: list[Fraction] = []
     for index, number in enumerate(layers):
         groups = coactivation.groups(index, moe.experts)
-        nodes, seen = nodes_visited(groups, devices[index], moe.experts, size), max(1, sum(g[0] for g in groups))
-        visits.append(Fraction(nodes, seen))
+        nodes, group_count = nodes_visited(groups, devices[index], moe.experts, size), max(1, sum(g[0] for g in groups))
+        visits.append(Fraction(nodes, group_count))
         sheet.put(
             f"nodes_visited_of_layer_{number}", visits[-1], Dimension.RATIO,
-            f"nodes that groups of {coactivation.name} visit ÷ groups", f"{nodes:,} ÷ {seen:,}",
+            f"nodes that groups of {coactivation.name} visit ÷ groups", f"{nodes:,} ÷ {group_count:,}",
         )  # fmt: skip
     sheet.put("nodes_visited", sum(visits, Fraction(0)) / len(visits), Dimension.RATIO, "mean over MoE layers")
     sheet.put("worst_nodes_visited", max(visits), Dimension.RATIO, "max over MoE layers")

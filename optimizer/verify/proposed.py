@@ -305,11 +305,11 @@ def _figures_of_period(
         sheet.put(
             f"{at}.after_loss", figures.after_worst, rate, "capacity − what the worst node, or rack, to lose serves"
         )
-        mine = [r for r in replicas if r.demand == name]
-        sheet.count(f"{at}.replicas", sum(r.count for r in mine), "Σ count")
-        sheet.count(f"{at}.devices", sum(r.count * known[r.column].devices for r in mine), "Σ count · devices")
+        of_demand = [r for r in replicas if r.demand == name]
+        sheet.count(f"{at}.replicas", sum(r.count for r in of_demand), "Σ count")
+        sheet.count(f"{at}.devices", sum(r.count * known[r.column].devices for r in of_demand), "Σ count · devices")
         for figure in ("ttft", "tpot"):
-            times = [t for r in mine if (t := getattr(known[r.column], f"{figure}_s")) is not None]
+            times = [t for r in of_demand if (t := getattr(known[r.column], f"{figure}_s")) is not None]
             if times:
                 sheet.put(f"{at}.{figure}", max(times), Dimension.SECONDS, "slowest of its replicas")
 
@@ -358,9 +358,11 @@ def _stated(
         at = proposal.claimed_at[period.name]
         shown = {f"{r['demand']}/{r['role']}/{r['pool']}/{r['name']}": r for r in derived_here["replicas"]}
         for entry in proposal.periods[period.name]:
-            of = shown[priced.named[entry.at]]
-            yield from _leaves(proposal, (*entry.at, "figures"), of["figures"])
-            yield from _leaves(proposal, (*entry.at, "share"), of["share"] * entry.count / of["count"])
+            derived_replica = shown[priced.named[entry.at]]
+            yield from _leaves(proposal, (*entry.at, "figures"), derived_replica["figures"])
+            yield from _leaves(
+                proposal, (*entry.at, "share"), derived_replica["share"] * entry.count / derived_replica["count"]
+            )
         for demand in cluster.demands:
             place = (*at, "demands", demand.name)
             yield from _leaves(proposal, place, derived_here["demands"][demand.name], besides=("worst_loss",))

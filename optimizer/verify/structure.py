@@ -53,9 +53,9 @@ LayoutBreach = Callable[[int], Violation | None]
 """What is wrong with a value of a degree, all others as they are; None where nothing is."""
 
 
-def _divides(axis: str, what: str, size: int) -> tuple[str, LayoutBreach]:
+def _divides(axis: str, noun: str, size: int) -> tuple[str, LayoutBreach]:
     def breach(degree: int) -> Violation | None:
-        message = f"{axis}={degree} does not divide {what} of {size}"
+        message = f"{axis}={degree} does not divide {noun} of {size}"
         return Violation(Family.DIVISIBILITY, message, {axis: degree, "size": size}) if size % degree else None
 
     return axis, breach

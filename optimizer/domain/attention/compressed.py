@@ -96,10 +96,10 @@ class CompressedAttention(Spec):
 
     def _entries(self, first: int, last: int) -> int:
         """Cached vectors read, summed over query positions."""
-        seen = sum_capped(first, last, self.window)
+        entries = sum_capped(first, last, self.window)
         if self.compress_ratio:
-            seen += sum_floored(first, last, self.compress_ratio, self.indexer.top_k if self.indexer else None)
-        return seen
+            entries += sum_floored(first, last, self.compress_ratio, self.indexer.top_k if self.indexer else None)
+        return entries
 
     def _compressed(self, tokens: int) -> int:
         return tokens // self.compress_ratio if self.compress_ratio else 0

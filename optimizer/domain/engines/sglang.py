@@ -219,8 +219,8 @@ def automatic_fraction(command: StaticShare) -> Fraction:
 def _share(gib: Fraction, reserved_mib: Fraction, command: StaticShare) -> Fraction:
     share = Fraction(round((1 - reserved_mib / (gib * 1024)) * 1000), 1000)
     if command.vision_parameters:
-        more = Fraction(command.vision_parameters, _USUAL_VISION_PARAMETERS) - 1
-        share *= Fraction(95, 100) * max(Fraction(8, 10), min(Fraction(105, 100), 1 - more / 10))
+        excess = Fraction(command.vision_parameters, _USUAL_VISION_PARAMETERS) - 1
+        share *= Fraction(95, 100) * max(Fraction(8, 10), min(Fraction(105, 100), 1 - excess / 10))
     return max(Fraction(1, 100), share)
 
 

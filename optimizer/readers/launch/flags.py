@@ -113,11 +113,11 @@ class FlagTable:
             return False
         return flag.until is None or wanted < keys[self.versions.index(flag.until) + 1]
 
-    def carrying(self, what: str, version: str | None = None) -> Flag:
+    def carrying(self, field: str, version: str | None = None) -> Flag:
         """The flag of a version that carries a field."""
-        flags = [flag for flag in self.flags if flag.carries == what and self.has(flag, version)]
+        flags = [flag for flag in self.flags if flag.carries == field and self.has(flag, version)]
         if not flags:
-            raise InternalError(f"{self.engine} has no flag that carries {what}")
+            raise InternalError(f"{self.engine} has no flag that carries {field}")
         return flags[0]
 
     def span(self, flag: Flag) -> str:
@@ -294,9 +294,9 @@ class _Parser:
         names = {spelling: flag for spelling, flag in self.known.items() if spelling.startswith(name)}
         flags = {flag.name: flag for flag in names.values()}
         if len(flags) > 1:
-            some = ", ".join(sorted(names)[:4])
+            matches = ", ".join(sorted(names)[:4])
             version = self.version or self.table.newest
-            self._fault(word, f"ambiguous in {self.table.engine} {version}: it could be {some}", field=name)
+            self._fault(word, f"ambiguous in {self.table.engine} {version}: it could be {matches}", field=name)
         return next(iter(flags.values())) if len(flags) == 1 else None
 
     def _unknown(self, word: Word, name: str) -> None:

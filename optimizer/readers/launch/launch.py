@@ -272,8 +272,8 @@ class CommandReading:
             return default
         if option.open:
             if needed:
-                what = ", ".join(option.values[0].unset)
-                self.fault(option, f"{what} is not set in this text: write the number in its place")
+                variables = ", ".join(option.values[0].unset)
+                self.fault(option, f"{variables} is not set in this text: write the number in its place")
             return default
         try:
             value = value_of("size", option.values[0].text)

@@ -157,20 +157,20 @@ def _one(launches: Sequence[Launch]) -> Launch:
     """The one deployment that the commands of several nodes make up."""
     first = launches[0]
     for other in launches[1:]:
-        for what, mine, its in (
+        for noun, first_value, other_value in (
             ("engine", first.engine, other.engine),
             ("model", first.model, other.model),
             ("layout", dict(first.degrees), dict(other.degrees)),
             ("operating point", first.operating, other.operating),
         ):
-            if mine != its:
+            if first_value != other_value:
                 line, column = other.model_place
-                difference = {"operating point": ""}.get(what, f": {_said(its)}, not {_said(mine)}")
+                difference = {"operating point": ""}.get(noun, f": {_said(other_value)}, not {_said(first_value)}")
                 message = (
-                    f"a second launch with another {what} than the one on line {first.model_place[0]}{difference}; "
+                    f"a second launch with another {noun} than the one on line {first.model_place[0]}{difference}; "
                     "give one deployment at a time"
                 )
-                raise SpecError(Fault(other.source, line, column, what, message))
+                raise SpecError(Fault(other.source, line, column, noun, message))
     instances = len({launch.head for launch in launches if launch.head is not None}) or 1
     return first.times(instances) if instances > 1 else first
 
@@ -321,10 +321,10 @@ class _Texts:
     def _check_devices(self, launch: Launch, launcher: _Launcher) -> None:
         """No more ranks of a node than devices that it is shown (vllm v1/executor/abstract.py; CUDA itself)."""
         fields = {option.flag.carries for option in launch.given}
-        seen = shown_devices(launcher.before, launcher.environment)
-        if seen is None or launch.engine not in {"vllm", "sglang"} or fields & _ELSEWHERE:
+        visible = shown_devices(launcher.before, launcher.environment)
+        if visible is None or launch.engine not in {"vllm", "sglang"} or fields & _ELSEWHERE:
             return
-        count, place, name = seen
+        count, place, name = visible
         ranks = -(-launch.devices // (launch.nodes or pods(launcher.environment)))
         if ranks > count:
             message = f"World size ({ranks}) is larger than the number of available GPUs ({count}) in this node"
@@ -380,9 +380,11 @@ class _Texts:
         if engine == "trtllm":
             return trtllm.with_yaml(arguments, trtllm.yaml_arguments(document))
         words = list(_file_words(document))
-        more = parse(engine, words, document.source, version)
+        of_file = parse(engine, words, document.source, version)
         fields = {option.flag.carries for option in arguments.given if option.flag.carries}
-        options = tuple(option for option in more.given if not option.flag.carries or option.flag.carries not in fields)
+        options = tuple(
+            option for option in of_file.given if not option.flag.carries or option.flag.carries not in fields
+        )
         return replace(arguments, given=(*options, *arguments.given))
 
     def _named_file(self, word: Word, flag: str) -> Document:

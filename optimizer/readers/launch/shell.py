@@ -366,10 +366,10 @@ class _ShellReader:
         if default is None:
             return self._value(piece, name[0], None, end, split=split)
         first = self.at + 2 + len(inner) - len(default[1])
-        inside = _ShellReader(default[1], self.source, self.places[first : first + len(default[1])], {})
-        inside.variables = self.variables
+        nested = _ShellReader(default[1], self.source, self.places[first : first + len(default[1])], {})
+        nested.variables = self.variables
         words: list[Word] = []
-        while inside.at < len(inside.text) and inside._word(words):
+        while nested.at < len(nested.text) and nested._word(words):
             pass
         return self._value(piece, name[0], words, end, split=split)
 

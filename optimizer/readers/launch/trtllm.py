@@ -151,10 +151,10 @@ def _operating(command: CommandReading) -> Operating:
     )  # fmt: skip
 
 
-def with_yaml(arguments: Arguments, more: tuple[Given, ...]) -> Arguments:
+def with_yaml(arguments: Arguments, yaml_options: tuple[Given, ...]) -> Arguments:
     """Options of the command with the keys of its YAML, which outrank them."""
-    fields = {option.flag.carries for option in more if option.flag.carries}
+    fields = {option.flag.carries for option in yaml_options if option.flag.carries}
     options = tuple(
         option for option in arguments.given if option.flag.carries not in fields or not option.flag.carries
     )
-    return replace(arguments, given=(*options, *more))
+    return replace(arguments, given=(*options, *yaml_options))
