@@ -69,14 +69,15 @@ def traffic_words(demand: Demand, period: Period) -> list[str]:
     beyond = f"{float(traffic.input_rounding):.0%} and {float(traffic.output_rounding):.0%}"
     sentences = [f"{float(traffic.requests):,.6g} requests of {means}, rounded up by {beyond}"]
     part = period.traffic.get(demand.name)
-    came = traffic.arrivals if part is None else part.arrivals
-    if came is not None:
-        served = f"{float(came.quantile):.0%} of {came.windows:,} windows of {float(came.window_s):g} s have at most "
+    arrivals = traffic.arrivals if part is None else part.arrivals
+    if arrivals is not None:
         sentences.append(
-            f"{served}{float(came.served_per_s):,.4g} requests/s (mean {float(came.mean_per_s):,.4g}, peak "
-            f"{float(came.peak_per_s):,.4g}; variance ÷ mean of a window {float(came.dispersion):,.3g}, Poisson 1)"
+            f"{float(arrivals.quantile):.0%} of {arrivals.windows:,} windows of {float(arrivals.window_s):g} s have at "
+            f"most {float(arrivals.served_per_s):,.4g} requests/s (mean {float(arrivals.mean_per_s):,.4g}, peak "
+            f"{float(arrivals.peak_per_s):,.4g}; variance ÷ mean of a window {float(arrivals.dispersion):,.3g}, "
+            "Poisson 1)"
         )
-        if period.rates.get(demand.name) != came.served_per_s:
+        if period.rates.get(demand.name) != arrivals.served_per_s:
             sentences[-1] += ", and another rate is asked for"
     if traffic.prefix_share is not None:
         used = "" if demand.prefix_cache_hit == traffic.prefix_share else ", of which prefix_cache_hit is what counts"
@@ -128,13 +129,13 @@ def useful(cluster: Cluster, columns: Sequence[Column]) -> tuple[Column, ...]:
     """
     if cluster.max_kinds is not None:
         return tuple(columns)
-    kept: list[Column] = []
+    undominated: list[Column] = []
     for column in columns:
         rivals = [c for c in columns if c is not column and _stands_in(c, column)]
         # of two that stand in for each other the first is kept
         if not any(not _stands_in(column, c) or columns.index(c) < columns.index(column) for c in rivals):
-            kept.append(column)
-    return tuple(kept)
+            undominated.append(column)
+    return tuple(undominated)
 
 
 def _stands_in(one: Column, other: Column) -> bool:

@@ -167,26 +167,26 @@ def _share_out(
     devices, slots = search.held.shape[1:]
     half, count = devices // 2, len(layers)
     pairs = np.stack([shuffle[:half], shuffle[half : 2 * half]], axis=1)
-    both = (layers[:, None, None] * devices + pairs).reshape(-1, 2)
+    device_pairs = (layers[:, None, None] * devices + pairs).reshape(-1, 2)
     most, chance = np.repeat(limit, half), np.tile(draw[:half], count)
     all_values, all_held = search.values.reshape(-1, slots), search.held.reshape(-1, slots)
     loads = search.load.reshape(-1)
-    wanted = np.repeat(anyhow, half) | (loads.take(both).max(axis=1) > most)
-    both, most, chance = both[wanted], most[wanted], chance[wanted]
-    values = all_values.take(both, axis=0).reshape(-1, 2 * slots)
-    experts = all_held.take(both, axis=0).reshape(-1, 2 * slots)
+    wanted = np.repeat(anyhow, half) | (loads.take(device_pairs).max(axis=1) > most)
+    device_pairs, most, chance = device_pairs[wanted], most[wanted], chance[wanted]
+    values = all_values.take(device_pairs, axis=0).reshape(-1, 2 * slots)
+    experts = all_held.take(device_pairs, axis=0).reshape(-1, 2 * slots)
     total = values.sum(axis=1)
     target = total / 2 + (chance - 0.5) * np.maximum(2 * most - total, 0.0)
     order = best_halving(values, experts, target, positions)
     changed = np.nonzero((order[:, 0] != 0) | (order[:, 1:] < order[:, :-1]).any(axis=1))[0]
-    order, both, most = order[changed], both[changed], most[changed]
+    order, device_pairs, most = order[changed], device_pairs[changed], most[changed]
     shared = np.take_along_axis(values[changed], order, axis=1).reshape(-1, 2, slots)
     load = shared.sum(axis=2)
-    cooler = load.max(axis=1) <= np.maximum(loads.take(both).max(axis=1), most)
-    changed, both = changed[cooler], both[cooler]
-    all_values[both] = shared[cooler]
-    all_held[both] = np.take_along_axis(experts[changed], order[cooler], axis=1).reshape(-1, 2, slots)
-    loads[both] = load[cooler]
+    cooler = load.max(axis=1) <= np.maximum(loads.take(device_pairs).max(axis=1), most)
+    changed, device_pairs = changed[cooler], device_pairs[cooler]
+    all_values[device_pairs] = shared[cooler]
+    all_held[device_pairs] = np.take_along_axis(experts[changed], order[cooler], axis=1).reshape(-1, 2, slots)
+    loads[device_pairs] = load[cooler]
 
 
 @cache

@@ -71,10 +71,10 @@ def align_on_nodes(held: Ints, current: Ints, node_size: int) -> Ints:
         mate, _ = _assigned(_loaded(held[cut:], current[cut:]))
         aligned[cut + mate] = held[cut:]
     new, old = held[:cut].reshape(nodes, node_size, -1), current[:cut].reshape(nodes, node_size, -1)
-    each = [[_assigned(_loaded(mine, theirs)) for theirs in old] for mine in new]
-    homes, _ = _assigned(np.array([[cost for _, cost in row] for row in each], dtype=np.int64))
+    matches = [[_assigned(_loaded(mine, theirs)) for theirs in old] for mine in new]
+    homes, _ = _assigned(np.array([[cost for _, cost in row] for row in matches], dtype=np.int64))
     for node, home in enumerate(homes.tolist()):
-        mate, _ = each[node][home]
+        mate, _ = matches[node][home]
         aligned[home * node_size + mate] = new[node]
     return aligned
 

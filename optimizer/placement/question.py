@@ -252,10 +252,10 @@ def _check_loads(loads: Sequence[Loads]) -> None:
 
 
 def _check_slots(question: Question) -> None:
-    devices, each, experts = question.devices, question.slots, question.experts
-    slots = devices * each - question.empty_slots
-    if devices < 1 or each < 1:
-        raise SpecError(f"experts: {devices} devices with {each} slots each hold no expert")
+    devices, per_device, experts = question.devices, question.slots, question.experts
+    slots = devices * per_device - question.empty_slots
+    if devices < 1 or per_device < 1:
+        raise SpecError(f"experts: {devices} devices with {per_device} slots each hold no expert")
     if slots < devices:
         raise SpecError(
             f"experts.redundant_slots: {slots} slots cannot hold one expert on each of {devices} devices; "
@@ -263,12 +263,12 @@ def _check_slots(question: Question) -> None:
         )
     if slots < experts:
         raise SpecError(
-            f"experts.redundant_slots: {devices} devices x {each} slots = {slots} slots"
+            f"experts.redundant_slots: {devices} devices x {per_device} slots = {slots} slots"
             f" cannot hold {experts} experts; at least {-(-experts // devices)} slots per device are needed"
         )
-    if each > experts:
+    if per_device > experts:
         raise SpecError(
-            f"experts.redundant_slots: {each} slots per device, but only {experts} experts:"
+            f"experts.redundant_slots: {per_device} slots per device, but only {experts} experts:"
             " a second copy on the same device is useless"
         )
 

@@ -160,9 +160,9 @@ def _share_out_pairs(search: Descent, aim: Aim, power: int, shuffle: Ints, posit
     layers, devices, slots, workloads = search.values.shape
     half = devices // 2
     rows = np.arange(layers)[:, None, None]
-    both = np.broadcast_to(shuffle[: 2 * half].reshape(1, half, 2), (layers, half, 2))
-    experts = search.held[rows, both].reshape(-1, 2 * slots)
-    values = search.values[rows, both].reshape(-1, 2 * slots, workloads)
+    device_pairs = np.broadcast_to(shuffle[: 2 * half].reshape(1, half, 2), (layers, half, 2))
+    experts = search.held[rows, device_pairs].reshape(-1, 2 * slots)
+    values = search.values[rows, device_pairs].reshape(-1, 2 * slots, workloads)
     if slots <= WHOLE_TABLE_SLOTS:
         moving, table = np.arange(2 * slots), halvings(slots, whole=True)
     else:
@@ -180,6 +180,6 @@ def _share_out_pairs(search: Descent, aim: Aim, power: int, shuffle: Ints, posit
     order = np.tile(np.arange(2 * slots), (len(values), 1))
     order[:, moving] = moving[table.order[cost.argmin(axis=1)]]
     values = np.take_along_axis(values, order[:, :, None], axis=1).reshape(layers, half, 2, slots, workloads)
-    search.held[rows, both] = np.take_along_axis(experts, order, axis=1).reshape(layers, half, 2, slots)
-    search.values[rows, both] = values
-    search.load[rows, both] = values.sum(axis=3)
+    search.held[rows, device_pairs] = np.take_along_axis(experts, order, axis=1).reshape(layers, half, 2, slots)
+    search.values[rows, device_pairs] = values
+    search.load[rows, device_pairs] = values.sum(axis=3)

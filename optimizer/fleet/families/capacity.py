@@ -47,8 +47,8 @@ class Capacity(FleetFamily):
             if free != pool.devices_per_node:
                 self.program.at_most(f"nodes[{label}]", self.name, of_kind, pool.free.count(free))
             elif pool.rack_nodes is None:
-                taken = [(self.statement.replicas(c, period), pool.nodes_of(c.devices)) for c in large]
-                self.program.at_most(f"nodes[{label}]", self.name, [*of_kind, *taken], len(pool.whole_nodes))
+                nodes_taken = [(self.statement.replicas(c, period), pool.nodes_of(c.devices)) for c in large]
+                self.program.at_most(f"nodes[{label}]", self.name, [*of_kind, *nodes_taken], len(pool.whole_nodes))
             else:
                 self._racks(pool, period, of_kind, large)
 
@@ -67,9 +67,9 @@ class Capacity(FleetFamily):
         for filling in filled:
             self.program.count(filling.name, filling.nodes)
         beyond = [c for c in large if racks_of(pool, pool.nodes_of(c.devices))]
-        taken = [(self.statement.replicas(c, period), racks_of(pool, pool.nodes_of(c.devices))) for c in beyond]
+        racks_taken = [(self.statement.replicas(c, period), racks_of(pool, pool.nodes_of(c.devices))) for c in beyond]
         for whole, racks in sorted(Counter(whole_racks(pool)).items()):
-            names = [(f.name, 1) for f in filled if f.free == whole] + (taken if whole == pool.rack_nodes else [])
+            names = [(f.name, 1) for f in filled if f.free == whole] + (racks_taken if whole == pool.rack_nodes else [])
             self.program.at_most(f"racks[{pool.name}, {whole} whole, {period.name}]", self.name, names, racks)
         for size in dict.fromkeys(int(size) for f in filled for size in f.places):
             held = [(f.name, f.places[size]) for f in filled if size in f.places]

@@ -44,15 +44,17 @@ class Survival(FleetFamily):
                 if need is None:
                     continue
                 terms, least, most = need
-                asked = [(name, -factor) for name, factor in terms]
-                self._floors(coverage, period, asked, least)
-                self._chosen(coverage, period, asked, (least, most), survive.lost)
+                demanded = [(name, -factor) for name, factor in terms]
+                self._floors(coverage, period, demanded, least)
+                self._chosen(coverage, period, demanded, (least, most), survive.lost)
 
     def _listed(self) -> bool:
         """Whether what dies with a node, or rack, is in the program."""
         return not self.statement.relaxed or all(listed_whole(self.statement, p) for p in self.cluster.pools)
 
-    def _floors(self, coverage: Coverage, period: Period, asked: list[tuple[str, Fraction]], least: Fraction) -> None:
+    def _floors(
+        self, coverage: Coverage, period: Period, demanded: list[tuple[str, Fraction]], least: Fraction
+    ) -> None:
         """What every choice of θ implies, so that the relaxation is not far off.
 
         The k nodes that serve most serve no less than the mean node does: of any N nodes they take at least k/N of what
@@ -74,8 +76,8 @@ class Survival(FleetFamily):
                 groups |= self._kinds(pool, coverage, period)
         for group, (units, served) in groups.items():
             share = Fraction(min(lost, units), units)
-            taken = [(name, -share * rate) for name, rate in served]
-            self.program.at_least(f"mean[{label}, {group}]", self.name, [*supply, *asked, *taken], least)
+            dead = [(name, -share * rate) for name, rate in served]
+            self.program.at_least(f"mean[{label}, {group}]", self.name, [*supply, *demanded, *dead], least)
 
     def _kinds(
         self, pool: Pool, coverage: Coverage, period: Period
@@ -102,7 +104,7 @@ class Survival(FleetFamily):
         self,
         coverage: Coverage,
         period: Period,
-        asked: list[tuple[str, Fraction]],
+        demanded: list[tuple[str, Fraction]],
         need: tuple[Fraction, Fraction],
         lost: int,
     ) -> None:
@@ -133,17 +135,17 @@ class Survival(FleetFamily):
         steps = [(n, -lost * (b - a)) for n, a, b in zip(above, levels, levels[1:], strict=False)]
         supply = self.statement.counts(coverage.served, period)
         self.program.at_least(
-            f"left[{label}]", self.name, [*supply, *asked, *steps], least + lost * levels[0]
+            f"left[{label}]", self.name, [*supply, *demanded, *steps], least + lost * levels[0]
         )  # fmt: skip
         for number, level in enumerate(levels) if lost > 1 else ():
-            left = [(name, min(loss, level)) for name, loss in losses]
+            capped = [(name, min(loss, level)) for name, loss in losses]
             # other levels lift the row: without it the left side is at least −most, and 0 ≥ −kθ
             slack = most + lost * level
             lifted = [(above[number - 1], -slack)] if number else []
             lifted += [(above[number], slack)] if number < len(above) else []
             floor = least + lost * level - (slack if number else 0)
             name = f"left[{label}, {number}]"
-            self.program.at_least(name, self.name, [*standing, *left, *asked, *lifted], floor)
+            self.program.at_least(name, self.name, [*standing, *capped, *demanded, *lifted], floor)
 
     def _crowded(self, coverage: Coverage) -> list[Column]:
         """Columns of which a node may hold several; none where nodes are filled in listed ways, which say as much."""
