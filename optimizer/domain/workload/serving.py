@@ -62,13 +62,13 @@ class Phase:
 PHASES: dict[str, Phase] = {
     row.name: row
     for row in (
-        Phase("aggregated", "output tokens", lambda own: own.output_tokens),
+        Phase("aggregated", "output tokens", lambda work: work.output_tokens),
         Phase(
-            "prefill", "prompt tokens", lambda own: own.input_tokens,
+            "prefill", "prompt tokens", lambda work: work.input_tokens,
             {Part.LATER: "the decode role sends the later tokens"},
         ),
         Phase(
-            "decode", "output tokens after the first", lambda own: own.output_tokens - 1,
+            "decode", "output tokens after the first", lambda work: work.output_tokens - 1,
             {Part.FIRST: "the prefill role sends the first token"},
         ),
     )
