@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import partial
 
 from optimizer.domain.cluster import Period, Pool
 from optimizer.domain.fleet import Fleet, NodeShare, Replicas
@@ -13,27 +14,36 @@ from optimizer.fleet.families import FleetProgram
 from optimizer.fleet.families.filling import Filling, by_rack, fillings, rack_contents, rack_fillings
 from optimizer.fleet.nodes import packed, rack_kinds, racks_of, whole_racks
 
+Places = dict[str, list[tuple[NodeShare, ...]]]
+"""Where the replicas of each column are."""
+Fill = Callable[[Period, Pool, Mapping[str, int], Places], None]
+"""Places so many replicas of each column, in a period, on a pool."""
+
 
 def lay(statement: FleetProgram, point: Mapping[str, Fraction]) -> Fleet:
     """The fleet of a point: every replica on its devices."""
-    return {period.name: _period(statement, point, period) for period in statement.cluster.periods}
+    return laid(statement, point, partial(_pool, statement, point))
 
 
-def _period(statement: FleetProgram, point: Mapping[str, Fraction], period: Period) -> tuple[Replicas, ...]:
-    places: dict[str, list[tuple[NodeShare, ...]]] = {column.name: [] for column in statement.columns}
-    counts = {column.name: int(point[statement.replicas(column, period)]) for column in statement.columns}
-    for pool in statement.cluster.pools:
-        _pool(statement, point, period, pool, counts, places)
-    return tuple(
-        Replicas(c.name, c.demand, c.role, c.pool, c.layout, counts[c.name], tuple(places[c.name]))
-        for c in statement.columns
-        if counts[c.name]
-    )
+def laid(statement: FleetProgram, point: Mapping[str, Fraction], fill: Fill) -> Fleet:
+    """The fleet of a point's counts, whose places are found one pool after another."""
+    fleet = {}
+    for period in statement.cluster.periods:
+        places: Places = {column.name: [] for column in statement.columns}
+        counts = {column.name: int(point[statement.replicas(column, period)]) for column in statement.columns}
+        for pool in statement.cluster.pools:
+            fill(period, pool, counts, places)
+        fleet[period.name] = tuple(
+            Replicas(c.name, c.demand, c.role, c.pool, c.layout, counts[c.name], tuple(places[c.name]))
+            for c in statement.columns
+            if counts[c.name]
+        )
+    return fleet
 
 
 def _pool(
     statement: FleetProgram, point: Mapping[str, Fraction], period: Period, pool: Pool, counts: Mapping[str, int],
-    places: dict[str, list[tuple[NodeShare, ...]]],
+    places: Places,
 ) -> None:  # fmt: skip
     if by_rack(statement, pool):
         _racks(statement, point, period, pool, counts, places)
@@ -61,7 +71,7 @@ def _pool(
 
 def _racks(
     statement: FleetProgram, point: Mapping[str, Fraction], period: Period, pool: Pool, counts: Mapping[str, int],
-    places: dict[str, list[tuple[NodeShare, ...]]],
+    places: Places,
 ) -> None:  # fmt: skip
     """Racks that are filled as one: what no rack holds on whole ones, the rest packed on the nodes of each."""
     kinds = {kind: list(alike) for kind, alike in rack_kinds(pool).items()}
@@ -79,7 +89,7 @@ def _racks(
 
 def _pack(
     pool: Pool, rack: list[int], filling: Filling, columns: Mapping[str, Column],
-    places: dict[str, list[tuple[NodeShare, ...]]],
+    places: Places,
 ) -> None:  # fmt: skip
     held = sorted(
         (columns[str(name)] for name, n in filling.places.items() for _ in range(n)), key=lambda c: -c.devices
@@ -100,7 +110,7 @@ def _pack(
 
 def _fill(
     contents: Mapping[int | str, int], node: int, columns: list[Column], counts: Mapping[str, int],
-    places: dict[str, list[tuple[NodeShare, ...]]],
+    places: Places,
 ) -> None:  # fmt: skip
     first = 0
     for key, count in contents.items():

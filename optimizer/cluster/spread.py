@@ -11,10 +11,12 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 from optimizer.cluster.integers import FoundFleet, IntegerProgram
+from optimizer.cluster.lay import Places, laid
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster, Period, Pool
-from optimizer.domain.fleet import Fleet, NodeShare, Replicas
+from optimizer.domain.fleet import NodeShare
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import FleetProgram
 from optimizer.fleet.statement import state
@@ -43,7 +45,7 @@ def spread_fleet(
         decided = IntegerProgram(statement.program, cluster.seed).decide(seconds_left, {})
         if decided.point is None:
             return None
-        verdict = judge_fleet(cluster, columns, _laid(statement, decided.point))
+        verdict = judge_fleet(cluster, columns, laid(statement, decided.point, partial(_pool, statement)))
         if verdict.feasible:
             exact = cluster.objective not in FLEET_MAXIMISED or verdict.value == -statement.program.value(decided.point)
             return (decided, verdict) if exact else None
@@ -67,30 +69,13 @@ def _ask_more(statement: FleetProgram, point: Mapping[str, Fraction], verdict: F
                 )
 
 
-def _laid(statement: FleetProgram, point: Mapping[str, Fraction]) -> Fleet:
-    return {period.name: _period(statement, point, period) for period in statement.cluster.periods}
-
-
-def _period(statement: FleetProgram, point: Mapping[str, Fraction], period: Period) -> tuple[Replicas, ...]:
-    places: dict[str, list[tuple[NodeShare, ...]]] = {}
-    counts = {c.name: int(point[statement.replicas(c, period)]) for c in statement.columns}
-    for pool in statement.cluster.pools:
-        used = [column for column in statement.of_pool(pool.name) if counts[column.name]]
-        places |= _pool(pool, sorted(used, key=lambda column: -column.devices), counts)
-    return tuple(
-        Replicas(c.name, c.demand, c.role, c.pool, c.layout, counts[c.name], tuple(places[c.name]))
-        for c in statement.columns
-        if counts[c.name]
-    )
-
-
-def _pool(pool: Pool, columns: Sequence[Column], counts: Mapping[str, int]) -> dict[str, list[tuple[NodeShare, ...]]]:
+def _pool(statement: FleetProgram, _: Period, pool: Pool, counts: Mapping[str, int], places: Places) -> None:
     """Places of a pool's replicas, the largest first; where there is no room left, fewer than there should be."""
     first = [0] * len(pool.free)
     losses: dict[str, list[Fraction]] = {}
-    places: dict[str, list[tuple[NodeShare, ...]]] = {}
-    for column in columns:
-        placed, nodes = places.setdefault(column.name, []), pool.nodes_of(column.devices)
+    used = [column for column in statement.of_pool(pool.name) if counts[column.name]]
+    for column in sorted(used, key=lambda column: -column.devices):
+        placed, nodes = places[column.name], pool.nodes_of(column.devices)
         if nodes:
             whole = [node for node in pool.whole_nodes if not first[node]]
             while len(placed) < counts[column.name] and len(whole) >= nodes and pool.rack_nodes is None:
@@ -109,7 +94,6 @@ def _pool(pool: Pool, columns: Sequence[Column], counts: Mapping[str, int]) -> d
                 placed.append((NodeShare(node, tuple(range(first[node], first[node] + column.devices))),))
                 first[node] += column.devices
                 lost[node] += column.requests_per_s
-    return places
 
 
 def _whole(pool: Pool, nodes: Sequence[int], devices: int, first: list[int]) -> tuple[NodeShare, ...]:

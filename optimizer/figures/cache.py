@@ -31,6 +31,7 @@ from optimizer.domain.attention import (
 from optimizer.domain.precision import KV_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.figures.reserve import default_tokens
+from optimizer.figures.weights import round_up
 
 STATES = (GatedDeltaNet, KimiDeltaAttention)
 """Kinds of layers that keep a state of every sequence, of the models that draft by themselves."""
@@ -77,7 +78,7 @@ class CacheLayout:
         if not (self.rules.equal_groups and isinstance(attention, STATES)):
             return Fraction(1)
         count, group = self._layers_of(attention), alike + mtp.count
-        padded = -(-count // group) * group if count > group else count
+        padded = round_up(count, group) if count > group else count
         return Fraction(padded, count) * (1 + drafted)
 
     def _layers_of(self, attention: Attention | None) -> int:
@@ -121,9 +122,9 @@ class CacheLayout:
         if not attention.compress_ratio:
             return 0
         entries = PAGE_TOKENS // attention.compress_ratio
-        size = _aligned(entries * ENTRY_BYTES)
+        size = round_up(entries * ENTRY_BYTES, PAGE_ALIGNMENT)
         if attention.indexer is not None:
-            size += _aligned(entries * (attention.indexer.head_dim + 4))
+            size += round_up(entries * (attention.indexer.head_dim + 4), PAGE_ALIGNMENT)
         return size
 
     def _blocks(self, tokens: int, step: int) -> int:
@@ -153,8 +154,4 @@ class CacheLayout:
         if not self.rules.equal_groups or least in {0, most}:
             return {}
         size = most if 2 * most < 3 * least else least
-        return {kind: Fraction(-(-count // size) * size, count) for kind, count in counts.items()}
-
-
-def _aligned(size: int) -> int:
-    return -(-size // PAGE_ALIGNMENT) * PAGE_ALIGNMENT
+        return {kind: Fraction(round_up(count, size), count) for kind, count in counts.items()}

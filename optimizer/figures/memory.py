@@ -34,6 +34,7 @@ from optimizer.figures.weights import (
     input_weights,
     mtp_weights,
     output_weights,
+    round_up,
 )
 
 
@@ -59,10 +60,6 @@ class StageMemory:
             + self.activations_bytes
             + self.reserve_bytes
         )
-
-
-def _round_up(number: int, multiple: int) -> int:
-    return -(-number // multiple) * multiple
 
 
 @dataclass(frozen=True)
@@ -228,7 +225,7 @@ class Memory:
 
 def sequence_tokens(problem: Problem) -> int:
     """Tokens that a sequence's cache must hold at its longest, in whole blocks."""
-    return _round_up(problem.workload.held_tokens, problem.engine.cache.block_tokens)
+    return round_up(problem.workload.held_tokens, problem.engine.cache.block_tokens)
 
 
 def working_elements(problem: Problem, shape: Shape) -> int:
@@ -398,7 +395,7 @@ class MemoryBook:
     def _admitted(self, shape: Shape, tokens: int) -> tuple[int, ...]:
         key = (shape.tp, shape.cp, tokens)
         if key not in self._held:
-            self._held[key] = self.sequence_bytes(shape, _round_up(tokens, self._block_tokens))[1]
+            self._held[key] = self.sequence_bytes(shape, round_up(tokens, self._block_tokens))[1]
         return self._held[key]
 
     def sequence_bytes(self, shape: Shape, tokens: int) -> tuple[tuple[int, ...], tuple[int, ...]]:

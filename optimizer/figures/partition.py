@@ -33,6 +33,10 @@ class Track:
     every: int
     limit: int | None
 
+    def limited(self, limit: int) -> Track:
+        """The same where a stage may cost no more than a limit either."""
+        return replace(self, limit=limit if self.limit is None else min(limit, self.limit))
+
     def stage(self, start: int, stop: int, layers: int) -> int:
         """Cost of the stage that holds layers ``start..stop-1`` of `layers`."""
         return (
@@ -187,10 +191,7 @@ def combined(one: Track, often: int, other: Track, seldom: int) -> Track:
 
 def needed(tracks: Tracks, need: Fraction | None) -> Tracks:
     """The mean time limited to `need` ticks."""
-    if need is None:
-        return tracks
-    limit, mean = int(need * tracks.scale), tracks.mean
-    return replace(tracks, mean=replace(mean, limit=limit if mean.limit is None else min(limit, mean.limit)))
+    return tracks if need is None else replace(tracks, mean=tracks.mean.limited(int(need * tracks.scale)))
 
 
 def largest_sum(track: Track, cuts: tuple[int, ...]) -> int:

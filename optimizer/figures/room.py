@@ -23,6 +23,7 @@ from optimizer.domain.shape import Shape
 from optimizer.figures.memory import Memory, MemoryBook, sequence_tokens
 from optimizer.figures.partition import Track
 from optimizer.figures.reserve import error_bytes
+from optimizer.figures.weights import round_up
 
 EARLIER = ("first", "second", "third", "fourth", "fifth")
 """Names of the releases before the newest, oldest first, by whose facts `verify` derives the cache as well."""
@@ -107,8 +108,7 @@ class Rooms:
         return sizes
 
     def _whole(self, tokens: int) -> int:
-        block = self.problem.engine.cache.block_tokens
-        return -(-tokens // block) * block
+        return round_up(tokens, self.problem.engine.cache.block_tokens)
 
     def _tokens(self, memory: Memory, cuts: tuple[int, ...], rooms: list[int], concurrency: Fraction) -> int:
         block = self.problem.engine.cache.block_tokens

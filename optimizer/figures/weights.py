@@ -93,7 +93,8 @@ class BlockWeights:
         )
 
 
-def _up(number: int, multiple: int) -> int:
+def round_up(number: int, multiple: int) -> int:
+    """The least multiple that is no less."""
     return -(-number // multiple) * multiple
 
 
@@ -101,7 +102,7 @@ def tensor_bytes(tensor: Tensor, precision: ModelPrecision, ranks: int, *, vocab
     """Bytes of one copy of `tensor` on the fullest of `ranks` ranks, scales included."""
     rows, cols = tensor.local_shape(ranks)
     if tensor.split is Split.VOCAB:
-        rows = -(-_up(tensor.rows, vocab_padding) // ranks)
+        rows = -(-round_up(tensor.rows, vocab_padding) // ranks)
     return precision.of(tensor).stored_bytes(rows, cols)
 
 
@@ -112,9 +113,9 @@ def _expert_bytes(
     rows, cols = tensor.local_shape(etp)
     outer, inner = padding
     if tensor.split is Split.ROWS:
-        rows, cols = _up(rows, inner), _up(cols, outer) if tensor.matrix else cols
+        rows, cols = round_up(rows, inner), round_up(cols, outer) if tensor.matrix else cols
     else:
-        rows, cols = _up(rows, outer), _up(cols, inner) if tensor.matrix else cols
+        rows, cols = round_up(rows, outer), round_up(cols, inner) if tensor.matrix else cols
     return precision.of(tensor).with_scales(scales_left).stored_bytes(rows, cols)
 
 

@@ -7,24 +7,10 @@ was found by 1 skips nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
-from optimizer.figures.partition import Track, best_cuts, some_cuts
+from optimizer.figures.partition import Track, best_cuts, largest_sum, some_cuts
 
 Cuts = tuple[int, ...]
-
-
-def largest(track: Track, cuts: Cuts) -> int:
-    """Cost of the costliest stage."""
-    layers, at, most = len(track.prefix) - 1, 0, 0
-    for count in cuts:
-        most = max(most, track.stage(at, at + count, layers))
-        at += count
-    return most
-
-
-def _limited(track: Track, limit: int) -> Track:
-    return replace(track, limit=limit if track.limit is None else min(limit, track.limit))
 
 
 def cut_front(
@@ -46,7 +32,7 @@ def cut_front(
         best = best_cuts(list(tracks), stages)
         if best is None:
             return []
-        least = (largest(tracks[0], best[0]),)
+        least = (largest_sum(tracks[0], best[0]),)
         return [(least, best[0])] if worth(least) else []
     points: dict[tuple[int, ...], Cuts] = {}
     limited = list(tracks)
@@ -57,14 +43,14 @@ def cut_front(
             break
         reached = []
         for vector, _ in level:
-            tight = [_limited(t, v) for t, v in zip(limited[:last], vector, strict=True)]
+            tight = [t.limited(v) for t, v in zip(limited[:last], vector, strict=True)]
             best = best_cuts([limited[last], *tight, *limited[wanted:]], stages)
             assert best is not None  # noqa: S101 - the cuts of `vector` keep these limits
-            full = tuple(largest(t, best[0]) for t in limited[:wanted])
+            full = tuple(largest_sum(t, best[0]) for t in limited[:wanted])
             if worth(full):
                 points.setdefault(full, best[0])
             reached.append(full[last])
-        limited[last] = _limited(limited[last], max(reached) - 1)
+        limited[last] = limited[last].limited(max(reached) - 1)
     vectors = sorted(points)
     return [
         (v, points[v])

@@ -11,9 +11,9 @@ import pytest
 
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
-from optimizer.figures.partition import Track
+from optimizer.figures.partition import Track, largest_sum
 from optimizer.figures.serving import Evaluation, evaluate
-from optimizer.search.cut_front import cut_front, largest
+from optimizer.search.cut_front import cut_front
 from optimizer.search.frontier import frontier
 from optimizer.verify.constraints import violations
 from tests.small_problems import MAXIMISED, OBJECTIVES, cuts, layouts, small_problem, value
@@ -109,8 +109,8 @@ def test_cut_fronts_equal_enumeration(seed: int) -> None:
 
     tracks = [track() for _ in range(3)]
     every = list(cuts(layers, stages))
-    kept = [c for c in every if all(t.limit is None or largest(t, c) <= t.limit for t in tracks)]
-    vectors = {tuple(Fraction(largest(t, c)) for t in tracks[:wanted]) for c in kept}
+    kept = [c for c in every if all(t.limit is None or largest_sum(t, c) <= t.limit for t in tracks)]
+    vectors = {tuple(Fraction(largest_sum(t, c)) for t in tracks[:wanted]) for c in kept}
     found = cut_front(tracks, wanted, stages)
     assert [v for v, _ in found] == sorted(tuple(map(int, v)) for v in non_dominated(vectors))
-    assert all(c in kept and tuple(largest(t, c) for t in tracks[:wanted]) == v for v, c in found)
+    assert all(c in kept and tuple(largest_sum(t, c) for t in tracks[:wanted]) == v for v, c in found)
