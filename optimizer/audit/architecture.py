@@ -24,7 +24,7 @@ from optimizer.audit.hedges import asserted
 from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on
 from optimizer.audit.lexicon import ONE
 from optimizer.audit.said import stretch
-from optimizer.audit.scope import models_of, of_another, scoped
+from optimizer.audit.scope import models_of, names_another, of_another, scoped
 from optimizer.audit.verdict import Verdict, plain
 from optimizer.domain.families import Family
 from optimizer.domain.model import ModelSpec
@@ -70,13 +70,7 @@ _BESIDE: Final = re.compile(
 """Before a number that is no count of the model's own."""
 _RECKONED: Final = re.compile(r"^\s*(?:[×x*·÷/+=≈→]|instances?\b|come to\b)|[×x*·÷/+=≈→~-]\s*$", re.IGNORECASE)
 """Beside a number that an equation has: a product of experts and layers is no shape."""
-_UNKNOWN: Final = re.compile(
-    r"\b(?:Llama|Qwen|Mi[sx]tral|Gemma|GLM|DeepSeek|Kimi|Phi|GPT|Falcon|Yi)[- ]?(?:V|K)?\d[\w.]*", re.IGNORECASE
-)
-"""A name as models of known families have it, which the catalog may not know."""
 _PLACED: Final = re.compile(rf"\b(?:{_PART}|[etpd]p[ =]?\d+|TP|EP|PP|parallel\w*)\b", re.IGNORECASE)
-_NAME: Final = 16
-"""Characters behind a family and its number that may still belong to the name."""
 _SEVERAL: Final = 3
 _PARTS_OF: Final = {"heads": ("tp",), "experts": ("ep", "tp", "dp"), "layers": ("pp",)}
 _NEAR: Final = Fraction(3, 2)
@@ -124,22 +118,13 @@ def judge_architecture(said: Sequence[Sentence]) -> JudgedClaims:
 
 def _named(sentence: Sentence) -> Sequence[str]:
     """Models whose shape a sentence speaks of; none where it may be another's. A command is judged whole, elsewhere."""
-    if sentence.code or _names_another(sentence.text):
+    if sentence.code or names_another(sentence.text):
         return ()
     named = scoped(sentence, models_in)
-    if not named and any(_names_another(one.text) for one in sentence.whole.ahead(sentence)):
+    if not named and any(names_another(one.text) for one in sentence.whole.ahead(sentence)):
         return ()
     named = named or models_of(sentence)
     return named if len(named) <= _SEVERAL else ()
-
-
-@lru_cache(maxsize=1024)
-def _names_another(text: str) -> bool:
-    """Whether a text names a model that the catalog has not."""
-    return any(
-        not models_in(match[0]) and not models_in(text[match.start() : match.end() + _NAME])
-        for match in _UNKNOWN.finditer(text)
-    )
 
 
 @dataclass(frozen=True, slots=True)

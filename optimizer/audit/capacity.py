@@ -21,7 +21,7 @@ from optimizer.audit.facts import Derivation
 from optimizer.audit.hedges import clause_of
 from optimizer.audit.known_figures import GB, JudgedClaims, claim_at, priced_on, verdict_of, weights_of
 from optimizer.audit.lexicon import ONE
-from optimizer.audit.said import Said, figures_of, is_of_a_token, is_tokens, stretch
+from optimizer.audit.said import Said, figures_of, is_tokens, stretch
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.readers.catalog import load_hardware
 
@@ -282,57 +282,13 @@ def _sharded(sentence: Sentence) -> JudgedClaims:
         yield claim_at(sentence, match, "tp", Fraction(own["tp"]), ONE, Verdict.FAILS, [reading], note)
 
 
-# --- hand-overs on a link
-
-
-_ON_LINK: Final = re.compile(
-    r"\b(?:NICs?|links?|ports?|line rate|network|fabric|hand-?overs?|transfers?)\b", re.IGNORECASE
-)
-_A_SECOND: Final = re.compile(
-    r"(?:\s+(?:[a-z-]+|[\d.,]+\s?[MG]i?B)){1,5}\s+(?:per|a|each|every)\s+second\b", re.IGNORECASE
-)
-_LEAST_PIECE: Final = 10**6
-_NEAR: Final = 4
-"""Sentences before one whose figures it may speak of."""
-
-
-def _on_link(sentence: Sentence, figures: Sequence[Said], near: Sequence[Said]) -> JudgedClaims:
-    """``One NIC carries 12 such hand-overs per second``: bytes of each against the fastest link just named."""
-    if not _ON_LINK.search(sentence.text):
-        return
-    sizes = [
-        one.value
-        for one in near
-        if one.unit.dimensions == lexicon.BYTES and one.value >= _LEAST_PIECE and not is_of_a_token(one)
-    ]
-    links = [one.value for one in near if one.unit.dimensions == lexicon.BANDWIDTH]
-    for said in figures:
-        rate = said.unit.dimensions == lexicon.PER_SECOND
-        each = said.unit is ONE and _A_SECOND.match(sentence.text, said.number.number_end) is not None
-        events = (each or (rate and said.number.nouns)) and not is_token_rate(said)
-        if events and sizes and links and asserted(sentence, said.number.start, said.number.number_end):
-            most = max(links) / min(sizes)
-            if said.value > most * (1 + _ROUNDED):
-                told = f"{plain(max(links))} ÷ {plain(min(sizes))}"
-                reading = Derivation("what a link carries", most, "bandwidth ÷ bytes of each", told)
-                yield claim_at(
-                    sentence, said.span, "request_rate", said.value, said.unit, Verdict.IMPOSSIBLE, [reading]
-                )
-
-
-def is_token_rate(said: Said) -> bool:
-    """Whether it counts tokens a second."""
-    return any(noun.startswith("tok") for noun in said.number.nouns)
-
-
 def judge_capacity(sentences: Sequence[Sentence]) -> JudgedClaims:
     """Everything that a document says would fit and does not, in document order."""
     said = [(sentence, figures_of(sentence)) for sentence in sentences]
     capacities = _Capacities(said)
-    for at, (sentence, figures) in enumerate(said):
+    for sentence, figures in said:
         load = load_of(sentence, figures) if len(figures) > 1 or _IN_WORDS.search(sentence.text) else None
         if load is not None:
             refuted = list(_cached(sentence, load, capacities))
             yield from refuted or _resident(sentence, load)
         yield from _sharded(sentence)
-        yield from _on_link(sentence, figures, [one for _, near in said[max(0, at - _NEAR) : at + 1] for one in near])

@@ -40,7 +40,9 @@ _PRECISION: Final = (
     ("int4", re.compile(r"\b(?:int4|awq|gptq|4[- ]bits?|nvfp4|mxfp4|fp4|w4a16|q4(?:_\w+)?)\b", re.IGNORECASE)),
 )
 _CACHE: Final = re.compile(
-    r"\b(bf16|fp16|fp8|int8)[\s-]*(?:kv[\s-]*)?cache|cache\w*\s+(?:in|as|at)\s+(bf16|fp8)", re.IGNORECASE
+    r"\b(bf16|fp16|fp8|int8)[\s-]*(?:kv\b[\s-]*)?(?:cache|(?<=kv)\b|(?<=kv ))"
+    r"|(?:cache|kv)\w*[\s_-](?:(?:in|as|at|dtype)[\s=:]+)?(bf16|fp8)\b",
+    re.IGNORECASE,
 )
 _REDUNDANT: Final = re.compile(
     r"(?<!\bno )(?<!without )(?<!without any )(?<!before any )(?<!zero )\bredundan", re.IGNORECASE
@@ -261,12 +263,13 @@ class Whole:
 
     def cache_widths(self, sentence: Sentence) -> tuple[int, ...]:
         """Bits of a cached value: those of the sentence, else 16 and, where narrower caches are spoken of, 8."""
-        own = sentence.own.cache
-        if own:
-            return (16,) if own in {"bf16", "fp16"} else (8,)
-        if sentence.cells and sentence.own.precision == "bf16":
+        own, precision = sentence.own.cache, sentence.own.precision
+        if own or (sentence.known.cache in {"bf16", "fp16"} and not _NARROW_CACHE.search(sentence.text)):
+            return (16,) if (own or "bf16") in {"bf16", "fp16"} else (8,)
+        if sentence.cells and precision == "bf16":
             return (16,)
-        return (16, 8) if sentence.own.precision in {"fp8", "int8"} else self._widths
+        narrow = _NARROW_CACHE.search(sentence.text) or precision in {"fp8", "int8"} or sentence.known.cache
+        return (16, 8) if narrow else self._widths
 
 
 @dataclass(slots=True, eq=False)
@@ -287,6 +290,7 @@ class Sentence:
     code: bool = False
     columned: bool = False
     lead: str = ""
+    header: str = ""
     refuted: bool = False
 
     @property
@@ -356,8 +360,9 @@ def _row(segments: Sequence[Segment], indices: Sequence[int]) -> Sentence:
         parts.append(f"{label}: {text}" if label != text else text)
         pieces += [(length, Place(place.line, 1)), (length + len(label) + 2 if label != text else length, place)]
         length += len(parts[-1]) + 2
-    first = segments[indices[0]]
-    return Sentence("; ".join(parts), first.place(0), indices[0], first.section, cells, item=True, pieces=tuple(pieces))
+    first, header = segments[indices[0]], segments[indices[-1]].column_label if len(indices) == 2 else ""
+    return Sentence("; ".join(parts), first.place(0), indices[0], first.section, cells, item=True,
+                    pieces=tuple(pieces), header=header)  # fmt: skip
 
 
 def _known(found: list[Sentence]) -> None:

@@ -1,13 +1,13 @@
-"""Figures that follow from model, precision and degrees, found in a sentence by their dimension and their nouns.
+"""Bytes that model, precision and degrees give: of the cache of a token or a sequence, of weights; a token's work.
 
-Each kind of figure is compared with every reading that the
-document leaves open, and is wrong only where none of them gives it.
+What a figure is of is told by its type, its headings and the words of its clause. It is compared with every reading
+that the words leave open, and is wrong only where none of them gives it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
@@ -15,101 +15,225 @@ from itertools import product
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.deployment import Known, Sentence
+from optimizer.audit.counts import COUNT, count
+from optimizer.audit.deployment import Known, Sentence, precisions_in
 from optimizer.audit.facts import Derivation
-from optimizer.audit.known_figures import GB, ROUGHLY, JudgedClaims, priced_on, token_bytes
-from optimizer.audit.said import Said, figures_of, is_of_a_token, of_shapes
+from optimizer.audit.hedges import asserted, clause_of
+from optimizer.audit.known_figures import GB, ROUGHLY, JudgedClaims, cache_bytes, claim_at, priced_on, verdict_of
+from optimizer.audit.quantities import Quantity
+from optimizer.audit.said import Said, figures_of, stretch
+from optimizer.audit.scope import models_of, names_another
 from optimizer.audit.verdict import Verdict, plain, shown
 
 _DEVICE: Final = r"(?:gpu|device|rank|card|chip|accelerator)s?\b"
-_EACH_DEVICE: Final = re.compile(
-    rf"\b(?:per|each|every|a|one|any|single|the same)\s+(?:[a-z]+\s+)?{_DEVICE}|/\s*{_DEVICE}|\b{_DEVICE}\s*:\s*$"
-)
+_EACH_DEVICE: Final = re.compile(rf"\b(?:per|each|every|any|single|the same)\s+(?:[a-z]+\s+)?{_DEVICE}|/\s*{_DEVICE}")
 _EXACTLY: Final = Fraction(1, 32)
 """Share by which a product of shapes that was rounded once or twice may differ."""
+
+
+def _words(sentence: Sentence, one: Quantity) -> str:
+    """Headings of a figure in a table, else its clause."""
+    if not sentence.cells:
+        return clause_of(sentence.text, one.start, one.end).lower()
+    label, (text, _) = list(sentence.cells.items())[one.column]
+    title = next(iter(sentence.cells.values()))[0] if len(sentence.cells) > 1 else ""
+    return f"{sentence.header}; {title}; {label}: {text}".lower()
+
+
+def _said(
+    sentence: Sentence, one: Quantity, name: str, readings: Sequence[Derivation], share: Fraction, *, conditional: bool
+) -> JudgedClaims:
+    """A figure's verdict: right where one of the readings, the most likely first, is within a share of it."""
+    if not readings or not asserted(sentence, one.start, one.end, conditional=conditional):
+        return
+    best = min(readings, key=lambda reading: abs(reading.value - one.value))
+    right = abs(best.value - one.value) <= max(best.value * share, one.half)
+    first = [best, *(reading for reading in readings if reading is not best)] if right else list(readings)
+    unit = one.number.unit if one.number and one.number.unit.dimensions == lexicon.BYTES else GB
+    span = stretch(sentence.text, one.start, one.end)
+    yield claim_at(sentence, span, name, one.value, unit, verdict_of(right=right), first)
 
 
 # --- bytes of the cache
 
 
-def _cache(figures: Sequence[Said]) -> JudgedClaims:
-    """Bytes of a token against the model's cache."""
-    for at, said in enumerate(figures):
-        shaped = of_shapes(figures, at, of_device=_EACH_DEVICE.search(said.words) is not None)
-        cached = said.unit.dimensions == lexicon.BYTES and (shaped or not _NO_CACHE.search(said.words))
-        if cached and is_of_a_token(said):
-            layered = _A_LAYER.search(said.words) is not None
-            readings = shaped or _of_a_token(said.sentence, layered=layered)
-            # "values per layer: 70,272 bytes per token": it may be another figure's layer
-            more = _of_a_token(said.sentence) if layered and ":" in said.before else []
-            yield from said.claim("kv_cache_per_token", [*readings, *more], _EXACTLY)
+def _cache(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
+    """Bytes of a token, or of a sequence of so many, in the cache: whole, or on a device."""
+    text = sentence.text
+    bounds = [0, *(at for one in figures for at in (one.start, one.end)), len(text)]
+    for at, one in enumerate(figures):
+        words = _words(sentence, one) if sentence.cells else text[bounds[2 * at] : bounds[2 * at + 3]].lower()
+        kinds = dict(one.type)
+        limit = one.number is not None and one.number.bound and not _FROM.search(text, 0, one.start)
+        if kinds.get("byte") != 1 or "second" in kinds or limit or one.value < _LEAST or _NO_CACHE.search(words):
+            continue
+        before, behind = _NEAR_BEFORE.search(text[: one.start]), _NEAR_BEHIND.match(text, one.end)
+        near = words if sentence.cells else f"{before[0] if before else ''}; {behind[0] if behind else ''}"
+        each = kinds.get("device") == -1 or _EACH_DEVICE.search(near) is not None
+        subject = None if sentence.cells else _SUBJECT.search(text, 0, one.start)
+        token = subject[1].lower().endswith("token") if subject else sentence.cells and _PER_TOKEN.search(words)
+        if (kinds.get("token") == -1 or token) and not _OF_REQUEST.match(text, one.end):
+            readings = _in_cache(sentence, 1, each=each)
+            if kinds.get("layer") == -1 or _A_LAYER.search(text):
+                readings += _in_cache(sentence, 1, each=each, layered=True)
+            if _OF_CACHE.search(f"{_around(sentence)} {words}"):
+                yield from _said(sentence, one, "kv_cache_per_token", readings, _EXACTLY, conditional=True)
+        elif (
+            not token
+            and one.value >= _LEAST_OF_SEQUENCE
+            and (_row_of_cache(sentence, one) if sentence.cells else _of_sequence(text, subject))
+        ):
+            readings = [reading for length in _lengths(sentence) for reading in _in_cache(sentence, length, each=each)]
+            yield from _said(sentence, one, "kv_cache_per_sequence", readings, _EXACTLY, conditional=True)
 
 
+def _around(sentence: Sentence) -> str:
+    """Headings of a sentence, its paragraph and what is said before it."""
+    ahead = (one.text for one in sentence.whole.ahead(sentence)[-_NEAR:])
+    return " ".join((*sentence.section, sentence.whole.paragraphs[sentence.segment], *ahead))
+
+
+def _of_sequence(text: str, subject: re.Match[str] | None) -> bool:
+    """Whether it is a request, or something of the cache, that takes room."""
+    return subject is not None and (_OF_CACHE.search(text) or _OF_TOKENS.search(subject[0])) is not None
+
+
+def _row_of_cache(sentence: Sentence, one: Quantity) -> bool:
+    """Whether a row is of a context, in a table of caches."""
+    label = next(iter(sentence.cells), "")
+    return one.column > 0 and _CONTEXT.fullmatch(label) is not None and _OF_CACHE.search(_around(sentence)) is not None
+
+
+_NEAR: Final = 3
+"""Sentences before one that tell what it is about."""
+_CONTEXT: Final = re.compile(r"(?:max\w*\s+)?(?:context|sequence|prompt)(?:\s+length)?|length|tokens", re.IGNORECASE)
+_PER_TOKEN: Final = re.compile(r"(?:\b(?:per|each|a)\s+|/\s*)token\b")
+_LEAST: Final = 256
+"""Bytes below which no model keeps a token of a layer."""
+_LEAST_OF_SEQUENCE: Final = 10**6
+_NEAR_BEFORE: Final = re.compile(r"[^.;,\d]{0,40}$")
+_NEAR_BEHIND: Final = re.compile(r"[^.;,\d]{0,40}")
 _NO_CACHE: Final = re.compile(
     r"\b(?:weights?|activations?|hidden|logits?|read\w*|traffic|transfer\w*|network|all-?to-?all|dispatch\w*|experts?"
-    r"|moves?|sends?|bandwidth|parameters?|mha|multi-head|states?|query heads|if|would|were|without|naive\w*|left"
-    r"|remain\w*|leaves?|free|block|page|chunk|draft|buffers?|graphs?|budget|prefill)\b"
+    r"|moves?|sends?|bandwidth|parameters?|mha|multi-head|states?|query heads|were|without|naive\w*|left|pool|room"
+    r"|remain\w*|leaves?|free|block|page|chunk|draft|buffers?|graphs?|budget|prefill|stages?|usable)\b"
 )
-_A_LAYER: Final = re.compile(r"\b(?:per|each|every|a|one|and)\s+layer\b|/\s*layer\b")
+_A_LAYER: Final = re.compile(r"\b(?:per|each|every|a|one|and)\s+layer\b|/\s*layer\b", re.IGNORECASE)
 _OF_CACHE: Final = re.compile(r"\bkv\b|\bcache|\bkeys? and values?\b|\bmla\b|\blatent\b|\bgqa\b", re.IGNORECASE)
+_FROM: Final = re.compile(r"\bfrom\b[^.;]{0,24}\bto\s+$", re.IGNORECASE)
+_REQUEST: Final = r"(?:requests?|sequences?|sessions?|conversations?|users?|prompts?|documents?|contexts?)\b"
+_OF_REQUEST: Final = re.compile(rf"\s*(?:for|per|/|an?|each)\s*(?:[\w-]+\s+){{0,3}}?{_REQUEST}", re.IGNORECASE)
+_SUBJECT: Final = re.compile(
+    r"\b(?:an?|one|each|every|single|such)\s+(?:(?!takes|is|needs|holds|costs)[\w,-]+\s+){0,3}?"
+    r"(?!(?:replica|copy|node|box|server|layer|gpu|card|device|rank|pool|expert|value|parameter|model)\b)([a-z-]+)\b"
+    r"(?:[^.;]|\.\d){0,80}\b(?:occup\w+|takes?|holds?|costs?|pins?|needs?|uses?|consum\w+|is)\s+"
+    r"(?:(?:up|about|some|only)\s+)?[~≈]?$",
+    re.IGNORECASE,
+)
+"""One thing that is said to take room."""
+_OF_TOKENS: Final = re.compile(rf"\btokens?\b|\b{_REQUEST}", re.IGNORECASE)
+_LENGTH: Final = re.compile(
+    rf"({COUNT}|\ba)[- ](?P<hundred>hundred[- ])?(?P<scale>thousand|hundred)[- ]tok"
+    r"|(?<![\w.])(\d[\d,]*(?:\.\d+)?)(?:\s?(?P<k>k)\b|(?=[- ](?:[\w-]+[- ])?tok|\s*[×x*]|\s*(?:\(|;|$)"
+    r"|\s+(?:takes?|occup\w+|needs?|holds?|costs?)\b))",
+    re.IGNORECASE,
+)
+_TIMES: Final = {"thousand": (1000,), "hundred": (100,), "k": (1000, 1024), "": (1,)}
+_SHORTEST: Final = 256
+"""Tokens below which a number is no length."""
 
 
-def _of_a_token(sentence: Sentence, *, layered: bool = False) -> list[Derivation]:
-    """Bytes of a token in the caches of the model: on all devices, with copies of heads, or on one of them."""
-    if not _OF_CACHE.search(f"{' '.join(sentence.section)} {sentence.lead} {sentence.text}"):
-        return []
-    whole, widths = sentence.whole, sentence.whole.cache_widths(sentence)
-    every = [
-        token_bytes(model, sentence.known.precision, widths, whole.every("tp"), layered) for model in sentence.models
-    ]
-    # windows and states have no one size of a token: a figure may be theirs
-    return [one for each in every for one in each] if all(every) else []
+def _lengths(sentence: Sentence) -> list[int]:
+    """Tokens of a sequence: numbers of the sentence or the row's context, else of the sentence before it."""
+    texts = [next(iter(sentence.cells.values()))[0]] if sentence.cells else []
+    texts = texts or [one.text for one in reversed(sentence.whole.ahead(sentence)[-2:])]
+    for text in texts:
+        found = []
+        for match in _LENGTH.finditer(text):
+            words = match[1].lower() if match[1] else ""
+            number = Fraction(1 if words == "a" else count(words) if words else match[4].replace(",", ""))
+            number *= 100 if match["hundred"] else 1
+            found += [int(number * times) for times in _TIMES[(match["scale"] or match["k"] or "").lower()]]
+        if found := [length for length in found if length >= _SHORTEST]:
+            return found
+    return []
+
+
+def _in_cache(sentence: Sentence, tokens: int, *, each: bool, layered: bool = False) -> list[Derivation]:
+    """Bytes of tokens in the caches of the models that may be meant; none where some model's has no one size."""
+    # another column's cache may be as wide as it likes
+    several = sentence.own.cache and len(sentence.cells) > _PAIR
+    own, whole = sentence.own.degrees, sentence.whole
+    tps = (own["tp"],) if "tp" in own else {*whole.every("tp"), *(whole.counts if each else ())}
+    pps = (own.get("pp", 1),) if "tp" in own or not each else {1, *whole.every("pp")}
+    degrees, widths = tuple(product(sorted(tps), sorted(pps))), (16, 8) if several else whole.cache_widths(sentence)
+    every = [cache_bytes(model, tokens, widths, degrees, layered, each) for model in _models(sentence)]
+    return [one for readings in every for one in readings] if all(every) else []
+
+
+def _models(sentence: Sentence) -> Sequence[str]:
+    """The model that it names, else every one that is spoken of around and before it."""
+    if sentence.own.model:
+        return [sentence.own.model]
+    before = {one.own.model for one in sentence.whole.ahead(sentence) if one.own.model}
+    every = sentence.whole.models
+    return sorted(every if len(every) <= _FEW else {*models_of(sentence), *before})
+
+
+_PAIR: Final = 2
+_FEW: Final = 3
+"""Models that a document may name for all of them to be meant where none is named."""
 
 
 # --- bytes of the weights
 
 
+def _weights(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
+    """Weights of the model, or of one device, against its parameters in the precision that is said of them."""
+    for one in figures:
+        kinds, text = dict(one.type), sentence.text
+        if kinds.pop("byte", 0) != 1 or not kinds.keys() <= {"device", "replica", "node", "parameter"}:
+            continue
+        words = _words(sentence, one)
+        behind, ahead = _OF_WEIGHTS.match(text, one.end), _WEIGHTS_ARE.search(text, 0, one.start)
+        named = sentence.cells and _HEADED.search(words)
+        before = text[ahead.start() : one.start] if ahead else _LAST.split(text[: one.start])[-1]
+        clause = words if sentence.cells else before
+        if not (behind or ahead or named) or _NO_WEIGHTS.search(clause.lower() + (behind[0] if behind else "")):
+            continue
+        own = precisions_in(words) or precisions_in(text)
+        told = [sentence.known.precision, *sorted(sentence.whole.precisions)] if sentence.known.precision else []
+        readings = [reading for width in own or dict.fromkeys(told) if width for reading in _shares(sentence, width)]
+        if one.value > _LARGEST_DEVICE:
+            readings = [reading for reading in readings if reading.reading == WHOLE]
+        for claim in _said(sentence, one, "weights", readings, ROUGHLY, conditional=bool(sentence.own.degrees)):
+            # Beside experts over EP, what is not an expert may be split or copied in many ways.
+            split = sentence.whole.every("ep") and not sentence.own.degrees and "experts" in readings[-1].reading
+            yield replace(claim, verdict=Verdict.UNSUPPORTED) if claim.verdict.wrong and split else claim
+
+
 _OF_WEIGHTS: Final = re.compile(
     r"[\s(]*(?:of|in|for)?\s*(?:the\s+|its\s+)?(?:bf16|fp16|fp8|int8|int4|\d+-bit|quanti[sz]ed|model|raw)?\s*"
-    r"(?:weights?|checkpoint)\b"
+    r"(?:weights?|checkpoint)\b",
+    re.IGNORECASE,
 )
 _WEIGHTS_ARE: Final = re.compile(
     r"\b(?:weights?|checkpoint|parameters)\b(?:\s*\([^()]*\)|\s+(?:in|at)?\s*(?:bf16|fp8|int8|int4)\b)?"
     r"(?:\s+(?:alone|themselves|together|only))?"
     r"\s*(?:\b(?:take|need|are|is|occup\w+|weigh|come to|total|fill|use|require)s?\b|[:=])"
-    r"(?:\s+(?:up|about|around|roughly|some|only|just|nearly|almost|then|still|approximately))*[\s~≈]*$"
+    r"(?:\s+(?:up|about|around|roughly|some|only|just|nearly|almost|then|still|approximately))*[\s~≈]*$",
+    re.IGNORECASE,
 )
+_HEADED: Final = re.compile(r"(?:^|[;:]\s*)(?:model\s+)?(?:weights?|checkpoint)\b[^;:]*:")
+_LAST: Final = re.compile(r"[,;:()]")
 _NO_WEIGHTS: Final = re.compile(
     r"\b(?:experts?|attention|embed\w*|kv|cache|activ\w*|overhead|buffers?|left|leav\w+|remain\w*|after|minus|less|free"
     r"|spare|layers?|shared|router|disk|download\w*|sync\w*|read\w*|draft|optimizer|gradients?|plus|not|if|would|could"
-    r"|without|than|at least|copies|instead|each step|per step|stages?)\b|\+"
+    r"|without|than|at least|copies|instead|each step|per step|stages?|master|states?)\b|\+"
 )
 WHOLE: Final = "one copy"
 _LARGEST_DEVICE: Final = 300 * 10**9
 """Bytes that no device holds (the catalog's largest has 288 GB): weights of more are a whole model's."""
-_WIDE: Final = ("bf16", "fp8", "int8", "int4")
-
-
-def _weights(figures: Sequence[Said]) -> JudgedClaims:
-    """Weights of the model, or of one device, against its parameters in the precision that is said of them."""
-    for said in figures:
-        if said.unit.dimensions != lexicon.BYTES:
-            continue
-        behind, ahead = _OF_WEIGHTS.match(said.after), _WEIGHTS_ARE.search(said.before)
-        clause = said.before[ahead.start() :] if ahead else re.split(r"[,;:()]", said.before)[-1]
-        if not (behind or ahead) or _NO_WEIGHTS.search(clause + (behind[0] if behind else "")):
-            continue
-        sentence = said.sentence
-        widths = [name for name in _WIDE if name in sentence.text.lower()]
-        told = [sentence.known.precision, *sorted(sentence.whole.precisions)] if sentence.known.precision else []
-        widths = widths or [name for name in dict.fromkeys(told) if name]
-        readings = [one for width in widths for one in _shares(sentence, width)]
-        if said.value > _LARGEST_DEVICE:
-            readings = [one for one in readings if one.reading == WHOLE]
-        for claim in said.claim("weights", readings, ROUGHLY):
-            # Beside experts over EP, what is not an expert may be split or copied in many ways.
-            split = sentence.whole.every("ep") and not sentence.own.degrees and "experts" in readings[-1].reading
-            yield replace(claim, verdict=Verdict.UNSUPPORTED) if claim.verdict.wrong and split else claim
 
 
 def _shares(sentence: Sentence, precision: str) -> Sequence[Derivation]:
@@ -118,7 +242,7 @@ def _shares(sentence: Sentence, precision: str) -> Sequence[Derivation]:
     degrees = tuple(((own[axis],) if axis in own else ()) if own else whole.every(axis)
                     for axis in ("tp", "pp", "dp", "ep"))  # fmt: skip
     counts = () if own else tuple(whole.counts)
-    return [one for model in sentence.models for one in weight_shares(model, precision, degrees, counts)]
+    return [one for model in _models(sentence) for one in weight_shares(model, precision, degrees, counts)]
 
 
 @lru_cache(maxsize=256)
@@ -200,19 +324,17 @@ def _work(figures: Sequence[Said]) -> JudgedClaims:
 
 
 _FEWEST_PARAMETERS: Final = 10**6
-_KINDS: Final[tuple[tuple[re.Pattern[str], Callable[[Sequence[Said]], JudgedClaims]], ...]] = (
-    (re.compile(r"token", re.IGNORECASE), _cache),
-    (re.compile(r"weights|checkpoint|parameters", re.IGNORECASE), _weights),
-    (re.compile(r"flop|param", re.IGNORECASE), _work),
-)
 
 
-def judge_derived(sentences: Iterable[Sentence]) -> JudgedClaims:
+def judge_derived(sentences: Sequence[Sentence], figures: Sequence[Sequence[Quantity]]) -> JudgedClaims:
     """Every figure of the sentences that the model which they speak of gives."""
-    for sentence in sentences:
-        if sentence.known.model is None:
+    for sentence, own in zip(sentences, figures, strict=True):
+        if sentence.known.model is None or names_another(sentence.text):
             continue
-        kinds = [kind for pattern, kind in _KINDS if pattern.search(sentence.text)]
-        figures = figures_of(sentence) if kinds else []
-        for kind in kinds:
-            yield from kind(figures)
+        yield from _cache(sentence, own)
+        yield from _weights(sentence, own)
+        if _WORK.search(sentence.text):
+            yield from _work(figures_of(sentence))
+
+
+_WORK: Final = re.compile(r"flop|param", re.IGNORECASE)

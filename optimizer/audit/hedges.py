@@ -68,7 +68,8 @@ _TAKEN_BACK: Final = re.compile(
     re.IGNORECASE,
 )
 """In the clause of a figure: its author does not say that it is so."""
-_AHEAD: Final = re.compile(r"\b(?:if|unless|suppose\w*|in theory|without|wrong|incorrect)\b|[✗❌]", re.IGNORECASE)
+_IF: Final = re.compile(r"\b(?:if|unless|suppose\w*)\b", re.IGNORECASE)
+_AHEAD: Final = re.compile(r"\b(?:in theory|without|wrong|incorrect)\b|[✗❌]", re.IGNORECASE)
 _REPLACED: Final = re.compile(r"\b(?:instead of|rather than|unlike)\b[^,;]*$", re.IGNORECASE)
 _BEHIND: Final = re.compile(
     r"\b(?:never|cannot|impossible|above|beyond|in theory|roofline|ceiling|floor|bounds?|typo|wrong|nobody|no one"
@@ -90,7 +91,7 @@ def asserted(sentence: Sentence, start: int, end: int, *, conditional: bool = Fa
     clause = clause_of(text, start, end)
     return not (
         _TAKEN_BACK.search(clause)
-        or (not conditional and _SUPPOSED.search(clause))
+        or (not conditional and (_SUPPOSED.search(clause) or _IF.search(text, 0, start)))
         or _AHEAD.search(text, 0, start)
         or _REPLACED.search(text, 0, start)
         or _BEHIND.search(text, end)

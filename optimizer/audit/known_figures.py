@@ -15,10 +15,9 @@ from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.lexicon import UNITS, Unit
 from optimizer.audit.partial import resolve
 from optimizer.audit.statements import Role, Statement
-from optimizer.audit.verdict import Verdict, plain, shown
+from optimizer.audit.verdict import Verdict
 from optimizer.domain.attention import GroupedQueryAttention, LatentAttention
 from optimizer.domain.layout import Layout, WrittenLayout
-from optimizer.domain.precision import KV_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.verify import LayoutVerdict as Priced
@@ -114,27 +113,33 @@ def claim_at(
     return JudgedClaim(statement, verdict, readings[0] if readings else None, marked, note)
 
 
-@lru_cache(maxsize=256)
-def token_bytes(
-    model: str | None, precision: str | None, widths: tuple[int, ...], tps: tuple[int, ...], layered: bool  # noqa: FBT001
+@lru_cache(maxsize=512)
+def cache_bytes(
+    model: str, tokens: int, widths: tuple[int, ...], degrees: tuple[tuple[int, int], ...], layered: bool, each: bool  # noqa: FBT001
 ) -> Sequence[Derivation]:  # fmt: skip
-    """Bytes of a token in the caches of a model, of each width, whole, with copies of heads, and on one of ``tps``."""
-    priced = priced_on(Known(model, precision, "h100-sxm-8"), 1)
-    if priced is None:
+    """Bytes of so many tokens in the caches of a model, of each width in bits, whole and on a device of (tp, pp).
+
+    As engines allocate them, heads copied and latents whole where ranks are more. ``each``: on a device alone. Windows
+    count as they are, as if they were full, and not at all. Models that keep states have none.
+    """
+    priced = priced_on(Known(model, None, "h100-sxm-8"), 1)
+    blocks = priced[0].model.blocks if priced else {}
+    kinds = [blocks[name].attention for name in (priced[0].model.layer_names if priced else ())]
+    cached = [kind for kind in kinds if isinstance(kind, GroupedQueryAttention | LatentAttention)]
+    if not cached or len(cached) < len(kinds):
         return ()
-    problem, _, verdict = priced
-    kinds = [block.attention for block in problem.model.blocks.values()]
-    first = kinds[0]
-    plain_heads = isinstance(first, GroupedQueryAttention) and first.window is None
-    if any(kind != first for kind in kinds) or not (plain_heads or isinstance(first, LatentAttention)):
-        return ()  # windows and states: no one size of a token
-    heads = first.kv_heads if isinstance(first, GroupedQueryAttention) else 1
-    wide = Fraction(verdict.figures["kv_cache_bytes_per_token"].value) * 2 / KV_BYTES[problem.precision.kv_cache]
-    layers = problem.model.layer_count if layered else 1
+    full = [kind for kind in cached if getattr(kind, "window", None) is None]
+    held = [[kind] for kind in dict.fromkeys(cached)] if layered else [cached, full]
     found: dict[Fraction, Derivation] = {}
-    for width, tp in product(widths, (1, *tps)):
-        for copies in (Fraction(1), Fraction(max(tp, heads), heads), Fraction(1, min(tp, heads)), Fraction(tp)):
-            value = wide * width / 16 * copies / layers
-            told = f"{shown(wide)} × {width} ÷ 16" + (f" × {plain(copies)}" if copies != 1 else "")
-            found.setdefault(value, Derivation(f"a cache of {width} bits", value, "kv_cache_bytes_per_token", told))
-    return tuple(found.values())
+    ways = degrees if each and degrees else ((1, 1), *degrees)
+    for layers, width, (tp, pp) in product(held, widths, ways):
+        for elements in {sum(kind.cache_elements(tokens, tp) for kind in layers),
+                         sum(kind.cache_elements(1, tp) * tokens for kind in layers)}:  # fmt: skip
+            for copies in (1,) if each else (1, tp):
+                value = Fraction(elements * width * copies, 8 * pp)
+                told = f"{elements:,} × {width} ÷ 8"
+                told += (f" × {copies}" if copies > 1 else "") + (f" ÷ {pp}" if pp > 1 else "")
+                place = f" on one of {tp}" if tp > copies else ""
+                name = "kv_cache_bytes_per_token"
+                found.setdefault(value, Derivation(f"a cache of {width} bits{place}", value, name, told))
+    return tuple(one for one in found.values() if one.value)

@@ -277,20 +277,23 @@ def _ranged(text: str, start: int, end: int) -> bool:
 def _of_row(sentence: Sentence, at: int, segments: Sequence[Segment]) -> Iterator[Quantity]:
     first = next(iter(sentence.cells.values()))[0]
     own: list[Quantity] = []
+    at_text = 0
     for column, (label, (text, place)) in enumerate(sentence.cells.items()):
         numbers = numbers_of(tokenize(text))
+        start = sentence.text.index(text, at_text)
+        at_text = start + len(text)
         for number in numbers:
             if number.value <= 0 or number.unit is lexicon.PERCENT:
                 continue
             kinds, value, period = typed(text, number, own)
             if number.unit is lexicon.ONE and not number.nouns and not number.per and len(numbers) == 1:
-                kinds, scale = _header(label)
-                kinds, scale = (kinds, scale) if kinds or not column else _header(first)
+                heads = (label, sentence.header, *([first] if column else []))
+                kinds, scale = next((found for head in heads if (found := _header(head))[0]), ((), Fraction(1)))
                 value = number.digits * scale
             if kinds:
                 half = number.half_digit * value / number.digits
                 where = Place(place.line, place.column + number.start)
-                own.append(Quantity(value, half, kinds, number.start, number.number_end, where,
+                own.append(Quantity(value, half, kinds, start + number.start, start + number.number_end, where,
                                     text[number.start : number.end].strip(), at, period, number,
                                     block=segments[sentence.segment].block, column=column))  # fmt: skip
                 yield own[-1]

@@ -37,6 +37,7 @@ _AT_MOST: Final = re.compile(
 _AT_LEAST: Final = re.compile(
     r"(?:\b(?:at least|no less than|more than|over|above|beyond|min\w*|from)\b|[>≥])[^\d]{0,8}$", re.IGNORECASE
 )
+_IF: Final = re.compile(r"\b(?:if|unless|suppose\w*)\b", re.IGNORECASE)
 _AT_BEST: Final = re.compile(r"[^,;.]{0,24}\bat (?:the )?(?:very )?(?:most|best)\b", re.IGNORECASE)
 _LONE: Final = re.compile(
     r"\b(?:single|lone|sole|solitary|individual|one|a|each|every|any|per)[- ](?:single[- ]|lone[- ]|idle[- ])?"
@@ -62,6 +63,9 @@ _SOME: Final = re.compile(rf"({COUNT}|\ba single|\bone)(?:\s+|-)(?:[\w-]+\s+)?{D
 _SOME_NODES: Final = re.compile(
     rf"({COUNT})(?:\s+|-)(?:[\w-]+\s+)?(?:nodes?|servers?|hosts?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
 )
+_TIMES_NODES: Final = re.compile(
+    r"\d+\s?[x×*]\s?[A-Za-z]*\d+\w*\s+(?:nodes?|servers?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
+)
 _COPIES: Final = re.compile(rf"({COUNT})\s+(?:[\w-]+\s+)?(?:replicas|copies|instances)\b", re.IGNORECASE)
 _PER_DEVICE: Final = re.compile(rf"[^.;,\d]{{0,24}}(?:per|/|a|on each)\s*{DEVICES}\b", re.IGNORECASE)
 _ALL_OF_IT: Final = re.compile(
@@ -86,7 +90,9 @@ def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims
         # what a limit allows is no rate that is reached; one that must be reached is
         limit = (_AT_LEAST if time else _AT_MOST).search(text, 0, one.start) or _AT_BEST.match(text, one.end)
         open_end = limit or (one.ranged and not time) or _RECKONED.search(text, 0, one.start)
-        if not (time or rated) or more or open_end or not asserted(sentence, one.start, one.end, conditional=True):
+        if not (time or rated) or more or open_end or _IF.search(text, 0, one.start):
+            continue
+        if not asserted(sentence, one.start, one.end, conditional=True):
             continue
         read = _READ.search(f"{text} {' '.join(sentence.section[-2:])}") is not None
         lone = time or (not read and _is_lone(sentence, one, figures))
@@ -169,4 +175,6 @@ def _counted(sentence: Sentence, device: str | None) -> int:
     per_node = load_hardware(device).devices_per_node if device else 0
     nodes = {number * per_node for number in _counts(_SOME_NODES, [sentence.text])}
     own = {sentence.own.devices or 0, *(group.devices for group in sentence.groups)}
+    # "2xH20 nodes" may be two of eight each
+    own |= {group.devices * per_node for group in sentence.groups if _TIMES_NODES.match(sentence.text, group.start)}
     return max(_counts(_SOME, [sentence.text]) | nodes | own, default=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from optimizer.audit.degrees import degrees_in
@@ -35,6 +36,25 @@ def of_another(sentence: Sentence, end: int) -> bool:
     """Whether a sentence names its models in a later clause alone: ``puts 4 of 8 on each GPU, gpt-oss-120b …``."""
     clause = _COMMA.search(sentence.text, end)
     return clause is not None and not models_in(sentence.text[: clause.start()]) and bool(models_in(sentence.text))
+
+
+_FAMILY: Final = re.compile(
+    r"\b(?:Llama|Qwen|Mi[sx]tral|Gemma|GLM|DeepSeek|Kimi|Phi|GPT|Falcon|Yi)[- ]?(?:V|K)?\d[\w.]*"
+    r"|\b[A-Z][A-Za-z]+(?:[- ][A-Z0-9][\w.]*)*-\d+(?:\.\d+)?B\b",
+    re.IGNORECASE,
+)
+"""A name as models of known families have it, or with a size, which the catalog may not know."""
+_NAME: Final = 16
+"""Characters behind a family and its number that may still belong to the name."""
+
+
+@lru_cache(maxsize=1024)
+def names_another(text: str) -> bool:
+    """Whether a text names a model that the catalog has not."""
+    return any(
+        not models_in(match[0]) and not models_in(text[match.start() : match.end() + _NAME])
+        for match in _FAMILY.finditer(text)
+    )
 
 
 _COMMA: Final = re.compile(r"[,;:]\s")

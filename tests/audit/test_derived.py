@@ -1,0 +1,87 @@
+"""Bytes of the cache and of weights that a document says of a known model, in sentences and tables of many kinds."""
+
+import pytest
+
+from optimizer.audit import audit_document
+
+WRONG = (
+    ("# Llama-3.3-70B, TP8\n\nEach card keeps 80 KiB of KV cache per token.", "80 KiB"),
+    ("# DeepSeek-V3, TP8\n\nThe latent cache comes to 8.6 KiB per token on every rank.", "8.6 KiB"),
+    ("# Qwen3-32B, TP2\n\nOne session of 32,768 tokens takes 16 GiB of cache.", "16 GiB"),
+    ("# Qwen3-32B, TP2\n\nA ticket of ten thousand tokens occupies 5.2 GB of the cache.", "5.2 GB"),
+    ("| Model | KV per token (KiB) |\n|---|---|\n| Llama-3.3-70B | 320 |\n| Qwen3-32B | 128 |", "128"),
+    ("# Kimi-K2\n\nHalf the heads, so the MLA cache is 34.3 KiB per token.", "34.3 KiB"),
+    ("| Model | Precision | Weights | TP |\n|---|---|---|---|\n| Qwen2.5-72B | FP8 | 145 GB | 4 |", "145 GB"),
+    ("# Mixtral-8x22B on 8 A100\n\nIn FP8, TP8, the weights are 8.8 GB per card.", "8.8 GB"),
+    ("# Llama-3.1-8B on L40S\n\nThe weights take 32 GB in BF16.", "32 GB"),
+)
+RIGHT = (
+    "# Llama-3.3-70B\n\nKV cache in BF16: 320 KiB per token for the model; at TP8 each card keeps 40 KiB per token.",
+    "# Llama-3.3-70B\n\nAn FP8 cache halves the token from 320 to 160 KiB.",
+    "# Qwen3-32B, TP2\n\nOne session of 32,768 tokens takes 8 GiB of cache, 4 GiB on each GPU.",
+    "# Qwen3-32B\n\nA request with 16k tokens occupies 4.3 GB of KV cache.",
+    "# DeepSeek-V3 TP8\n\n| Layout | KiB per token on one GPU |\n|---|---|\n| TP8 | 68.6 |\n| DP8 attention | 68.6 |",
+    (
+        "# Qwen3-235B-A22B\n\n"
+        "| Layout | KV heads per GPU | KiB per token per GPU |\n|---|---|---|\n| TP4 | 1 | 47 |\n| TP8 | 1 | 47 |"
+    ),
+    (
+        "# gpt-oss-120b\n\n"
+        "Counting all layers as full the cache is 72 KiB per token; the windows bring it to 36 KiB per token."
+    ),
+    "# Llama-3.1-8B\n\nEach replica needs 20 GB of cache for its 8k-token prompts.",
+    "# Llama-3.1-8B\n\nA node holds 24 GB of KV cache for 196,608 tokens.",
+    "# Llama-3.1-8B\n\nA page of the cache holds 16 tokens and takes 2 MiB.",
+    "# Llama-3.1-8B\n\nOne prompt of 8,192 tokens takes 0.4 s to read, a second user needs 16 GB more of cache.",
+    "# Llama-3.1-405B in FP8, TP8\n\nWeights per card: 50.7 GB. What is left, 18 GB a card, is for the cache.",
+    (
+        "# Mixtral-8x22B\n\n"
+        "| | BF16 | FP8 |\n|---|---|---|\n| Weights | 282 GB | 141 GB |\n| per GPU at TP8 | 35.2 GB | 17.6 GB |"
+    ),
+    "# Kimi-K2\n\nThe router's weights take 0.3 GB, the optimizer states are not counted.",
+    "# Qwen2.5-72B\n\nThe weights take 145 GB in BF16 and 73 GB in FP8; with AWQ they are 41 GB.",
+    (
+        "# Llama-3.3-70B on 4 H100\n\n"
+        "| Item | GB |\n|---|---|\n| Weights | 35.3 |\n| Weights and buffers | 38.3 |\n| KV cache | 33.7 |"
+    ),
+    (
+        "# Llama-3.3-70B\n\n"
+        "| Context | GiB | Sessions |\n|---|---|---|\n| 8,192 | 2.5 | 13 |\n| 32,768 | 10 | 3 |\n\nKV cache, BF16."
+    ),
+    "# Llama-3.3-70B, KV cache\n\n| Context | Pool GB | Latency ms |\n|---|---|---|\n| 8,192 | 33.7 | 22 |",
+    "# DeepSeek-R1\n\nA user said that the cache is 4 MB per token; that is multi-head attention.",
+    "# GLM-4.5\n\nWithout grouped heads a token would be 4.3 MiB of cache.",
+    "# Llama-3.1-70B\n\nThe draft keeps another 32 KiB per token in its cache.",
+    "# Qwen3-30B-A3B\n\nA token's cache is 96 KiB. Qwen3-32B's is 256 KiB per token.",
+    "We compare with Llama-2-70B, whose cache is 320 KiB per token, and Mistral-Foo-9B: 144 KiB per token.",
+    "# Llama-3.1-8B\n\nEach token moves 4,096 x 2 bytes = 8 KiB per token and layer over the link.",
+    (
+        "# Llama-3.3-70B\n\n"
+        "A conversation of 6,000 tokens takes just under two gigabytes of cache; a longer one of 12,000 takes 3.9 GB."
+    ),
+    "# Llama-3.3-70B\n\nA swap of a session of 32,768 tokens is 10.7 GB over PCIe, 0.2 s.",
+    "# Llama-3.3-70B\n\nOne replica is 4 cards of 80 GB; 20,000 tokens of cache take 6.6 GB.",
+    "# Llama-3.1-8B\n\nThe log of one request is 48 KB for 900 tokens of text.",
+    (
+        "# Gemma-3-27B\n\n"
+        "Of the 62 layers ten are full: a token of a long text costs 80 KiB of cache, each token of a window 496 KiB."
+    ),
+    (
+        "# Llama-3.1-405B\n\n"
+        "PP2 with TP8: each rank keeps 31.5 KiB of cache per token. TP8 alone: 63 KiB per token on each GPU."
+    ),
+)
+
+
+def _accused(text: str) -> list[str]:
+    return [claim.statement.text for claim in audit_document(text, "note.md").claims if claim.verdict.wrong]
+
+
+@pytest.mark.parametrize(("text", "accused"), WRONG)
+def test_bytes_that_no_reading_gives_are_accused(text: str, accused: str) -> None:
+    assert _accused(text) == [accused]
+
+
+@pytest.mark.parametrize("text", RIGHT)
+def test_bytes_that_a_reading_gives_or_of_something_else_are_not(text: str) -> None:
+    assert _accused(text) == []
