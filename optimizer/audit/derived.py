@@ -192,7 +192,7 @@ def _weights(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
     """Weights of the model, or of one device, against its parameters in the precision that is said of them."""
     for one in figures:
         kinds, text = dict(one.type), sentence.text
-        if kinds.pop("byte", 0) != 1 or not kinds.keys() <= {"device", "replica", "node", "parameter"}:
+        if kinds.pop("byte", 0) != 1 or kinds.keys() - {"device", "replica", "node"} or one.value < _LIGHTEST:
             continue
         words = _words(sentence, one)
         behind, ahead = _OF_WEIGHTS.match(text, one.end), _WEIGHTS_ARE.search(text, 0, one.start)
@@ -231,6 +231,8 @@ _NO_WEIGHTS: Final = re.compile(
     r"|spare|layers?|shared|router|disk|download\w*|sync\w*|read\w*|draft|optimizer|gradients?|plus|not|if|would|could"
     r"|without|than|at least|copies|instead|each step|per step|stages?|master|states?)\b|\+"
 )
+_LIGHTEST: Final = 10**8
+"""Bytes below which no device's share of a model's weights is."""
 WHOLE: Final = "one copy"
 _LARGEST_DEVICE: Final = 300 * 10**9
 """Bytes that no device holds (the catalog's largest has 288 GB): weights of more are a whole model's."""

@@ -223,7 +223,9 @@ def _of_label(sentence: Sentence, at: int) -> Iterator[Quantity]:
         number = next(iter(numbers_of(tokenize(text))), None)
         if number is None or number.value <= 0 or text.strip(" ~≈$€") != text[number.start : number.end].strip(" $€"):
             continue
-        kinds, scale = _header(label)
+        kinds, scale = next(
+            (found for head in (label, sentence.header) if (found := _header(head))[0]), ((), Fraction(1))
+        )
         if kinds and not number.nouns and number.unit.dimensions == lexicon.NONE and number.unit is not lexicon.PERCENT:
             start = len(sentence.text) - len(text) + number.start
             end = start + number.number_end - number.start

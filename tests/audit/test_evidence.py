@@ -43,16 +43,9 @@ USERS = """We serve Mixtral-8x7B.
 
 Two L40S hold the {} weights plus 64 users at 2k tokens each, so I would not ask for more.
 """
-LINK = """A prompt has 9.21 GB of cache. Over one 400 Gb/s NIC this takes 184 ms.
-
-One NIC carries {} hand-overs per second.
-"""
 RAISED = """DeepSeek-V3 runs with EP16 on 16x H200. We want 32 redundant experts,
 which raises this to {} per GPU per layer.
 """
-SHAPES = (
-    "94 layers, 4 KV heads, head dim 128, BF16 cache come to {} KiB per token.\n\nWe serve Qwen3-235B-A22B at TP8.\n"
-)
 SHAPES_ROW = "We serve Qwen3-32B, FP8 on H100, INT8 on A100, BF16 KV cache.\n\n" + table(
     "Item | Value", "Layers | 64", "KV per token, BF16 | {} KiB"
 )
@@ -88,16 +81,13 @@ ALONE = "Llama-3.1-405B in FP8 runs on 8x H200.\n\nA user who has an instance to
         (CARD, "1", "16", 3),
         (SHARDED, "4", "1", 3),
         (USERS, "INT4", "BF16", 3),
-        (LINK, "5", "12", 3),
         (RAISED, "18", "20", 2),
-        (SHAPES, "188", "376", 1),
         (SHAPES_ROW, "256", "128", 6),
         (STATIC, "0.85", "0.88", 3),
         (ALONE, "70", "140", 3),
         (FLEET, "four", "five", 3),
         (FLOORS, "24", "44", 4),
         (USER_ROW, "60", "150", 5),
-        (LINK.replace("hand-overs", "of them"), "5", "12", 3),
         ("The node has 8x H100.\n\nOn its 8 GPUs we run TP2 x {}.\n", "4", "3", 3),
         (GPUS_OF_KIND, "136", "146", 6),
         (BLOCK, "72.0", "76.0", 5),
@@ -147,7 +137,6 @@ def test_a_figure_that_others_refute(text: str, right: str, wrong: str, line: in
         CACHE.format(64).replace("stay", "do not stay"),
         CACHE.format(64).replace("At the", "If we had twice the room, at the"),
         CARD.format(2),  # a condition may make room
-        LINK.format(12).replace("carries", "cannot carry"),
         STATIC.format(0.88).replace("Confirm", "If you tried 0.85, confirm"),
         STATIC.format(0.88).replace("\n\n", " Others were tried with a static fraction of 0.85.\n\n"),
         FLEET.format("three"),  # one cell is free
