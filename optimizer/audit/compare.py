@@ -123,13 +123,15 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
                 verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name)))
             )
     value, target = first.value, first.stated
-    for reread in (_converted, _unsaid, _implied_prefix):
+    for reread in (_converted, _unsaid, _implied_prefix, _rest):
         if (made_out := reread(expression, stated, approximate=approximate)) is not None:
             return made_out
     if not value.coherent or _mismatch(value, stated):
         return _units_apart(expression, stated, first, approximate=approximate)
     if expression.doubtful():
         return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="a sign may be no operator")
+    if any(not lexicon.UNSPACED_ONLY.isdisjoint(number.nouns) for number in expression.numbers()):
+        return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="a letter may be a unit or a symbol")
     nearest = next((reading for reading in readings if not reading.name and _apart(reading) < _NEAR), first)
     return Judgement(
         Verdict.FAILS,
@@ -218,6 +220,20 @@ def _implied_prefix(expression: Node, stated: Number, *, approximate: bool) -> J
         return None
     reading = f"true if the bare numbers are in a thousandth of {unit}"
     return Judgement(Verdict.AMBIGUOUS, stated.value, value / thousand * stated.unit.scale, reading)
+
+
+def _rest(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
+    """``5.3 / 4.8 = +10%``, ``99.9% of 30 d = 43.2 min left``: by how much it is more, or what is left of it."""
+    value, first = evaluate(expression), next(expression.numbers())
+    points = []
+    if stated.unit is lexicon.PERCENT and value.dimensions == lexicon.NONE:
+        points = [value.point - 1, 1 - value.point]
+    elif first.unit is lexicon.PERCENT and first.value:
+        points = [value.point / first.value - value.point]
+    half = tolerance(stated, stated.unit.scale, approximate=approximate)
+    point = next((point for point in points if abs(point - stated.value) <= half), None)
+    told = "of what is more, or what is left"
+    return None if point is None else Judgement(Verdict.AMBIGUOUS, stated.value, point, told)
 
 
 def _scale_letters(stated: Number) -> list[str]:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.compare import Judgement, judge
+from optimizer.audit.compare import Judgement, judge, tolerance
 from optimizer.audit.document import Kind, Segment
 from optimizer.audit.equation import Equation
 from optimizer.audit.evaluate import EvaluationError, evaluate
@@ -112,6 +112,17 @@ class _Finder:
                 return True
             if token.mark is not Mark.WORD:
                 return False
+        return False
+
+    def _multiplied(self, at: int, stated: Number, result: Judgement) -> bool:
+        """A count just before makes the result right: ``2 nodes with 8 × 80 = 1,280 GB``."""
+        half = tolerance(stated, stated.unit.scale, approximate=stated.approximate)
+        for token in reversed(self.tokens[max(0, at - _LEFT_WORDS) : at]):
+            if token.mark is Mark.RELATION or token.sign in {".", ";"}:
+                return False
+            count = token.value if isinstance(token, Number) and token.unit is lexicon.ONE else 0
+            if count > 1 and result.evaluated and abs(result.evaluated * count - result.stated) <= half:
+                return True
         return False
 
     def _chain(self, sides: list[_Side], at: int, last: int) -> int:
@@ -242,7 +253,7 @@ class _Finder:
                 result = Judgement(Verdict.UNSUPPORTED, result.stated, result.evaluated, explanation=told)
             if right.relation == ">" and (self._is_change(left) or self._foreign(left.node, stated)):
                 return None
-            if stated.bound or self._dash_left(left.first):
+            if stated.bound or self._dash_left(left.first) or self._multiplied(left.first, stated, result):
                 result = Judgement(
                     Verdict.UNSUPPORTED, result.stated, result.evaluated, explanation="only a bound or a part is stated"
                 )
@@ -309,7 +320,8 @@ class _Finder:
         overlap = a.low <= b.high and b.low <= a.high
         close = right.relation == "~" and abs(a.point - b.point) * 20 <= abs(b.point)
         doubt = left.node.doubtful() or right.node.doubtful() or self._dash_left(left.first)
-        carried = next(right.node.numbers()).value == a.point
+        first = next(right.node.numbers())
+        carried = abs(first.value - a.point) <= tolerance(first, first.unit.scale, approximate=first.approximate)
         same = a.dimensions == b.dimensions and a.coherent and b.coherent
         doubt |= any(token.sign == "of" for token in self.tokens[right.first : right.last])
         if overlap or close:

@@ -236,7 +236,8 @@ class _Conclusion:
         supposed = denied(self.text, self.one.start, self.one.end)
         for way in () if supposed else sorted(given, key=self._distance):
             # What another figure concludes from the two is not concluded from them again.
-            concluded = any(_meets(other, way.value) for other in earlier)
+            values = [way.value * factor for factor in {1.0, *self._factors(())}]
+            concluded = any(_meets(other, value) for other in earlier if other not in way.parts for value in values)
             if not (concluded or apart) and (self._off_by_a_prefix(way) or (outright and self._follows(way))):
                 return self._told(way.value, way.told, way.parts)
         return self._told(*again) if again is not None and outright else None
@@ -326,6 +327,8 @@ class _Conclusion:
         """Whether a sentence draws on the one before; prices and energies are known to follow from rates."""
         if any(bare(part.type) for part in self.before) and set(way.parts).isdisjoint(self.before):
             return False  # its own sentence has what it follows from
+        if self._distance(way) == 0 and way.one.sentence == way.other.sentence:
+            return False  # beside figures of which it may be a part or a sum
         if self._paid:
             return self._distance(way) <= _FURTHEST_PAID
         said = _CONCLUDES.search(self.text, min(last, self.one.start), self.one.start)

@@ -188,6 +188,11 @@ NOTHING = [
         "12 GPUs at 30% of 5,000 tok/s give 18K tok/s",
         "A prompt of 8,192 tokens at 2 × 70 GFLOP/token ≈ 1.15 PFLOP",
         "8 cards, 350 W/card = 2.8 kW",
+        "2 nodes with 8 x 80 = 1,280 GB",
+        "70.6e9 × 2 B = 141 GB / 4 = 35.3 GB per card",
+        "99.9% of 30 d = 43.2 min left",
+        "99.5% of 720 h = 3.6 h over",
+        "5.3 / 4.8 = +10%",
     ],
 )
 def test_arithmetic_that_a_figure_before_it_multiplies_is_not_accused(text: str) -> None:
