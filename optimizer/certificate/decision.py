@@ -34,7 +34,7 @@ from optimizer.figures.costs import Costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.percentiles import wait
-from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.figures.rates import TICKS_PER_SECOND, last_kept
 from optimizer.figures.serving import FirstToken, Steps, first_token, keeps_step, steps_of
 from optimizer.figures.topology import replicas_that_fit
 
@@ -281,11 +281,9 @@ class Decision:
             if limit is not None:
                 room = (limit - fixed_s) * TICKS_PER_SECOND
                 # without a queue the first token waits for so many steps
-                low, high = -1, min(high, _most(room / passed, strict=strict) + 1)
+                high = min(high, _most(room / passed, strict=strict) + 1)
                 late = _late(room, passed, prompts, load_per_tick, percentile, strict=strict)
-                while high - low > 1:
-                    middle = (low + high) // 2
-                    low, high = (low, middle) if late(middle) else (middle, high)
+                low = last_kept(lambda ticks: not late(ticks), -1, high)
             self._longest[key] = low
         return self._longest[key]
 

@@ -131,9 +131,7 @@ def _terms(problem: Problem, mesh: StageMesh, stated: object, item: str) -> list
         }
     terms = keys(item, stated, frozenset({*expected, "layers"}))
     equal(item, {name: terms[name] for name in expected}, expected)
-    names = problem.model.layer_names
-    ids = [number for number, name in enumerate(names) if problem.model.blocks[name].moe is not None]
-    layers = terms["layers"]
+    ids, layers = problem.model.moe_layers, terms["layers"]
     if not isinstance(layers, list) or len(layers) != len(ids):
         raise Rejected(item + ".layers", f"not the {len(ids)} layers with experts")
     for at, (number, layer) in enumerate(zip(ids, layers, strict=True)):

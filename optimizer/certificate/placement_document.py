@@ -95,8 +95,7 @@ def _before(problem: Problem, mesh: StageMesh, stated: object) -> list[Devices]:
     """What was in service, or the order of expert ids: its placement and balance. Returns its layers."""
     moe, weights, options = problem.model.moe, load_weights(problem), problem.experts
     assert moe is not None  # noqa: S101 - loads belong to a model with experts
-    names, groups = problem.model.layer_names, groups_of(problem)
-    ids = [index for index, name in enumerate(names) if problem.model.blocks[name].moe is not None]
+    ids, groups = problem.model.moe_layers, groups_of(problem)
     slots = moe.experts + mesh[1]
     linear = linear_placement(moe.experts, mesh[0], -(-slots // mesh[0]), empty_slots=-slots % mesh[0])
     if problem.current_placement is not None and problem.current_mesh != mesh:

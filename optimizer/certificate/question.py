@@ -67,18 +67,20 @@ def _from_catalog(problem: Problem, check: Check) -> None:
 def _model_of_catalog(model: ModelSpec, item: str, check: Check) -> None:
     if model.name in catalog.names("models"):
         listed = catalog.load_model(model.name).model_copy(update={"precision": model.precision})
-        equal(item, model.model_dump(mode="json"), listed.model_dump(mode="json"))
-        check.checked.append(f"{item}: {model.name} of the catalog")
     else:
-        check.not_checked.append(f"{item}: {model.name} is not in the catalog, taken as stated")
-        check.not_checked.append(f"{item}.source")
+        listed = None
+    _listed(model, listed, item, check)
 
 
 def _hardware_of_catalog(hardware: HardwareSpec, item: str, check: Check) -> None:
-    if hardware.name in catalog.names("hardware"):
-        sold = catalog.load_hardware(hardware.name)
-        equal(item, hardware.model_dump(mode="json"), sold.model_dump(mode="json"))
-        check.checked.append(f"{item}: {hardware.name} of the catalog")
+    sold = catalog.load_hardware(hardware.name) if hardware.name in catalog.names("hardware") else None
+    _listed(hardware, sold, item, check)
+
+
+def _listed(own: ModelSpec | HardwareSpec, listed: ModelSpec | HardwareSpec | None, item: str, check: Check) -> None:
+    """Equal to the catalog's entry; None: there is none."""
+    if listed is None:
+        check.not_checked += [f"{item}: {own.name} is not in the catalog, taken as stated", f"{item}.source"]
     else:
-        check.not_checked.append(f"{item}: {hardware.name} is not in the catalog, taken as stated")
-        check.not_checked.append(f"{item}.source")
+        equal(item, own.model_dump(mode="json"), listed.model_dump(mode="json"))
+        check.checked.append(f"{item}: {own.name} of the catalog")

@@ -101,11 +101,7 @@ def show(document: dict[str, Any]) -> None:
         table(["limit", "value"], rows, right=(1,))
     if document["relaxations"]:
         heading("The smallest change to each that would fit, all else kept")
-        rows = [
-            [item["limit"], amount(item["from"], item.get("unit")), amount(item["to"], item.get("unit"))]
-            for item in document["relaxations"]
-        ]
-        table(["limit", "from", "to"], rows, right=(1, 2))
+        _changes(document["relaxations"])
     if document.get("stopped"):
         emit()
         emit("interrupted: the conflict is proved; changes that were not yet looked at are missing")
@@ -149,8 +145,12 @@ def _gain(value: float | None) -> str:
 
 def _joint(relaxation: dict[str, Any]) -> None:
     heading(f"The least change of all numbers together: each by a factor of {relaxation['factor']:.4g}")
+    _changes(relaxation["changes"])
+
+
+def _changes(listed: list[dict[str, Any]]) -> None:
     rows = [
         [change["limit"], amount(change["from"], change.get("unit")), amount(change["to"], change.get("unit"))]
-        for change in relaxation["changes"]
+        for change in listed
     ]
     table(["limit", "from", "to"], rows, right=(1, 2))

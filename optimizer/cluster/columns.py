@@ -18,6 +18,7 @@ from optimizer.domain.cluster import Cluster, Demand, Pool, ReplicaRole
 from optimizer.domain.layout import Layout
 from optimizer.errors import SpecError
 from optimizer.figures.objective import Scored
+from optimizer.figures.rates import last_kept
 from optimizer.fleet.ceiling import Ceiling, copies, replica_sizes
 from optimizer.fleet.column import Column, given_columns, useful
 from optimizer.search.search import Search
@@ -288,11 +289,7 @@ class _Walk:
         low, step = at, 1
         while low + step < len(self.sizes) and not served(low + step):
             low, step = low + step, step * 2
-        high = min(low + step, len(self.sizes))
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if served(middle) else (middle, high)
-        return low
+        return last_kept(lambda size: not served(size), low, min(low + step, len(self.sizes)))
 
 
 def _short(value: Fraction) -> Fraction:

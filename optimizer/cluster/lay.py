@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import partial
 
@@ -57,7 +57,7 @@ def _pool(
         size = pool.nodes_of(column.devices)
         for _ in range(counts[column.name] if size else 0):
             taken = slots.take(size)
-            places[column.name].append(_spread(pool, taken, column.devices))
+            places[column.name].append(on_whole(pool, taken, column.devices))
     nodes[pool.devices_per_node] = slots.singles()
     for filling in fillings(statement, pool, period):
         for _ in range(int(point[filling.name])):
@@ -81,7 +81,7 @@ def _racks(
         nodes = pool.nodes_of(column.devices)
         for _ in range(counts[name] if racks_of(pool, nodes) else 0):
             run = [node for _ in range(racks_of(pool, nodes)) for node in whole.pop(0)]
-            places[name].append(_spread(pool, sorted(run)[:nodes], column.devices))
+            places[name].append(on_whole(pool, sorted(run)[:nodes], column.devices))
     for filling in rack_contents(statement, pool, period):
         for _ in range(int(point[filling.name])):
             _pack(pool, kinds[filling.kind].pop(0), filling, columns, places)
@@ -101,7 +101,7 @@ def _pack(
     for column, at in zip(held, stands, strict=True):
         nodes = [rack[number] for number in at]
         if pool.nodes_of(column.devices):
-            places[column.name].append(_spread(pool, nodes, column.devices))
+            places[column.name].append(on_whole(pool, nodes, column.devices))
             continue
         start = first[nodes[0]]
         first[nodes[0]] += column.devices
@@ -165,7 +165,8 @@ def _slots(statement: FleetProgram, point: Mapping[str, Fraction], period: Perio
     return _Slots(runs, [rack for rack in racks if len(rack) == pool.rack_nodes], pool.rack_nodes)
 
 
-def _spread(pool: Pool, nodes: list[int], devices: int) -> tuple[NodeShare, ...]:
+def on_whole(pool: Pool, nodes: Sequence[int], devices: int) -> tuple[NodeShare, ...]:
+    """A replica of several whole nodes, the last of them in part."""
     node_devices = pool.devices_per_node
     return tuple(
         NodeShare(node, tuple(range(min(node_devices, devices - number * node_devices))))

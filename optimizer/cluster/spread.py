@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import partial
 
 from optimizer.cluster.integers import FoundFleet, IntegerProgram
-from optimizer.cluster.lay import Places, laid
+from optimizer.cluster.lay import Places, laid, on_whole
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster, Period, Pool
 from optimizer.domain.fleet import NodeShare
 from optimizer.fleet.column import Column
@@ -98,9 +98,6 @@ def _pool(statement: FleetProgram, _: Period, pool: Pool, counts: Mapping[str, i
 
 def _whole(pool: Pool, nodes: Sequence[int], devices: int, first: list[int]) -> tuple[NodeShare, ...]:
     """A replica of several whole nodes."""
-    node_devices = pool.devices_per_node
     for node in nodes:
-        first[node] = node_devices
-    return tuple(
-        NodeShare(node, tuple(range(min(node_devices, devices - n * node_devices)))) for n, node in enumerate(nodes)
-    )
+        first[node] = pool.devices_per_node
+    return on_whole(pool, nodes, devices)

@@ -17,7 +17,7 @@ from optimizer.domain.shape import Shape
 from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.layer import LayerCost, Step
 from optimizer.figures.memory import Memory, MemoryBook
-from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
+from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates, last_kept
 from optimizer.figures.serving import Steps, first_token, steps_of, timing
 
 Key = TypeVar("Key", bound=Hashable)
@@ -155,8 +155,4 @@ def longest_mixed(
         assert times.ttft_s is not None  # noqa: S101 - `first_s` is given
         return times.load < 1 and (level is None or times.ttft_s <= level)
 
-    low, high = -1, _FARTHEST_TICKS // unit
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if keeps(middle) else (low, middle)
-    return low
+    return last_kept(keeps, -1, _FARTHEST_TICKS // unit)

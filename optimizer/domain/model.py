@@ -177,9 +177,14 @@ class ModelSpec(Spec):
         return tuple(block.moe for block in self.blocks.values() if block.moe is not None)
 
     @cached_property
+    def moe_layers(self) -> tuple[int, ...]:
+        """Layers of the main stack that have routed experts."""
+        return tuple(i for i, name in enumerate(self.layer_names) if self.blocks[name].moe is not None)
+
+    @property
     def moe_layer_count(self) -> int:
-        """Layers that have routed experts."""
-        return sum(self.blocks[n].moe is not None for n in self.layer_names)
+        """How many these are."""
+        return len(self.moe_layers)
 
     def input_tensors(self) -> tuple[Tensor, ...]:
         """What only the first pipeline stage holds."""

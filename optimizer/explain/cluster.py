@@ -13,6 +13,7 @@ from optimizer.cluster.columns import columns_of
 from optimizer.cluster.derive import derive
 from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, Cluster, ClusterLimits
 from optimizer.domain.fleet import Fleet
+from optimizer.figures.rates import last_kept
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import StatedLimit, limits_of, without_others
 from optimizer.fleet.statement import state
@@ -187,11 +188,7 @@ def _count(value: object, at: Callable[[int], Cluster], columns: Sequence[Column
         low, step = low + step, step * 2
         if step > 2**16:
             return None
-    high = low + step
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _fits(at(middle), columns) is not None else (middle, high)
-    return high
+    return last_kept(lambda count: _fits(at(count), columns) is None, low, low + step) + 1
 
 
 def _grown(cluster: Cluster, name: str, nodes: int) -> Cluster:

@@ -36,7 +36,7 @@ from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.partition import Track, Tracks, best_cuts, combined, largest_sum, needed, some_cuts
 from optimizer.figures.percentiles import longest_step, wait
-from optimizer.figures.rates import TICKS_PER_SECOND
+from optimizer.figures.rates import TICKS_PER_SECOND, last_kept
 from optimizer.figures.serving import (
     FirstToken,
     Steps,
@@ -326,13 +326,7 @@ class OperatingPoints:
         if sequence:
             room = self._capacity - self.memory.reserve_bytes
             high = min(high, (self.shape.pp * room - self.memory.stack_weights()) // sequence + 1)
-        while high - low > 1:
-            middle = (low + high) // 2
-            if self.feasible(middle):
-                low = middle
-            else:
-                high = middle
-        return low
+        return last_kept(self.feasible, low, high)
 
     def _free_requests(self, batch: int) -> Fraction:
         """Requests/s that no batch up to `batch` exceeds: those of whole micro-batches with free cuts."""

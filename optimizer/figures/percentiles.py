@@ -18,6 +18,7 @@ from functools import lru_cache
 from math import factorial
 
 from optimizer.domain.limits import PERCENTILES
+from optimizer.figures.rates import last_kept
 
 _LOGS = {
     50: Fraction("0.693147180559945309418"),
@@ -121,18 +122,12 @@ def _wait_at(level: int, percentile: int) -> Fraction:
         return Fraction(0)
     exact = _EXACT * _GRID
     if _waits_at_most(load, exact, share):
-        low, high = -1, exact
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if _waits_at_most(load, middle, share) else (middle, high)
-        return Fraction(high, _GRID)
+        return Fraction(last_kept(lambda wait: not _waits_at_most(load, wait, share), -1, exact) + 1, _GRID)
     low, high = exact, 2 * exact
     while not _surely_waits_at_most(load, high, percentile):
         low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if _surely_waits_at_most(load, middle, percentile) else (middle, high)
-    return Fraction(high, _GRID)
+    longest = last_kept(lambda wait: not _surely_waits_at_most(load, wait, percentile), low, high)
+    return Fraction(longest + 1, _GRID)
 
 
 def wait(load: Fraction, percentile: int) -> Fraction:
@@ -160,10 +155,8 @@ def longest_step(limit: Fraction, passed: Fraction, each: Fraction, rate: Fracti
     low, high = 0, _LOADS
     while kept(high):
         low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if kept(middle) else (low, middle)
-    return max(load_of(low) / (rate * each), limit / (passed + each * _wait_at(high, percentile)))
+    low = last_kept(kept, low, high)
+    return max(load_of(low) / (rate * each), limit / (passed + each * _wait_at(low + 1, percentile)))
 
 
 def most_load(waits: Fraction, percentile: int) -> Fraction:
@@ -171,10 +164,7 @@ def most_load(waits: Fraction, percentile: int) -> Fraction:
     low, high = -1, _LOADS
     while _wait_at(high, percentile) <= waits:
         low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _wait_at(middle, percentile) <= waits else (low, middle)
-    return load_of(max(low, 0))
+    return load_of(max(last_kept(lambda level: _wait_at(level, percentile) <= waits, low, high), 0))
 
 
 def growth_of(mean: int, busy: Fraction, alone: Fraction) -> int:

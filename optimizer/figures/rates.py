@@ -6,6 +6,7 @@ is integer addition, multiplication and maximum, so sums and comparisons of time
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -26,6 +27,17 @@ FREE = Fraction(10**60)
 def ceil_fraction(value: Fraction) -> int:
     """Smallest integer not below `value`."""
     return -(-value.numerator // value.denominator)
+
+
+def last_kept(keeps: Callable[[int], bool], low: int, high: int) -> int:
+    """The last integer from `low` on, and below `high`, at which a condition holds that later ones never meet again.
+
+    Of `low` it is known that it holds, and of `high` that it does not; neither is asked.
+    """
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if keeps(middle) else (low, middle)
+    return low
 
 
 def seconds(ticks: int) -> Fraction:

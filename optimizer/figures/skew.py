@@ -46,7 +46,7 @@ class Skews:
         self.problem = problem
         self.placed = dict(placed or {})
         model = problem.model
-        self._moe_layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
+        self._moe_layers = model.moe_layers
         self._layers: dict[StageMesh, tuple[Fraction, ...]] = {}
         self._means: dict[StageMesh, tuple[Fraction, ...]] = {}
 

@@ -221,6 +221,18 @@ def hardware_in(document: Document, at: tuple[PathStep, ...], *, beside: Path | 
     return _apart("hardware", parse(HardwareSpec, document, at), "as described")
 
 
+def named_in(document: Document, at: tuple[PathStep, ...], kind: Shelf, name: str) -> Document:
+    """The entry or file that a document names at `at`, beside itself; that it cannot be read is said of the name."""
+    try:
+        return load(find(kind, name, beside=document.folder))
+    except SpecError as error:
+        if any(fault.line is not None for fault in error.faults):
+            raise
+        fault = error.faults[0]
+        message = f"{fault.path}: {fault.message}" if fault.path else fault.message
+        raise document.error(message, at, fault.suggestion) from None
+
+
 def _check_name(kind: Shelf, name: str, document: Document, at: tuple[PathStep, ...], beside: Path | None) -> None:
     if not is_path(name) and name not in names(kind) and (beside is not None or not is_file(name)):
         message, suggestion = unknown(kind, name)

@@ -74,7 +74,7 @@ class _ClusterReading:
     def __init__(self, document: Document, at: tuple[PathStep, ...], written: ClusterFile) -> None:
         self.document, self.at, self.written = document, at, written
         self.days: dict[str, Day] = {}
-        self.folder = None if document.source.startswith("<") else Path(document.source).parent
+        self.folder = document.folder
 
     def resolve(self) -> Cluster:
         written = self.written

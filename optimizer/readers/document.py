@@ -39,6 +39,11 @@ class Document:
         """Line and column, from 1, of the value at ``at`` or of its key; of its container where it is absent."""
         return self._places.find(at, key=key)
 
+    @property
+    def folder(self) -> Path | None:
+        """Where it stands; None where it came from no file."""
+        return None if self.source.startswith("<") else Path(self.source).parent
+
     def fault(
         self, message: str, at: Sequence[PathStep] = (), suggestion: str | None = None, *, key: bool = False
     ) -> Fault:

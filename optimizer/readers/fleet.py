@@ -13,7 +13,7 @@ from optimizer.domain.layout import Layout, WrittenLayout
 from optimizer.errors import SpecError
 from optimizer.readers import catalog
 from optimizer.readers.cluster import cluster_in, is_cluster
-from optimizer.readers.document import Document, load, validate
+from optimizer.readers.document import Document, validate
 from optimizer.readers.messages import nearest
 from optimizer.readers.places import PathStep
 from optimizer.readers.read import read_question
@@ -153,15 +153,7 @@ def _cluster(document: Document, problem: str | Path | None) -> Cluster:
         if not is_cluster(named):
             raise document.error("a fleet belongs to a cluster: demands and pools are wanted", ("problem",))
         return cluster_in(document, ("problem",))
-    folder = None if document.source.startswith("<") else Path(document.source).parent
-    try:
-        inner = load(catalog.find("clusters", named, beside=folder))
-    except SpecError as error:
-        if any(fault.line is not None for fault in error.faults):
-            raise
-        fault = error.faults[0]
-        message = f"{fault.path}: {fault.message}" if fault.path else fault.message
-        raise document.error(message, ("problem",), fault.suggestion) from None
+    inner = catalog.named_in(document, ("problem",), "clusters", named)
     if not is_cluster(inner.data):
         raise document.error(f"{named} is one demand on one pool, and a fleet belongs to a cluster", ("problem",))
     return cluster_in(inner)

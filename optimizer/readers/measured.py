@@ -86,14 +86,13 @@ def coactivation(
     at = ("experts", "coactivation")
     if not experts.load:
         raise SpecError(locate("needs measured loads: experts.load", at, None))
-    layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
     path = (
         experts.coactivation
         if experts.coactivation == UNIFORM
         else _beside(experts.coactivation, beside) or experts.coactivation
     )
     try:
-        return read_coactivation(path, layers, moe.experts, model.layer_count)
+        return read_coactivation(path, model.moe_layers, moe.experts, model.layer_count)
     except SpecError as error:
         raise SpecError(*(_placed(fault, at, locate) for fault in error.faults)) from None
 
@@ -148,8 +147,7 @@ def current_placement(
         document = load(_beside(spec.current, beside) or spec.current)
     except SpecError as error:
         raise SpecError(*(_placed(fault, _CURRENT, locate) for fault in error.faults)) from None
-    layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
-    placed = placement_in(document, (), layers, devices)
+    placed = placement_in(document, (), model.moe_layers, devices)
     first = next(iter(placed.values()))
     for layer, placement in placed.items():
         if len(placement) != len(first):

@@ -206,10 +206,6 @@ def _resolved(document: Document, at: tuple[PathStep, ...]) -> Problem:
     return problem
 
 
-def _folder(document: Document) -> Path | None:
-    return None if document.source.startswith("<") else Path(document.source).parent
-
-
 def _load(reference: str | Path) -> Document:
     """Document of a path, of standard input for ``-``, or of a scenario of the catalog."""
     return load(catalog.find("scenarios", reference))
@@ -300,7 +296,7 @@ def problem_in(document: Document, at: tuple[PathStep, ...] = (), overrides: Seq
         raise document.error("is a cluster, which only solve, verify, certify and explain read", at)
     if not overrides and _is_resolved(content):
         return _resolved(document, at)
-    return _problem(_merge(document, at, overrides), _folder(document))
+    return _problem(_merge(document, at, overrides), document.folder)
 
 
 @dataclass(frozen=True)
@@ -383,13 +379,13 @@ def _proposed(document: Document, problem: Problem, layout: Layout) -> dict[str,
     if stated is None:
         return None
     model = problem.model
-    layers = [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
+    layers = model.moe_layers
     if not layers:
         raise document.error(f"{model.name} has no experts to place", at)
     if not isinstance(stated, str):
         placed = placement_in(document, at, layers, layout.ep)
     else:
-        folder = _folder(document)
+        folder = document.folder
         named = folder / stated if folder is not None and stated != "-" else Path(stated)
         placed = placement_in(load(named), (), layers, layout.ep)
     return {
@@ -404,17 +400,7 @@ def _problem_of(document: Document) -> Problem:
         raise document.error("is required but missing", ("problem",))
     if not isinstance(named, str):
         return problem_in(document, ("problem",))
-    folder = _folder(document)
-    try:
-        file = catalog.find("scenarios", named, beside=folder)
-        inner = load(file)
-    except SpecError as error:
-        if all(fault.line is None for fault in error.faults):
-            fault = error.faults[0]
-            message = f"{fault.path}: {fault.message}" if fault.path else fault.message
-            raise document.error(message, ("problem",), fault.suggestion) from None
-        raise
-    return problem_in(inner)
+    return problem_in(catalog.named_in(document, ("problem",), "scenarios", named))
 
 
 def _written(document: Document) -> WrittenLayout:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
+from optimizer.certificate.placed import groups_of
 from optimizer.certificate.statement import allowance_of
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
@@ -163,7 +164,7 @@ def question_on(
         weights=load_weights(problem),
         seed=problem.seed,
         empty_slots=-slots % ep,
-        layer_ids=[i for i, name in enumerate(problem.model.layer_names) if problem.model.blocks[name].moe is not None],
+        layer_ids=problem.model.moe_layers,
         names=[load.name for load in problem.expert_loads],
     )
     if question.empty_slots:
@@ -186,10 +187,9 @@ def nearness_on(problem: Problem, ep: int) -> Nearness | None:
     """Co-activated experts and the nodes of an expert mesh, where the problem has them."""
     from optimizer.placement import Nearness  # noqa: PLC0415 - see above
 
-    coactivation, moe = problem.coactivation, problem.model.moe
-    if coactivation is None or moe is None:
+    coactivation, groups = problem.coactivation, groups_of(problem)
+    if coactivation is None or groups is None:
         return None
-    groups = [coactivation.groups(layer, moe.experts) for layer in range(problem.model.moe_layer_count)]
     size = min(problem.hardware.devices_per_node, ep)
     return Nearness(coactivation.measure, size, groups, allowance_of(problem))
 

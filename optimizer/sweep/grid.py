@@ -164,7 +164,7 @@ def grid_in(document: Document) -> Grid:
     """As `read_grid`, for a document at hand."""
     refuse_other_file(document, "grid", "grid")
     written = parse(GridFile, document)
-    folder = None if document.source.startswith("<") else Path(document.source).parent
+    folder = document.folder
     base, axes, rules = _base(document, written, folder), _axes(document, written, folder), _excluded(document, written)
     size = prod(map(len, axes))
     if size > LARGEST_GRID:

@@ -16,6 +16,7 @@ from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.memory import draft_weights
+from optimizer.figures.rates import last_kept
 from optimizer.figures.reserve import context_bytes, largest_capture
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation, default_chunk, evaluate
@@ -328,13 +329,10 @@ def layout_of(posed: Posed) -> Layout:
         return at(point.max_num_seqs or 1)
     if any(item.family in BLOCKING for item in structural_violations(problem, at(1))):
         return at(1)
-    low, high = 1, _most_sequences(posed, at(1))
-    if _holds(posed, at(high)):
-        return at(high)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _holds(posed, at(middle)) else (low, middle)
-    return at(low)
+    most = _most_sequences(posed, at(1))
+    if _holds(posed, at(most)):
+        return at(most)
+    return at(last_kept(lambda sequences: _holds(posed, at(sequences)), 1, most))
 
 
 def _most_sequences(posed: Posed, layout: Layout) -> int:

@@ -70,7 +70,7 @@ def placed_experts(problem: Problem, layout: Layout, placement: Mapping[str, Any
     model, moe = problem.model, problem.model.moe
     if type(slots) is not int or not isinstance(layers, Sequence) or moe is None:
         raise SpecError("layout.placement: slots_per_device and layers of a model with experts are wanted")
-    moe_layers = moe_layers_of(problem)
+    moe_layers = problem.model.moe_layers
     imbalance = [Fraction(1)] * model.layer_count
     node_size, groups = _nodes(problem, layout)
     broken: list[Violation] = []
@@ -96,15 +96,9 @@ def placed_in_order(problem: Problem, layout: Layout) -> Placed | None:
         return None
     devices = linear_placement(moe.experts, layout.ep, (moe.experts + layout.redundant_slots) // layout.ep)
     imbalance = [Fraction(1)] * problem.model.layer_count
-    for index, number in enumerate(moe_layers_of(problem)):
+    for index, number in enumerate(problem.model.moe_layers):
         imbalance[number] = _balance(problem, index, devices, None)
     return Placed(layout.redundant_slots, tuple(imbalance), ())
-
-
-def moe_layers_of(problem: Problem) -> list[int]:
-    """Layers of the main stack that have experts."""
-    model = problem.model
-    return [i for i, name in enumerate(model.layer_names) if model.blocks[name].moe is not None]
 
 
 def _nodes(problem: Problem, layout: Layout) -> tuple[int | None, int | None]:
@@ -139,7 +133,7 @@ def balance_under(row: Sequence[int], devices: Devices, shares: object) -> Fract
 def placement_figures(problem: Problem, layout: Layout, placement: Mapping[str, Any]) -> dict[str, Figure]:
     """Figures of a placement that `placed_experts` has read without objection."""
     sheet = Sheet()
-    layers = moe_layers_of(problem)
+    layers = problem.model.moe_layers
     placed = {layer["layer"]: layer for layer in placement["layers"] if layer["layer"] in layers}
     for index, number in enumerate(layers):
         if number not in placed:

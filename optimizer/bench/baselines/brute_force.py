@@ -11,6 +11,7 @@ from optimizer.domain.lattice import axes
 from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
+from optimizer.figures.rates import last_kept
 from optimizer.figures.serving import even_cuts
 
 
@@ -51,10 +52,7 @@ def _largest_batch(pricer: BudgetedPricer, layout: Layout) -> int:
 
     while fits(high) and high < 2**16:
         low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+    return last_kept(fits, low, high)
 
 
 def propose(problem: Problem, pricer: BudgetedPricer) -> tuple[PricedLayout | None, bool] | None:

@@ -41,22 +41,14 @@ def check_price(
         most = min(devices, 1 + spare)
         if fewest > most:
             return None
-        total += min(copies * prices[_class_of(Fraction(weight, copies), sizes)] for copies in range(fewest, most + 1))
+        total += min(
+            copies * prices[bisect.bisect_right(sizes, Fraction(weight, copies)) - 1]
+            for copies in range(fewest, most + 1)
+        )
     dearest = _dearest(slots, threshold, sizes, prices)
     if dearest is not None and total <= devices * dearest:
         return f"the cheapest copies cost {total}, no more than the {devices * dearest} that the devices can hold"
     return None
-
-
-def _class_of(size: Fraction, sizes: Sequence[Fraction]) -> int:
-    low, high = 0, len(sizes)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if sizes[middle] <= size:
-            low = middle
-        else:
-            high = middle
-    return low
 
 
 def _dearest(slots: int, threshold: Fraction, sizes: Sequence[Fraction], prices: Sequence[int]) -> int | None:
