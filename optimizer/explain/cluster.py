@@ -144,10 +144,11 @@ def _binding(cluster: Cluster, columns: Sequence[Column], value: Fraction | None
     for limit in limits_of(cluster):
         if limit.name.startswith("demands."):
             continue
-        fleet = _fits(limit.without, columns)
-        if fleet is not None and value is not None and _better(cluster, fleet.value, value):
-            gain = float(abs(fleet.value - value) / abs(value)) if value else None
-            yield _entry(limit) | {"without": float(fleet.value), "gain": gain}
+        fleet = fleet_that_fits(limit.without, columns)
+        reached = None if fleet is None else fleet.value
+        if reached is not None and value is not None and _better(cluster, reached, value):
+            gain = float(abs(reached - value) / abs(value)) if value else None
+            yield _entry(limit) | {"without": float(reached), "gain": gain}
 
 
 def _better(cluster: Cluster, one: Fraction, other: Fraction) -> bool:

@@ -182,6 +182,18 @@ def test_what_hardware_or_model_denies_is_refused(tmp_path, capsys, pools, deman
     assert message in capsys.readouterr().err
 
 
+def test_limits_bind_a_fleet_that_serves_what_it_can(tmp_path, capsys):
+    (tmp_path / "rates.csv").write_text("pool,demand,layout,devices,requests_per_s\na,x,one,1,3\n")
+    file = tmp_path / "most.yaml"
+    file.write_text(
+        "{pools: {a: {devices_per_node: 4, nodes: 2, power: 100 W}}, rates: rates.csv, demands: {x: {}},"
+        " limits: {power: 300 W}, objective: throughput}"
+    )
+    assert run(["explain", str(file), "--json"]) == 0
+    (bound,) = json.loads(capsys.readouterr().out)["binding"]
+    assert (bound["limit"], bound["value"], bound["without"]) == ("limits.power", 300, 24)
+
+
 def test_a_conflict_is_written_in_units_that_people_read(cluster, capsys):
     cluster.write_text(CLUSTER.replace("objective: cost", "limits: {budget: 5 $/h}\nobjective: cost"))
     out = cluster.with_suffix(".json")
