@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate, groupby
@@ -20,7 +20,7 @@ from optimizer.audit.counts import COUNT, DEVICES, count
 from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import Known, Sentence, models_in
 from optimizer.audit.facts import Derivation
-from optimizer.audit.hedges import asserted
+from optimizer.audit.hedges import asserted, clause_of
 from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on
 from optimizer.audit.lexicon import ONE
 from optimizer.audit.said import stretch
@@ -68,6 +68,8 @@ _BESIDE: Final = re.compile(
     r"\b(?:these|those|than|by|among|between|over|under|after|before|until|from|to)\s+(?:the\s+)?$", re.IGNORECASE
 )
 """Before a number that is no count of the model's own."""
+_ENUMERATED: Final = re.compile(r"\d(?:,|,?\s+(?:and|or))\s+$")
+"""Before the last of several numbers of one noun."""
 _RECKONED: Final = re.compile(r"^\s*(?:[×x*·÷/+=≈→]|instances?\b|come to\b)|[×x*·÷/+=≈→~-]\s*$", re.IGNORECASE)
 """Beside a number that an equation has: a product of experts and layers is no shape."""
 _PLACED: Final = re.compile(rf"\b(?:{_PART}|[etpd]p[ =]?\d+|TP|EP|PP|parallel\w*)\b", re.IGNORECASE)
@@ -107,11 +109,14 @@ def judge_architecture(said: Sequence[Sentence]) -> JudgedClaims:
         named = _named(sentence)
         if not named:
             continue
-        seen = set()
-        for one in (*_counted(sentence, named), *_celled(sentence, named)):
-            if one.at[0] not in seen:
-                seen.add(one.at[0])
-                yield from _judge(sentence, one)
+        counted = {one.at[0]: one for one in (*_celled(sentence, named), *_counted(sentence, named))}
+        judged = [(one, _readings(sentence, one)) for one in counted.values()]
+        # a sentence that gives the right number of something tells it apart from the others
+        right = {one.kind for one, readings in judged
+                 if not sentence.cells and any(reading.value == one.value for reading in readings)}  # fmt: skip
+        for one, readings in judged:
+            if one.kind not in right and all(reading.value != one.value for reading in readings):
+                yield from _claim(sentence, one, readings)
         yield from _degrees(sentence, named)
         yield from () if stretched else _contexts(sentence, named)
 
@@ -137,6 +142,11 @@ class _Counted:
     words: frozenset[str]
     models: Sequence[str]
 
+    @property
+    def kind(self) -> tuple[str, frozenset[str]]:
+        """What is counted: of a whole or a part, of all or of those that are active."""
+        return self.noun, self.words & {*_ACTIVE, "part", "kv", "query"}
+
 
 def _counted(sentence: Sentence, named: Sequence[str]) -> Iterator[_Counted]:
     """Counts with their noun behind them."""
@@ -158,7 +168,7 @@ def _counted(sentence: Sentence, named: Sequence[str]) -> Iterator[_Counted]:
         before, after = text[: match.start()], text[match.end() :]
         part = bool(_A_PART.match(after) or _PART_BEFORE.search(before))
         some = _SOME.search(before) or (not part and _BESIDE.search(before))
-        some = some or _RECKONED.search(before) or _RECKONED.match(after)
+        some = some or _RECKONED.search(before) or _RECKONED.match(after) or _ENUMERATED.search(before)
         part |= word == "expert" and "ep" in sentence.own.degrees and _A_LAYER.match(after) is not None
         if words <= _KINDS and not some and (part or (word != "slot" and "noun" in match.groupdict())):
             kinds = words | ({"part"} if part else {"placed"} if _PLACED.search(text) else set())
@@ -199,24 +209,36 @@ def _headed(label: str) -> list[tuple[str, str]]:
     return []
 
 
-def _judge(sentence: Sentence, said: _Counted) -> JudgedClaims:
-    part, noun, value = "part" in said.words, said.noun, Fraction(said.value)
+def _readings(sentence: Sentence, said: _Counted) -> list[Derivation]:
+    """What a count may be; none where it is not asserted, or nothing can be told."""
+    part, noun = "part" in said.words, said.noun
     # what follows from a degree that the sentence gives is judged under it
     given = part and not sentence.own.degrees.keys().isdisjoint(_PARTS_OF[noun])
-    if value <= 1 or not asserted(sentence, *said.at, conditional=given) or of_another(sentence, said.at[1]):
-        return
+    if said.value <= 1 or not asserted(sentence, *said.at, conditional=given) or of_another(sentence, said.at[1]):
+        return []
     if not part and not scoped(sentence, models_in):
-        return
-    whole = [
-        one for name in said.models if (shape := shape_of(name)) is not None for one in _whole(shape, noun, said.words)
-    ]
-    readings = _divided(sentence, said, whole)
-    if not readings or any(one.value == value for one in readings):
+        return []
+    if noun == "experts" and not sentence.cells and _BY_LOAD.search(clause_of(sentence.text, *said.at)):
+        return []
+    shapes = [shape for name in said.models if (shape := shape_of(name)) is not None]
+    return _divided(sentence, said, [one for shape in shapes for one in _whole(shape, noun, said.words)])
+
+
+_BY_LOAD: Final = re.compile(
+    r"\b(?:hits?|sees?|saw|touch\w*|hot\w*|idle|busy|cold|got|receiv\w+|load\w*|popular|batch|tokens for)\b",
+    re.IGNORECASE,
+)
+"""Of experts that tokens choose, not those that a device keeps."""
+
+
+def _claim(sentence: Sentence, said: _Counted, readings: Sequence[Derivation]) -> JudgedClaims:
+    if not readings:
         return
     note = f"{readings[0].reading}: {readings[0].substituted}"
-    name = {"heads": "attention_heads", "layers": "layers", "experts": "experts_per_layer"}[noun]
-    name = "experts_per_gpu" if part and noun == "experts" else name
-    yield claim_at(sentence, stretch(sentence.text, *said.at), name, value, ONE, Verdict.FAILS, readings, note)
+    name = {"heads": "attention_heads", "layers": "layers", "experts": "experts_per_layer"}[said.noun]
+    name = "experts_per_gpu" if "part" in said.words and said.noun == "experts" else name
+    span, value = stretch(sentence.text, *said.at), Fraction(said.value)
+    yield claim_at(sentence, span, name, value, ONE, Verdict.FAILS, readings, note)
 
 
 def _divided(sentence: Sentence, said: _Counted, whole: list[Derivation]) -> list[Derivation]:
@@ -233,6 +255,7 @@ def _divided(sentence: Sentence, said: _Counted, whole: list[Derivation]) -> lis
             return []
         ranks = _ranks(sentence, beside)
         readings = [one for each in every for one in _parts(each, ranks, spare or ())]
+        readings += [replace(one, value=one.value + 1) for one in readings if _SHARED_ONE.search(sentence.text)]
         uncounted = spare == () and any(one.value < value <= ceil(one.value * _COPIED) for one in readings)
         return [] if uncounted else readings
     if part or "placed" in said.words:
@@ -257,6 +280,7 @@ def _ranks(sentence: Sentence, beside: set[int]) -> set[int]:
     return {*whole.every("ep"), *whole.every("tp"), *whole.every("dp"), *whole.counts, *beside}
 
 
+_SHARED_ONE: Final = re.compile(r"\bshared\b", re.IGNORECASE)
 _RANKS: Final = re.compile(rf"({COUNT})\s+(?:{DEVICES}|ranks)\b", re.IGNORECASE)
 _EXPERT_PARALLEL: Final = re.compile(r"\bexpert[- ]parallel", re.IGNORECASE)
 

@@ -71,7 +71,10 @@ def _cache(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
         near = words if sentence.cells else f"{before[0] if before else ''}; {behind[0] if behind else ''}"
         each = kinds.get("device") == -1 or _EACH_DEVICE.search(near) is not None
         subject = None if sentence.cells else _SUBJECT.search(text, 0, one.start)
-        token = subject[1].lower().endswith("token") if subject else sentence.cells and _PER_TOKEN.search(words)
+        apart = (
+            subject is not None and _COUNTED_TOKENS.search(subject[0]) is None and subject[1].lower().endswith("token")
+        )
+        token = apart or (sentence.cells and _PER_TOKEN.search(words))
         if (kinds.get("token") == -1 or token) and not _OF_REQUEST.match(text, one.end):
             readings = _in_cache(sentence, 1, each=each)
             if kinds.get("layer") == -1 or _A_LAYER.search(text):
@@ -107,6 +110,7 @@ def _row_of_cache(sentence: Sentence, one: Quantity) -> bool:
 _NEAR: Final = 3
 """Sentences before one that tell what it is about."""
 _CONTEXT: Final = re.compile(r"(?:max\w*\s+)?(?:context|sequence|prompt)(?:\s+length)?|length|tokens", re.IGNORECASE)
+_COUNTED_TOKENS: Final = re.compile(r"\d\s?k?[ -]tokens", re.IGNORECASE)
 _PER_TOKEN: Final = re.compile(r"(?:\b(?:per|each|a)\s+|/\s*)token\b")
 _LEAST: Final = 256
 """Bytes below which no model keeps a token of a layer."""
@@ -197,6 +201,8 @@ def _weights(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
         words = _words(sentence, one)
         behind, ahead = _OF_WEIGHTS.match(text, one.end), _WEIGHTS_ARE.search(text, 0, one.start)
         named = sentence.cells and _HEADED.search(words)
+        if _COPIES.search(text) and "device" not in kinds:
+            continue
         before = text[ahead.start() : one.start] if ahead else _LAST.split(text[: one.start])[-1]
         clause = words if sentence.cells else before
         if not (behind or ahead or named) or _NO_WEIGHTS.search(clause.lower() + (behind[0] if behind else "")):
@@ -231,6 +237,7 @@ _NO_WEIGHTS: Final = re.compile(
     r"|spare|layers?|shared|router|disk|download\w*|sync\w*|read\w*|draft|optimizer|gradients?|plus|not|if|would|could"
     r"|without|than|at least|copies|instead|each step|per step|stages?|master|states?)\b|\+"
 )
+_COPIES: Final = re.compile(rf"{COUNT}\s+(?:[\w-]+\s+)?(?:replicas|copies|instances)\b", re.IGNORECASE)
 _LIGHTEST: Final = 10**8
 """Bytes below which no device's share of a model's weights is."""
 WHOLE: Final = "one copy"

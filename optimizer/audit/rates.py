@@ -17,12 +17,12 @@ from optimizer.audit import lexicon
 from optimizer.audit.counts import COUNT, DEVICES, count
 from optimizer.audit.deployment import Known, Sentence, devices_in
 from optimizer.audit.facts import MOST_READINGS, Derivation
-from optimizer.audit.hedges import asserted
+from optimizer.audit.hedges import asserted, clause_of
 from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, priced_on
 from optimizer.audit.lexicon import UNITS, Unit
 from optimizer.audit.quantities import Quantity, noun
 from optimizer.audit.said import stretch
-from optimizer.audit.scope import layouts, models_of, scoped
+from optimizer.audit.scope import layouts, models_of, names_another, scoped
 from optimizer.audit.verdict import Verdict, shown
 from optimizer.figures.bounds import Bound, throughput_bounds, tpot_bound
 from optimizer.readers.catalog import load_hardware
@@ -59,7 +59,10 @@ _SPEEDS_UP: Final = re.compile(
     r"(?!.{0,12}\b(?:disabled|off)\b)",
     re.IGNORECASE,
 )
-_SOME: Final = re.compile(rf"({COUNT}|\ba single|\bone)(?:\s+|-)(?:[\w-]+\s+)?{DEVICES}\b", re.IGNORECASE)
+_SOME: Final = re.compile(
+    rf"({COUNT}|\ba single|\bone)(?:\s+|-)(?:of\s+(?:the|these|those|our|its)\s+)?(?:[\w-]+\s+)?{DEVICES}\b",
+    re.IGNORECASE,
+)
 _SOME_NODES: Final = re.compile(
     rf"({COUNT})(?:\s+|-)(?:[\w-]+\s+)?(?:nodes?|servers?|hosts?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
 )
@@ -80,7 +83,7 @@ _RECKONED: Final = re.compile(r"[=≈×/*+]\s*[~≈]?$")
 def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
     """Rates of a sentence or a row that are beyond every peak that its words leave open."""
     text = sentence.text
-    if _SPEEDS_UP.search(text):
+    if _SPEEDS_UP.search(text) or _ELSEWHERE.search(text) or names_another(text):
         return
     for one in figures:
         kinds = dict(one.type)
@@ -92,11 +95,36 @@ def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims
         open_end = limit or (one.ranged and not time) or _RECKONED.search(text, 0, one.start)
         if not (time or rated) or more or open_end or _IF.search(text, 0, one.start):
             continue
-        if not asserted(sentence, one.start, one.end, conditional=True):
+        if not asserted(sentence, one.start, one.end, conditional=True) or (time and not _of_a_step(sentence, one)):
             continue
         read = _READ.search(f"{text} {' '.join(sentence.section[-2:])}") is not None
         lone = time or (not read and _is_lone(sentence, one, figures))
         yield from _judged(sentence, one, time=time, lone=lone, each=_PER_DEVICE.match(text, one.end) is not None)
+
+
+def _of_a_step(sentence: Sentence, one: Quantity) -> bool:
+    """Whether a time per token is that of all its work, not of a part of it."""
+    if sentence.cells:
+        label = list(sentence.cells)[one.column]
+        return _STEP.search(f"{label} {sentence.header} {next(iter(sentence.cells.values()))[0]}") is not None
+    return _PART_OF_STEP.search(clause_of(sentence.text, one.start, one.end)) is None
+
+
+_STEP: Final = re.compile(
+    r"\b(?:tpot|itl|inter[- ]token(?: latency)?|(?:time|latency) per (?:output |generated )?token)\b", re.IGNORECASE
+)
+_PART_OF_STEP: Final = re.compile(
+    r"\b(?:all-?reduces?|all-?to-?all|collectives?|sampl\w+|launch\w*|kernels?|communicat\w+|network|overhead|hosts?"
+    r"|(?:de)?tokeni[sz]\w+|attention|lm[_ ]head|experts?|dispatch\w*|combine|pcie|nvlink|hops?|schedul\w+|adds?|added"
+    r"|more|extra|saves?|gap)\b",
+    re.IGNORECASE,
+)
+"""Of what a step has beside others: a time per token is then a share of it."""
+_ELSEWHERE: Final = re.compile(
+    r"\b(?:groq|cerebras|sambanova|tpus?|trainium|inferentia|gaudi\w*|cpus?|apis?|openai|anthropic|bedrock|azure)\b",
+    re.IGNORECASE,
+)
+"""Who serves on hardware that the catalog has not."""
 
 
 def _is_lone(sentence: Sentence, one: Quantity, figures: Sequence[Quantity]) -> bool:

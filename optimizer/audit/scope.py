@@ -44,14 +44,19 @@ _FAMILY: Final = re.compile(
     re.IGNORECASE,
 )
 """A name as models of known families have it, or with a size, which the catalog may not know."""
+_BESIDE_IT: Final = re.compile(
+    r"\b(?:re-?rankers?|(?<!no )(?<!without )(?<!without a )drafts?|embedd(?:er|ing model)s?|encoders?|vision tower"
+    r"|teachers?|students?|adapters?|(?:guard|reward|safety) models?)\b",
+    re.IGNORECASE,
+)
 _NAME: Final = 16
 """Characters behind a family and its number that may still belong to the name."""
 
 
 @lru_cache(maxsize=1024)
 def names_another(text: str) -> bool:
-    """Whether a text names a model that the catalog has not."""
-    return any(
+    """Whether a text names a model that the catalog has not, or another network beside the one that is served."""
+    return _BESIDE_IT.search(text) is not None or any(
         not models_in(match[0]) and not models_in(text[match.start() : match.end() + _NAME])
         for match in _FAMILY.finditer(text)
     )

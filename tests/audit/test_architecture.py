@@ -65,6 +65,74 @@ RIGHT = (
     "Qwen3-32B in FP8 on one L40S card: 45 ms per token.",
     "Llama-3.1-405B in FP8: one B200 system reads 30,000 prompt tokens per second.",
     "Llama-3.1-70B in BF16 on 4 H100. A GPU stores a part; prefill peaks at 21,000 tokens/s on the 4 H100.",
+    "# Qwen3-32B fleet\n\nThe fleet has 12 nodes of 8 H100. It takes 900,000 prompt tokens per second at peak.",
+    "# Qwen3-32B\n\nTwo H100 per replica, six replicas. Prefill of all is 110k tok/s in FP8.",
+    "# DeepSeek-R1, 8 H200\n\n| MTP | tok/s, one user |\n|---|---|\n| off | 98 |\n| on | 1,200 |",
+    "# Llama-3.3-70B on four H100\n\nWith prefix caching the box reads 300,000 prompt tokens per second.",
+    "# Llama-3.3-70B on four H100\n\nThe bandwidth would give 200 tok/s to one reader on eight of these cards.",
+    "# Llama-3.3-70B on 4 H100\n\nThe gateway meters 2.5M tokens per minute across every product.",
+    "# Llama-3.3-70B on 4 H100\n\nSpec decode with 4 draft tokens: 180 tok/s at batch 1.",
+    "# Llama-3.3-70B on 4 H100\n\n| Draft | tok/s (bs=1) |\n|---|---|\n| none | 70 |\n| EAGLE-3 | 170 |",
+    "# Llama-3.3-70B on 4 H100\n\nThe tokenizer handles 1.2M tokens/s on one core.",
+    "# Llama-3.3-70B on 4 H100\n\nThe old API gave one user 210 tok/s; ours gives 65.",
+    "# Llama-3.3-70B on 4 H100\n\nGroq quotes 280 tok/s per user for it.",
+    "# Llama-3.3-70B on 4 H100, TP4\n\nThe 8B draft model alone runs at 400 tok/s for one stream.",
+    "# Llama-3.3-70B on 4 H100\n\nTPOT p50 is 14 ms at one stream. A decode step of 2 ms would need 20 cards.",
+    "# Llama-3.3-70B on 4 H100\n\nAll-reduce costs 1.2 ms per token.",
+    "# Llama-3.3-70B on 4 H100\n\nSampling takes 0.4 ms per token on the host.",
+    (
+        "# Llama-3.3-70B on 4 H100\n\n| Part | ms per token |\n|---|---|\n| Weights | 10.5 |\n| "
+        "All-reduce | 1.9 |\n| Sampling | 0.3 |\n| Total | 12.7 |"
+    ),
+    "# GLM-4.5 training\n\nThe run reads 1.1M tokens per second from the data set on 256 H100.",
+    "# Kimi-K2 on 16 H20\n\nOne stream: 45 tok/s. Each of the 64 clients: 31 tok/s, 1,984 tok/s in all.",
+    "# Mixtral-8x22B, 8x A100\n\nPrefill shows 40k tok/s in the dashboard, but 79% are cache hits.",
+    "# Llama-3.1-405B FP8 on 8 H100\n\nMore than 70 tok/s for one user cannot be had.",
+    "# Llama-3.1-8B on one H100\n\nBatch 256 gives 14,000 tok/s; per request that is 55 tok/s.",
+    "# Llama-3.1-8B on one H100\n\nAt concurrency 1 it is 160 tok/s, at 8 1,150 tok/s, at 64 6,400 tok/s.",
+    "# Llama-3.1-8B\n\nServed on L4, L40S and H100: 17, 48 and 160 tok/s for one user in BF16.",
+    "# gpt-oss-120b on one H100\n\nbs=1: 210 tok/s. 16 replicas then: 3,360 tok/s for 16 users.",
+    (
+        "# DeepSeek-V3\n\nOn 8 GPUs with EP8 that is 32 experts a card; a node of the decode pool "
+        "(EP144) keeps 2 per GPU with 32 redundant ones."
+    ),
+    "# DeepSeek-V3, EP32\n\nEach GPU hosts 8 routed experts and the shared one, 9 in all.",
+    "# DeepSeek-V3, EP32\n\nEach GPU runs 9 experts of a layer: eight routed, one shared.",
+    "# Qwen3-235B-A22B, EP8\n\nEach card hosts 16 experts per layer, 1,504 experts in all 94 layers.",
+    "# Kimi-K2, EP16\n\nIn a step a card sees tokens for 20 of its 24 experts.",
+    "# Kimi-K2\n\nHot experts: 12 of the 384 on each card got no token.",
+    "# gpt-oss-120b\n\nWith top-4 routing a batch of 128 hits 126 experts of 128 per layer.",
+    "# Mixtral-8x22B\n\nThe hottest 2 experts take 31 % of the tokens; the other 6 experts share the rest.",
+    "# Llama-3.3-70B, TP4\n\nEach card has 16 query heads and 2 KV heads; with TP8 it would be 8 and 1.",
+    "# Llama-3.3-70B\n\nWe freeze the lower 40 layers and train the upper 40 layers.",
+    "# Llama-3.3-70B, PP4\n\nStages have 19, 20, 20 and 21 layers.",
+    "# Llama-3.3-70B\n\nThe draft has one layer; the reranker beside it has 24 layers and 16 heads.",
+    "# Qwen3-32B\n\nOver 8 cards the 64 layers run 128 all-reduces.",
+    "# Qwen2.5-7B\n\nTP4 leaves 7 heads per card. TP8 does not work with 28 heads.",
+    "# Qwen3-32B\n\nWe asked for --tensor-parallel-size 6 and vLLM refused it.",
+    "# GLM-4.5, 8 GPUs, EP8\n\nWe tested 24 redundant experts: 23 per GPU.",
+    "# GLM-4.5\n\n| Setting | A | B |\n|---|---|---|\n| EP | 8 | 16 |\n| Experts per GPU | 20 | 10 |",
+    (
+        "| Model | Layers | Heads | Experts |\n|---|---|---|---|\n| DeepSeek-V3 | 61 | 128 | 256 "
+        "|\n| Mixtral-8x7B | 32 | 32 | 8 |"
+    ),
+    "# Notes\n\n| Model | Experts / top-k |\n|---|---|\n| gpt-oss-120b | 128 / 4 |\n| Kimi-K2 | 384 / 8 |",
+    "# GLM-4.5\n\nTop-2 gating was used in GShard; here the gate takes 8 of 160 experts per token.",
+    "# Llama-3.3-70B\n\nThe pool is 418,000 tokens. It admits 12 sessions of 32,768 tokens, or 51 of 8,192.",
+    (
+        "# Llama-3.3-70B\n\nThe cache is 137 GB, 320 KiB per token, 418k tokens per replica. The "
+        "four replicas hold 48 sessions of 32k tokens."
+    ),
+    (
+        "# Llama-3.3-70B\n\n"
+        "The pool is 418k tokens at 327,680 bytes in 137 GB. Of 60 users with 32k contexts, 12 are served at once."
+    ),
+    "# Qwen3-32B\n\nNative context is 32,768; with YaRN 131,072. Prompts of 40,000 tokens are cut.",
+    "# Mixtral-8x22B\n\nContracts have up to 90,000 tokens and must be cut, since the context is 65,536.",
+    "# Llama-3.1-405B\n\nBF16 weights of 812 GB do not fit 8x H100; FP8 fits.",
+    "# DeepSeek-R1\n\nA node of 8x H100 with 640 GB cannot hold the 671 GB.",
+    "# Llama-3.3-70B\n\nTwo H100 hold the FP8 weights; BF16 runs on four.",
+    "# Qwen3-32B\n\nAWQ fits one 24 GB card; the BF16 build takes two L40S.",
 )  # fmt: skip
 
 

@@ -70,6 +70,51 @@ RIGHT = (
         "# Llama-3.1-405B\n\n"
         "PP2 with TP8: each rank keeps 31.5 KiB of cache per token. TP8 alone: 63 KiB per token on each GPU."
     ),
+    (
+        "# Notes on serving Llama-3.1-405B\n\n"
+        "Two boxes of 8x H100. Weights are 812 GB in BF16; 50.7 GB sit on each of the 16 cards."
+    ),
+    "# Llama-3.1-405B\n\n- FP8 checkpoint: 410 GB (embeddings stay BF16)\n- per GPU at TP8: 51.3 GB",
+    "# Llama-3.3-70B\n\nFP8 weights 70.6 GB. With TP2 a card carries 35.3 GB of weights, with TP4 17.6 GB.",
+    "# Llama-3.3-70B, BF16\n\nWeights / GPU: ~35.3 GB (141.2 / 4)\n\nBudget/GPU: 73.6 GB",
+    "# Qwen3-235B-A22B FP8, EP8\n\nAttention weights take 8 GB on every card, expert weights 28 GB.",
+    "# DeepSeek-V3, DP32 EP32\n\nWeights per GPU: 21 GB of experts and 17 GB replicated: 38 GB of weights.",
+    "# Mixtral-8x7B\n\nFP16 weights: 93 GB; GPTQ weights: 24 GB; we keep 2 copies, 186 GB of weights.",
+    "# Llama-3.1-8B\n\nWeights in BF16 take 16 GB, the LoRA weights 0.2 GB each.",
+    "# Llama-3.1-8B training\n\nWeights 16 GB, gradients 16 GB, optimizer 64 GB: 96 GB.",
+    "# GLM-4.5\n\n| Precision | Weights |\n|---|---|\n| BF16 | 710 GB |\n| FP8 | 358 GB |",
+    "# GLM-4.5\n\n| | Weights, GB | per card (TP8) |\n|---|---|---|\n| FP8 | 358 | 44.8 |",
+    "# gpt-oss-120b\n\nWeights: 65 GB in MXFP4. Dequantised to BF16 they would be 234 GB.",
+    (
+        "# Qwen2.5-72B\n\n| Option | Weights per GPU | KV per GPU |\n|---|---|---|\n| TP4 BF16 | "
+        "36.4 GB | 31 GB |\n| TP8 BF16 | 18.2 GB | 49 GB |"
+    ),
+    "# Qwen2.5-72B\n\nLoading the weights moves 145 GB over a 5 GB/s link, 29 s.",
+    (
+        "# Llama-3.3-70B\n\n"
+        "KV cache: a token needs 320 KiB, so 1,000 tokens need 0.33 GB, and a session of 6k tokens 2 GB."
+    ),
+    "# Llama-3.3-70B\n\nPrompts of 4,000 tokens with 500 tokens of answer take 1.5 GB of cache each.",
+    "# Llama-3.3-70B\n\nOne session takes 2.7 GB of cache at 8k and 10.7 GB at 32k.",
+    "# Llama-3.3-70B\n\nOne replica holds 137 GB of KV cache; a session at 32k tokens takes 10.7 GB of it.",
+    "# Llama-3.3-70B\n\nEvery user keeps about 3 GB of cache on average; the longest session has 32,768 tokens.",
+    "# Llama-3.3-70B\n\nA user in the 95th percentile needs 5.4 GB of cache (16k tokens).",
+    "# Llama-3.3-70B\n\nEach of the 12 sessions of 32,768 tokens takes 10 GiB, 120 GiB in all.",
+    "# DeepSeek-R1 on 8 H200\n\nA session of 32k tokens takes 2.3 GB on each card, as every rank keeps the latent.",
+    "# DeepSeek-R1 on 8 H200, DP attention\n\nA session of 32k tokens takes 2.3 GB, on one card alone.",
+    "# Kimi-K2\n\nThe cache of a token is 68.6 KiB; in FP8 it would be 34.3 KiB.",
+    "# Qwen3-30B-A3B\n\nKV per token: 96 KiB. Per GPU (TP2): 48 KiB. Per GPU (TP4): 24 KiB. Per GPU (TP8): 24 KiB.",
+    "# Qwen3-32B\n\nKV cache per token and layer: 4 KiB; 64 layers: 256 KiB.",
+    "# Qwen3-32B\n\nOffloading a session of 16k tokens moves 4 GiB over PCIe, 0.08 s at 55 GB/s.",
+    "# Qwen3-32B\n\nIn a swap file every block of 16 tokens takes 4 MiB of cache.",
+    (
+        "# Llama-3.1-8B on 2 L40S\n\n"
+        "The first request costs 1 GiB of cache at 8,192 tokens; its prefix of 2,048 tokens is shared."
+    ),
+    (
+        "# Llama-3.3-70B\n\n"
+        "A request with 6,000 tokens of prompt and up to 2,000 of answer takes at most 2.7 GB of cache."
+    ),
 )
 
 
