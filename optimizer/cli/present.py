@@ -17,8 +17,7 @@ from optimizer.figures.derivation_figure import Figure, shown
 from optimizer.figures.layer import Step
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
 from optimizer.figures.reserve import default_tokens
-from optimizer.figures.room import room_of
-from optimizer.figures.runnable import lacking_bytes
+from optimizer.figures.room import lacking_bytes, room_of
 from optimizer.figures.serving import Evaluation
 from optimizer.readers.launch.launch import budget_of
 from optimizer.units import Dimension

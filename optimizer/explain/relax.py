@@ -32,6 +32,7 @@ from optimizer.domain.problem import Problem
 from optimizer.explain.feasible import fits, optimum
 from optimizer.figures.objective import Scored
 from optimizer.figures.percentiles import most_load
+from optimizer.figures.rates import last_kept
 from optimizer.figures.serving import evaluate, service_s
 from optimizer.figures.topology import replicas_that_fit
 from optimizer.verify.constraints import violations
@@ -186,12 +187,12 @@ def _least(at: Callable[[int], Problem], low: int, high: int) -> tuple[int, Scor
 
 def _least_of_layout(at: Callable[[int], Problem], scored: Scored, low: int, high: int) -> int:
     """The least number above `low` at which a layout that fits at `high` does."""
-    while high - low > 1:
-        middle = (low + high) // 2
-        problem = at(middle)
-        fits_at = not violations(problem, scored.layout, evaluate(problem, scored.layout))
-        low, high = (low, middle) if fits_at else (middle, high)
-    return high
+
+    def breaks(number: int) -> bool:
+        problem = at(number)
+        return bool(violations(problem, scored.layout, evaluate(problem, scored.layout)))
+
+    return last_kept(breaks, low, high) + 1
 
 
 def most_of_layout(problem: Problem, scored: Scored) -> Fraction:
@@ -283,14 +284,7 @@ def _degrees(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     order = sorted((v for v in values_of(problem, axis) if v not in allowed), key=distance)
     if not order or fits(with_search(problem, axis, (*allowed, *order))) is None:
         return
-    low, high = 0, len(order)
-    while high - low > 1:
-        middle = (low + high) // 2
-        if fits(with_search(problem, axis, (*allowed, *order[:middle]))) is None:
-            low = middle
-        else:
-            high = middle
-    new = order[high - 1]
+    new = order[last_kept(lambda n: fits(with_search(problem, axis, (*allowed, *order[:n]))) is None, 0, len(order))]
     relaxed = with_search(problem, axis, (new,))
     scored = fits(relaxed)
     if scored is not None:

@@ -13,7 +13,7 @@ from optimizer.figures import derivation_serving as serving
 from optimizer.figures.derivation_figure import Figure, Sheet
 from optimizer.figures.derivation_memory import PARTS, memory
 from optimizer.figures.rates import ceil_fraction, ideal_rates
-from optimizer.figures.runnable import engines_that_run
+from optimizer.figures.room import engines_that_run
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.units import plain
 

@@ -1,4 +1,4 @@
-"""How much cache an engine allocates for a layout, and what it holds: tokens, sequences at a length, the longest one.
+"""How much cache an engine allocates for a layout, what it holds (tokens, sequences, the longest), and who has room.
 
     room of a stage = exposed memory · utilisation − weights − what the engine keeps − tensors of the largest step
     tokens          = min over stages of floor(room ÷ bytes of a block) · tokens of a block
@@ -20,9 +20,10 @@ from fractions import Fraction
 
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.figures.memory import Memory, MemoryBook, sequence_tokens
+from optimizer.figures.memory import Memory, MemoryBook, build_memory, sequence_tokens
 from optimizer.figures.partition import Track
 from optimizer.figures.reserve import error_bytes
+from optimizer.figures.serving import Evaluation
 from optimizer.figures.weights import round_up
 
 EARLIER = ("first", "second", "third", "fourth", "fifth")
@@ -169,3 +170,27 @@ def _left(track: Track, cuts: tuple[int, ...]) -> list[int]:
 def room_of(problem: Problem, shape: Shape, cuts: tuple[int, ...]) -> Room:
     """The cache of one layout."""
     return Rooms(problem).room(shape, cuts)
+
+
+def engines_that_run(problem: Problem, evaluation: Evaluation) -> list[str]:
+    """Names of the engines that run an evaluated layout; for a problem that names one engine, that one at most.
+
+    Times, placements and stage cuts are not asked about: every engine here takes its stages as a list.
+    """
+    return [name for name, lacking in lacking_bytes(problem, evaluation).items() if lacking <= 0]
+
+
+def lacking_bytes(problem: Problem, evaluation: Evaluation) -> dict[str, int]:
+    """Bytes of a device that each engine lacks for a layout whose degrees it accepts; 0 or less where it runs it."""
+    engine = problem.engine
+    lacking = {}
+    for member in engine.members or (engine,):
+        name = member.name if engine.members else problem.engine_name
+        member_problem = problem.changed(engine_name=name)
+        if not member.accepts(member_problem, evaluation.shape):
+            continue
+        stages = build_memory(member_problem, evaluation.shape).stages(
+            evaluation.steps.largest, evaluation.layout.batch, evaluation.cuts
+        )
+        lacking[name] = max(stage.total_bytes for stage in stages) - member_problem.capacity_bytes
+    return lacking

@@ -11,7 +11,7 @@ import pytest
 from optimizer.cli.main import run
 from optimizer.domain.engines import ENGINES
 from optimizer.domain.layout import Layout
-from optimizer.figures.runnable import engines_that_run
+from optimizer.figures.room import engines_that_run
 from optimizer.figures.serving import evaluate
 from optimizer.solve import solve
 from optimizer.verify.verdict import judge_layout
