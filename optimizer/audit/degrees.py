@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from optimizer.audit import lexicon
@@ -61,10 +62,13 @@ class Degree:
     start: int
 
 
-def degrees_in(text: str) -> Iterator[Degree]:
-    """Every degree that is written in a text; groups of experts are ``ep_groups``."""
-    if _GATE.search(text) is None:
-        return
+@lru_cache(maxsize=1 << 14)
+def degrees_in(text: str) -> tuple[Degree, ...]:
+    """Every degree that is written in a text, in order; groups of experts are ``ep_groups``."""
+    return tuple(_degrees(text)) if _GATE.search(text) else ()
+
+
+def _degrees(text: str) -> Iterator[Degree]:
     for match in _DEGREE.finditer(text):
         found = match.groupdict()
         formula = _IN_FORMULA.search(text, max(0, match.start() - _BEFORE), match.start())
@@ -86,7 +90,7 @@ def _axis(word: str) -> str:
 def find_degrees(segments: Sequence[Segment], roles: Sequence[Role]) -> Iterator[Statement]:
     """Every degree written anywhere, in document order; a table cell is read with its labels."""
     for index, segment in enumerate(segments):
-        found = list(degrees_in(segment.text))
+        found = [*degrees_in(segment.text)]
         value = segment.text.strip()
         if segment.kind is Kind.CELL and value.isascii() and value.isdigit():
             lead = len(segment.text) - len(segment.text.lstrip())

@@ -237,7 +237,7 @@ def _degrees_give(sentence: Sentence, per_node: int | None, spoken: Counter[int]
         degrees = {axis: values[0] for axis, values in axes.items() if [len(one) for one in axes.values()] == [1]}
     if "dp" not in degrees and len(copies) == 1 and "tp" in degrees:
         degrees["dp"] = copies.pop()
-    if sentence.cells and not any(len(list(degrees_in(cell))) > 1 for cell, _ in sentence.cells.values()):
+    if sentence.cells and not any(len(degrees_in(cell)) > 1 for cell, _ in sentence.cells.values()):
         return  # a column for each degree is judged as a row
     if len(degrees.keys() - {"ep"}) < 2 or _DENIED.search(text):
         return
@@ -268,7 +268,7 @@ def _degrees_give(sentence: Sentence, per_node: int | None, spoken: Counter[int]
 
 
 def _at(text: str) -> tuple[int, int]:
-    first = next(degrees_in(text), None)
+    first = next(iter(degrees_in(text)), None)
     return (first.start, first.start + len(first.text)) if first is not None else (0, len(text))
 
 
