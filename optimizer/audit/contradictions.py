@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, Final
 
 from optimizer.audit import lexicon
@@ -30,11 +30,13 @@ _MOST_ADDED: Final = 64
 _TOTAL: Final = re.compile(r"^\W*(?:in\s+)?(?:sub-?total|total|sum|overall|all(?!-)|together)\b", re.IGNORECASE)
 _AMID: Final = re.compile(r"^\W*(?:sub-?total|total|sum)\b", re.IGNORECASE)
 """A total that rows may follow."""
-_WHOLE: Final = re.compile(
-    r"\b(?:whole|entire|total|altogether|in all|overall|comes? to|adds? up to|sums? to)\b"
-    r"(?![^.;]*\b(?:without|excluding|except|less|minus|not|only|first|hardware)\b)",
+_WHOLE: Final = re.compile(r"\b(?:whole|entire|total|altogether|in all|overall)\b", re.IGNORECASE)
+_IN_PART: Final = re.compile(
+    r"\b(?:without|excluding|except|less|minus|not|only|first|last|remaining|hardware|parts?|instalments?)\b",
     re.IGNORECASE,
 )
+_OF_SOME: Final = re.compile(r"\W*(?:for|in|on|at|per|during|if)\b", re.IGNORECASE)
+"""Behind a value that is not the deployment's."""
 _DIGITS: Final = 1000
 """A sum of money below it may be another by chance."""
 _LABELLED: Final = re.compile(r"\W*([A-Za-z][\w /-]{0,40}?)\s*[:=]\W*")
@@ -147,7 +149,8 @@ def _two_values(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> I
         if segment.kind not in {Kind.PROSE, Kind.CELL} or segment.quoted or segment.removed or OTHERWISE.search(around):
             continue
         for one in numbers_of(own):
-            label = "" if one.bound or one.approximate else _label(segment, one)
+            some = one.bound or one.approximate or (segment.item and _OF_SOME.match(segment.text, one.end))
+            label = "" if some else _label(segment, one)
             if named := _ONE_OF_A_KIND.fullmatch(label):
                 name = "devices" if named["noun"] and noun(named["noun"]) == "device" else label
                 key = (one.unit.dimensions, one.nouns[:1], one.per)
@@ -242,17 +245,21 @@ def _retold(
     for segment, own in zip(segments, tokens, strict=True) if sheets else ():
         if segment.kind is not Kind.PROSE or segment.quoted or not _WHOLE.search(segment.text):
             continue
-        for one in numbers_of(own):
-            for rows in sheets if one.unit.dimensions == lexicon.DOLLARS and one.value >= _DIGITS else ():
-                parts = [
-                    (item.value, place.place(item.start).line) for label, item, place in rows if not _TOTAL.match(label)
-                ]
-                value = sum((part for part, _ in parts), Fraction(0))
-                left = [line for part, line in parts if len(parts) > 2 and abs(value - part - one.value) <= one.half]
-                if left and one.value not in {item.value for _, item, _ in rows}:
-                    lines = tuple(sorted({segment.place(one.start).line, *left}))
-                    told = f"the parts add up to {shown(value, one.unit)}; {shown(one.value, one.unit)} leave one out"
-                    yield Contradiction(lines, "total", (value, one.value), told)
+        for one, rows in product(numbers_of(own), sheets):
+            begin, end = segment.text.rfind(". ", 0, one.start) + 1, segment.text.find(". ", one.end)
+            saying = segment.text[begin : end if end > 0 else None]
+            if one.unit.dimensions != lexicon.DOLLARS or one.value < _DIGITS or _IN_PART.search(saying):
+                continue
+            parts = [row for row in rows if not _TOTAL.match(row[0])]
+            value = sum((item.value for _, item, _ in parts), Fraction(0))
+            left = [row for row in parts if abs(value - row[1].value - one.value) <= one.half] if len(parts) > 2 else []
+            if left and _WHOLE.search(saying) and one.value not in {item.value for _, item, _ in rows}:
+                (label, item, where), line = left[0], segment.place(one.start).line
+                told = f"the parts add up to {shown(value, one.unit)}; "
+                told += f"{shown(one.value, one.unit)} leave out {label.strip()}"
+                yield Contradiction(
+                    tuple(sorted({line, where.place(item.start).line})), "total", (value, one.value), told
+                )
 
 
 def _adds_up(rows: list[tuple[str, Number, Segment]]) -> bool:

@@ -280,11 +280,16 @@ _SOME_NODES: Final = re.compile(
 _A_NODE: Final = re.compile(
     rf"(?:(?<![\d.,])(\d{{1,3}})\s*[×x]?\s*(?:[A-Z]+\d+\w*\s*)?{DEVICES}?\s*"
     r"(?:per node|each|/\s*node|a node|per server))"
-    rf"|(?:nodes|servers)\s*(?:[×x*]|with|of|,? each(?: with)?)\s*(\d{{1,3}})(?:\s?[×x]|\s*{DEVICES})?\b"
+    rf"|(?:nodes|servers)\s*(?:[×x*]|with|of|,? each(?: with)?)\s*(1?\d)(?:\s?[×x]|\s*{DEVICES})?\b"
     r"|(?<!\S)(\d{1,3})[×x]\s?[A-Z]+\d+\w*\s+(?:node|server)\b"
     rf"|{DEVICES} per node\s*[:=]\s*(\d{{1,3}})|\((\d)\s*×\s*\w+ each\)",
     re.IGNORECASE,
 )
+_SAME: Final = re.compile(
+    r"(?:[\s,;:(=≈*×x]|\b(?:or|so|with|of|for|a|total|altogether|in all|that is|i\.e\.|which|makes?|gives?|giving"
+    r"|come to|and|are|we have|have|each|[A-Z]+\d+\w*)\b)*"
+)
+"""Between nodes and the devices that they have together."""
 _COVERED: Final = re.compile(
     rf"\b(?:covered by|fits? (?:on|in|into)|enough|hold|held by|needs?|takes?|so|i\.e\.|that (?:is|makes)|makes?)\W+"
     rf"(?:exactly |just |only )?{COUNT}\s+{NODES}\b",
@@ -314,6 +319,9 @@ def _nodes_give(sentence: Sentence, per_node: int | None) -> JudgedClaims:
     if len(nodes) != 1 or len(totals) != 1 or each is None or sentence.cells or _SOME.search(sentence.text):
         return
     ((devices, match),), (number,) = totals.items(), nodes
+    spans = [sentence.text[one.start() : match.start()] for one in _NODES.finditer(sentence.text)]
+    if not any(_SAME.fullmatch(_A_NODE.sub("", _NODES.sub("", span))) for span in spans):
+        return
     if devices in {number * each * copy for copy in copies}:
         return
     if devices == number * each or (devices >= number and not _DENIED.search(sentence.text)):

@@ -121,22 +121,18 @@ class Judge:
             note = f"leaves a factor {plain(claim.value / nearest.value)} for {' and '.join(free)}"
             return _made(claim, Verdict.UNSUPPORTED, nearest, readings, note if whole_factors else "", free)
         single = all(len(self.facts.values(axis)) < 2 for axis in AXES)
-        short = claim.value < min(found) and self._alone("devices") and self._by_degrees(claim)
-        if single and (short or _OUTRIGHT.search(f"{claim.near} {claim.text}".lower())):
+        if single and self._by_degrees(claim, short=claim.value < min(found)):
             return _made(claim, Verdict.FAILS, nearest, readings, self._left_out(claim))
         return _made(claim, Verdict.UNSUPPORTED, nearest, readings, "no reading gives it, but others remain open")
 
-    def _alone(self, *names: str) -> bool:
-        return all(len(self.facts.values(name)) < 2 for name in names)
-
-    def _by_degrees(self, claim: Statement) -> bool:
-        """Whether the count stands with the degrees, or none does and this one is close to them."""
-        degrees = {fact.segment for axis in AXES for fact in self.facts.statements(axis)}
-        beside = (item for segment in degrees for item in self.claims.by_segment.get(segment, ()))
-        return claim.segment in degrees or (
-            not any(item.name == "devices" for item in beside)
-            and any(abs(claim.segment - segment) <= _CLOSE for segment in degrees)
-        )
+    def _by_degrees(self, claim: Statement, *, short: bool) -> bool:
+        """Whether all degrees stand in the statement of a count too short, the only one in it, or it has a label."""
+        beside = {item.value for item in self.claims.by_segment[claim.segment] if item.name == "devices"}
+        axes = [axis for axis in AXES if self.facts.values(axis)]
+        here = all(any(fact.segment == claim.segment for fact in self.facts.statements(axis)) for axis in axes)
+        return (short and here and len(beside) == 1) or _OUTRIGHT.search(
+            f"{claim.near} {claim.text}".lower()
+        ) is not None
 
     def _left_out(self, claim: Statement) -> str:
         """Which of the degrees give the stated count when the others are forgotten."""

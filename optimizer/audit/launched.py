@@ -111,6 +111,8 @@ def _command_of(lines: Sequence[str]) -> list[str]:
     if model is None or any(_COMMAND.search(line) for line in lines):
         return list(lines)
     flags = [match[1] if (match := _ARGUMENT.fullmatch(line)) else "" for line in lines]
+    if any("--" in line and not flag and line.strip("-+ ") for line, flag in zip(lines, flags, strict=True)):
+        return list(lines)
     engine = "python -m sglang.launch_server --model-path" if "--context-length" in " ".join(flags) else "vllm serve"
     last = max((at for at, flag in enumerate(flags) if flag), default=0)
     return [f"{engine} {model} \\", *(f"{flag} \\" for flag in flags[1:last]), flags[last]]

@@ -21,6 +21,7 @@ from optimizer.audit.hedges import OTHERWISE, clause_span
 from optimizer.audit.verdict import plain
 
 _VALUE: Final = r"(\d{1,3}(?:,\d{3})+|\d[\d_]*(?:\.\d+)?)(k?)(?![\w%]|[.,]\d)"
+_NUMBERS: Final = re.compile(rf"(?<![\w.,]){_VALUE}", re.IGNORECASE)
 _FLAG: Final = re.compile(
     r"(?:--|^\s*[\"']?(?=\w+_(?:fraction|utilization|len|seqs|size|tokens)\b))([a-z][a-z0-9]*(?:[-_][a-z0-9]+)+)[\"']?"
     rf":?(?:\s+|\s*=\s*)[\"']?{_VALUE}",
@@ -33,9 +34,15 @@ _LONGEST: Final = r"(?:max\w*|served|serving)[- ]context(?:[- ](?:length|window)
 _FRACTION: Final = r"(?:fraction|utili[sz]ation)(?: [a-z][a-z-]*){0,4}?"
 _GIVEN: Final = r"[\"'`*]*(?:\s*(?:=|:|\||\bis\b|\bof\b|\bat\b|\bto\b|\bbe\b|\bset to\b))?\s*[\"'`*]*"
 _CHANGED: Final = re.compile(
-    r"\b(?:just|set|use|using|cut|rais\w+|lower\w*|chang\w+|bump\w*|increas\w+|decreas\w+|reduc\w+|fix\w*)\b",
+    r"\b(?:just|set|use|using|cut|rais\w+|lower\w*|chang\w+|bump\w*|increas\w+|decreas\w+|reduc\w+|fix\w*|own|an?other"
+    r"|jobs?|start\w*|(?<!static )(?<!kv )pool)\b",
     re.IGNORECASE,
 )
+_THIS: Final = re.compile(
+    r"\b(?:as in|above|below|final|commands?|config\w*|deployed|running|live|in production|start-?up|budget)\b",
+    re.IGNORECASE,
+)
+"""In another section than the command's, of the command's deployment."""
 _OF_MEMORY: Final = (
     r"(?<![\w.,])(0?\.[5-9]\d?)()\s*(?:[x×*]|of)\s*(?:16|24|32|40|48|80|94|96|141|180|192|256|288)\b(?:\s*G|(?![.,\d]))"
 )
@@ -46,6 +53,7 @@ _OF_MEMORY: Final = (
 class _Setting:
     value: Fraction
     line: int
+    section: tuple[str, ...]
 
 
 def find_missettings(said: Sequence[Sentence]) -> Iterator[Contradiction]:
@@ -55,13 +63,15 @@ def find_missettings(said: Sequence[Sentence]) -> Iterator[Contradiction]:
         for match in _FLAG.finditer(one.text) if one.code else ():
             name = match[1].lower().replace("_", "-")
             if not _DEGREES.search(name):
-                settings.setdefault(name, []).append(_Setting(_value(match[2], match[3]), one.at(match.start(1)).line))
+                settings.setdefault(name, []).append(
+                    _Setting(_value(match[2], match[3]), one.at(match.start(1)).line, one.section)
+                )
     for name, given in settings.items():
         if len({one.value for one in given}) == 1:
-            yield from _against(name, given[0], said)
+            yield from _against(name, given[0], said, alone=len(given) == len(said[0].whole.models) == 1)
 
 
-def _against(name: str, setting: _Setting, said: Sequence[Sentence]) -> Iterator[Contradiction]:
+def _against(name: str, setting: _Setting, said: Sequence[Sentence], *, alone: bool) -> Iterator[Contradiction]:
     told: dict[Fraction, int] = {}
     for sentence in said:
         for match in _named(name, fraction=setting.value < 1).finditer(sentence.text) if not sentence.code else ():
@@ -69,8 +79,10 @@ def _against(name: str, setting: _Setting, said: Sequence[Sentence]) -> Iterator
             value = _value(number, scale)
             first, last = clause_span(sentence.text, *match.span())
             clause = (sentence.text[first : match.start()], sentence.text[match.end() : last])
+            if sentence.section != setting.section and not (alone or _THIS.search(sentence.text)):
+                continue
             spoken = " ".join((*sentence.section[1:], sentence.text.partition(": ")[0][:first], *clause))
-            if value == setting.value:
+            if setting.value in {value, *(_value(*other.groups()) for other in _NUMBERS.finditer(sentence.text))}:
                 return
             if not (OTHERWISE.search(spoken) or _CHANGED.search(spoken)):
                 told.setdefault(value, sentence.at(match.start()).line)
