@@ -1,6 +1,6 @@
 """A file that the user wrote: its data, and the line and column of everything in it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -60,6 +60,11 @@ class Document:
         if unknown:
             suggestions = {key: (meant or {}).get(key) or nearest(key, list(known)) for key in unknown}
             raise SpecError(*(self.fault("unknown key", (key,), suggestions[key], key=True) for key in unknown))
+
+    def among(self, name: str, known: Collection[str], what: str, at: Sequence[PathStep]) -> None:
+        """Refuse a name at a place that is none of those known."""
+        if name not in known:
+            raise self.error(f"{name!r} is no {what}: {', '.join(known)}", at, nearest(name, list(known)))
 
     def get(self, at: Sequence[PathStep]) -> object:
         """Value at ``at``; nothing where there is none."""

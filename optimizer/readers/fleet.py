@@ -111,9 +111,7 @@ def fleet_in(document: Document, problem: str | Path | None = None) -> FleetDocu
     written = validate(FleetFile, data["fleet"], document, ("fleet",))
     known = [period.name for period in cluster.periods]
     for name in written.periods:
-        if name not in known:
-            message = f"{name!r} is no period of the cluster: {', '.join(known)}"
-            raise document.error(message, ("fleet", "periods", name), nearest(name, known))
+        document.among(name, known, "period of the cluster", ("fleet", "periods", name))
     if written.periods and len(written.periods) < len(known):
         missing = next(name for name in known if name not in written.periods)
         raise document.error(f"period {missing!r} is missing", ("fleet", "periods"))
@@ -121,20 +119,15 @@ def fleet_in(document: Document, problem: str | Path | None = None) -> FleetDocu
         raise document.error("is required but missing", ("fleet", "replicas"))
     proposed, claimed_at = {}, {}
     for name in known:
-        period_written = written.periods.get(name)
-        at: At = ("fleet",) if period_written is None else ("fleet", "periods", name)
-        replicas = written.replicas if period_written is None else period_written.replicas
-        for kind, keys, wanted in (
-            ("demand", (written if period_written is None else period_written).demands, list(cluster.demand)),
-            ("pool", (written if period_written is None else period_written).idle, list(cluster.pool)),
-        ):
-            for key in keys:
-                if key not in wanted:
-                    message = f"{key!r} is no {kind} of the cluster: {', '.join(wanted)}"
-                    place = (*at, "demands" if kind == "demand" else "idle", key)
-                    raise document.error(message, place, nearest(key, wanted))
+        stated = written.periods.get(name, written)
+        at: At = ("fleet",) if stated is written else ("fleet", "periods", name)
+        for key in stated.demands:
+            document.among(key, cluster.demand, "demand of the cluster", (*at, "demands", key))
+        for key in stated.idle:
+            document.among(key, cluster.pool, "pool of the cluster", (*at, "idle", key))
         proposed[name] = tuple(
-            _proposed(document, cluster, (*at, "replicas", number), entry) for number, entry in enumerate(replicas)
+            _proposed(document, cluster, (*at, "replicas", number), entry)
+            for number, entry in enumerate(stated.replicas)
         )
         claimed_at[name] = at
     return FleetDocument(document, cluster, proposed, claimed_at)
@@ -160,15 +153,9 @@ def _cluster(document: Document, problem: str | Path | None) -> Cluster:
 
 
 def _proposed(document: Document, cluster: Cluster, at: At, entry: ReplicasFile) -> Proposed:
-    demand, pool = cluster.demand.get(entry.demand), cluster.pool.get(entry.pool)
-    if demand is None:
-        known = list(cluster.demand)
-        message = f"{entry.demand!r} is no demand of the cluster: {', '.join(known)}"
-        raise document.error(message, (*at, "demand"), nearest(entry.demand, known))
-    if pool is None:
-        known = list(cluster.pool)
-        message = f"{entry.pool!r} is no pool of the cluster: {', '.join(known)}"
-        raise document.error(message, (*at, "pool"), nearest(entry.pool, known))
+    document.among(entry.demand, cluster.demand, "demand of the cluster", (*at, "demand"))
+    document.among(entry.pool, cluster.pool, "pool of the cluster", (*at, "pool"))
+    demand, pool = cluster.demand[entry.demand], cluster.pool[entry.pool]
     if entry.role not in demand.roles:
         message = f"demand {demand.name!r} in phase {demand.phase!r} has no {entry.role} replicas"
         raise document.error(message, (*at, "role"))
