@@ -207,6 +207,18 @@ class Whole:
         return tuple(self._degrees.get((axis, None), ()))[:_MOST_DEGREES]
 
     @cached_property
+    def layouts(self) -> set[tuple[str, int]]:
+        """Precisions and tensor parallelism that a sentence, or a cell with its heading, names together."""
+        found = set()
+        for one in self.said:
+            cells = (f"{label}: {cell}" for label, (cell, _) in one.cells.items())
+            for text in cells if one.cells else (one.text,):
+                tps = {degree.value for degree in degrees_in(text) if degree.axis == "tp"}
+                if len(tps) == 1 == len(precisions := precisions_in(text)):
+                    found.add((precisions[0], tps.pop()))
+        return found
+
+    @cached_property
     def segments(self) -> dict[int, list[Sentence]]:
         """Sentences of each segment, at most so many of them."""
         found: dict[int, list[Sentence]] = {}

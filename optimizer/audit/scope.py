@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
-from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import Sentence, models_in, precisions_in
 
 _OPENING: Final = 3
@@ -70,20 +69,8 @@ def layouts(sentence: Sentence) -> Sequence[tuple[str, int]]:
     near = scoped(sentence, precisions_in)
     every = sentence.whole.precisions
     if not near and every:
-        pairs = _pairs(sentence.whole.said)
-        if {precision for precision, _ in pairs} == every and {tp for _, tp in pairs} >= set(
-            sentence.whole.every("tp")
-        ):
+        pairs = sentence.whole.layouts
+        precisions, tps = ({pair[at] for pair in pairs} for at in (0, 1))
+        if precisions == every and tps >= set(sentence.whole.every("tp")):
             return sorted(pairs)
     return [(precision, 0) for precision in near or ("", *sorted(every))]
-
-
-def _pairs(said: Sequence[Sentence]) -> set[tuple[str, int]]:
-    """Precisions and tensor parallelism that a sentence or the head of a column names together."""
-    found = set()
-    for one in said:
-        for text in (f"{label}: {cell}" for label, (cell, _) in one.cells.items()) if one.cells else (one.text,):
-            precisions, tps = precisions_in(text), {degree.value for degree in degrees_in(text) if degree.axis == "tp"}
-            if len(precisions) == len(tps) == 1:
-                found.add((precisions[0], tps.pop()))
-    return found
