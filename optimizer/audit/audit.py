@@ -25,7 +25,7 @@ from optimizer.audit.launched import judge_launches
 from optimizer.audit.markdown import read_document
 from optimizer.audit.named import Names
 from optimizer.audit.quantities import read
-from optimizer.audit.ratios import judge_ratios
+from optimizer.audit.ratios import find_misratios, judge_ratios
 from optimizer.audit.reckoned import find_misreckoned
 from optimizer.audit.restated import find_restated
 from optimizer.audit.result import AuditResult
@@ -102,6 +102,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         *find_contradictions(segments, tokens, ratios, said),
         *find_outliers(segments, tokens),
         *reckoned,
+        *find_misratios(said),
         *find_missettings(said),
         *disagreements,
     ]

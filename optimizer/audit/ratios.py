@@ -11,11 +11,14 @@ from typing import Final
 from optimizer.audit import lexicon
 from optimizer.audit.compare import rounding
 from optimizer.audit.context import without_full_stops
+from optimizer.audit.contradictions import Contradiction
+from optimizer.audit.deployment import Sentence, devices_in
 from optimizer.audit.document import Segment
 from optimizer.audit.facts import Claims, Derivation, JudgedClaim
 from optimizer.audit.statements import Role, Statement
 from optimizer.audit.tokens import numbers_of, read_number, tokenize
-from optimizer.audit.verdict import Verdict
+from optimizer.audit.verdict import Verdict, plain
+from optimizer.readers import catalog
 
 _NUMBER: Final = r"\d[\d,]*(?:\.\d+)?"
 _ABOUT: Final = r"(?P<about>[~≈]\s*|\b(?:about|around|roughly|approximately|nearly|almost|over|up to|more than)\s+)?"
@@ -220,3 +223,56 @@ def _made(
         f"lines {small.place.line}, {large.place.line}", exact, formula, f"{large.text} / {small.text}"
     )
     return JudgedClaim(claim, verdict, reading, ((reading, verdict is Verdict.HOLDS),), note)
+
+
+_SHEET: Final = re.compile(
+    r"(?P<memory>memory|capacity|hbm|vram)(?!\s+bandwidth)|(?P<bandwidth>bandwidth)", re.IGNORECASE
+)
+_TIMES_IT: Final = re.compile(rf"(?<![\w.,–-])({_NUMBER})\s*(?:[x×](?![\w×])(?!\s*\d)|times\b)", re.IGNORECASE)
+_OF_MORE: Final = re.compile(
+    r"\b(?:per|price\w*|dollars?|measur\w*|effective|real\w*|seen|saw|fast\w*|slow\w*|tok\w*|throughput|latency|nodes?|box\w*"
+    r"|total|together|all|both|if|would|not|wrong|claim\w*)\b|[$€?]|\b\d+\s*[x×]?\s*(?-i:[A-Z]{1,3}\d)",
+    re.IGNORECASE,
+)
+"""Beside the names of devices: the ratio is not one of their data sheets."""
+_SHEETS_DIFFER: Final = Fraction(8, 100)
+"""Share by which the figures of one device differ between its maker's and its resellers' data sheets."""
+_BEHIND: Final = 32
+
+
+def find_misratios(said: Sequence[Sentence]) -> Iterator[Contradiction]:
+    """``The H200 has 1.76 times the memory of an H100``: memory or bandwidth of the only two devices of a clause."""
+    for sentence in said:
+        for start, end in () if sentence.code or sentence.refuted else _clauses(sentence.text):
+            text = sentence.text[start:end]
+            pair = devices_in(text) if _SHEET.search(text) else []
+            if len(pair) != len("ab") or _OF_MORE.search(text):
+                continue
+            for match in _TIMES_IT.finditer(text):
+                number = read_number(match[1])
+                noun = _SHEET.search(text, match.end(), match.end() + _BEHIND) or _SHEET.search(text, 0, match.start())
+                if number is None or noun is None:
+                    continue
+                values = [{_of_sheet(name, noun.lastgroup) for name in _variants(device)} for device in pair]
+                ratios = [one / other for way in (values, values[::-1]) for one in way[0] for other in way[1]]
+                best = min(ratios, key=lambda one: abs(one - number[0]))
+                if abs(best - number[0]) > number[1] + best * _SHEETS_DIFFER:
+                    line = sentence.at(start + match.start()).line
+                    told = f"the {noun.lastgroup} of these devices differs by a factor of {plain(best)}"
+                    yield Contradiction((line,), "ratio", (number[0], best), told)
+
+
+def _clauses(text: str) -> list[tuple[int, int]]:
+    stops = [match.start() for match in re.finditer(";", text)]
+    return list(zip([0, *(stop + 1 for stop in stops)], [*stops, len(text)], strict=True))
+
+
+def _variants(device: str) -> list[str]:
+    """Systems of the catalog with the same kind of device, whatever its board."""
+    kind = device.partition("-")[0]
+    return [name for name in catalog.names("hardware") if name.partition("-")[0] == kind]
+
+
+def _of_sheet(name: str, figure: str | None) -> Fraction:
+    device = catalog.load_hardware(name).device
+    return Fraction(device.memory if figure == "memory" else device.bandwidth)
