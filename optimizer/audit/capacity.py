@@ -209,12 +209,29 @@ _MOST_WAYS: Final = 20_000
 _ROUNDED: Final = Fraction(1, 50)
 
 
+_AT_ONCE: Final = re.compile(
+    r"\b(?:admit\w*|keeps?|kept|holds?|held|fits?|carr(?:y|ies)|supports?|sits?|simultaneous\w*|concurren\w+|parallel|live|active|stay\w*"
+    r"|resident|enough|served?|serves|at (?:once|a time)|same time|room|cache|pool|have)\b",
+    re.IGNORECASE,
+)
+"""Where requests are said to be in the cache together."""
+_IN_TURN: Final = re.compile(
+    r"\b(?:preempt\w*|queue\w*|wait\w*|schedul\w+|over the|(?:a|per|each) (?:day|hour|minute|week|month)"
+    r"|after the other|archive)\b",
+    re.IGNORECASE,
+)
+"""Where they are one after the other, or need not be."""
+
+
 def _cached(sentence: Sentence, load: Load, capacities: _Capacities) -> JudgedClaims:
     """Requests at once against the tokens that the document has room for."""
     known = capacities.of(sentence, load.tokens)
     if known is None:
         return
     room, said = known
+    if not _AT_ONCE.search(sentence.text) or _IN_TURN.search(sentence.text):
+        return
+    room *= 2 if sentence.own.cache in {"fp8", "int8"} else 1
     # no condition makes room for twice as much
     if not asserted(sentence, load.start, load.end, conditional=load.requests * load.tokens > 2 * room):
         return

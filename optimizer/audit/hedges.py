@@ -77,11 +77,6 @@ _BEHIND: Final = re.compile(
     re.IGNORECASE,
 )
 """Behind a figure, wherever in the sentence."""
-_PARAGRAPH: Final = re.compile(
-    r"\b(?:(?:not|n['’]t)\s+(?:\w+\s+)?(?:fit|hold|work|possible)|reject\w*|too\s+(?:big|large|much|small)|exceeds?"
-    r"|impossible|out of memory|oom)\b",
-    re.IGNORECASE,
-)
 _SECTION: Final = re.compile(r"\b(?:rejected|not granted|hypothe\w+|considered|what if|withdrawn)\b", re.IGNORECASE)
 
 

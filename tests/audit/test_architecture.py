@@ -133,6 +133,43 @@ RIGHT = (
     "# DeepSeek-R1\n\nA node of 8x H100 with 640 GB cannot hold the 671 GB.",
     "# Llama-3.3-70B\n\nTwo H100 hold the FP8 weights; BF16 runs on four.",
     "# Qwen3-32B\n\nAWQ fits one 24 GB card; the BF16 build takes two L40S.",
+    (
+        "# Llama-3.3-70B\n\nThe pool holds 418k tokens: 137 GB over 327,680 bytes.\n\n"
+        "Twelve sessions of 32,768 tokens each fit; of 8,192 tokens fifty-one."
+    ),
+    (
+        "# Llama-3.3-70B\n\nThe pool holds 418k tokens: 137 GB over 327,680 bytes.\n\n"
+        "The scheduler takes up to 256 requests of 32,768 tokens each and preempts what it cannot keep."
+    ),
+    (
+        "# Llama-3.3-70B\n\nThe pool holds 418k tokens: 137 GB over 327,680 bytes.\n\n"
+        "Over the day it serves 9,000 requests of 6,000 tokens each."
+    ),
+    (
+        "# Llama-3.3-70B\n\nThe pool holds 418k tokens: 137 GB over 327,680 bytes.\n\n"
+        "Three replicas keep 36 sessions of 32,768 tokens each."
+    ),
+    (
+        "# Llama-3.3-70B\n\nThe pool holds 418k tokens: 137 GB over 327,680 bytes.\n\n"
+        "We replayed 500 documents of 4,000 tokens each, one after the other."
+    ),
+    (
+        "# Llama-3.3-70B\n\nThe pool holds 418k tokens: 137 GB over 327,680 bytes.\n\n"
+        "The archive has 12,000 contracts of 9,000 tokens each."
+    ),
+    (
+        "# Llama-3.3-70B\n\nThe pool holds 418k tokens: 137 GB over 327,680 bytes.\n\n"
+        "With an FP8 cache 25 sessions of 32,768 tokens each are held."
+    ),
+    "# Llama-3.3-70B on 4 H100\n\nA batch of 64 prompts with 8,192 tokens each is read in 25 s.",
+    "# Llama-3.3-70B on 4 H100, BF16\n\nThe 40 users at 8k tokens each are served by three replicas.",
+    "# Llama-3.3-70B on 4 H100, BF16\n\nTwelve users of 20k tokens each fit beside the weights.",
+    "# Llama-3.3-70B on H100\n\nA single BF16 copy at TP2 leaves 8 GB a card: too little.",
+    "# Llama-3.3-70B on H100\n\nTP2 in FP8 puts 35.3 GB on each card; TP4 in BF16 puts 35.3 GB on each as well.",
+    "# Llama-3.1-405B on MI300X\n\nBF16 at TP8 fits: 102 GB of 192 GB. FP8 at TP4 fits as well.",
+    "# Qwen3-235B-A22B\n\nFP8 runs on four H200, BF16 on eight.",
+    "# DeepSeek-R1\n\nFP8 fits eight H200 with 1,128 GB; sixteen H100 hold it too.",
+    "# Llama-3.1-405B\n\nThe INT4 build (203 GB) takes four H100; we keep the FP8 one on eight.",
 )  # fmt: skip
 
 
