@@ -229,7 +229,7 @@ def _cached(sentence: Sentence, load: Load, capacities: _Capacities) -> JudgedCl
     if known is None:
         return
     room, said = known
-    if not _AT_ONCE.search(sentence.text) or _IN_TURN.search(sentence.text):
+    if not _AT_ONCE.search(sentence.text) or _IN_TURN.search(clause_of(sentence.text, load.start, load.end)):
         return
     room *= 2 if sentence.own.cache in {"fp8", "int8"} else 1
     # no condition makes room for twice as much
