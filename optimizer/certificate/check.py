@@ -20,7 +20,7 @@ from optimizer.certificate.question import bind
 from optimizer.certificate.reading import TOLD, certificate_of, keys, layout_of, problem_of, rational
 from optimizer.certificate.statement import exact, figures_statement, relative_gap, sealed, slack, tolerance_of
 from optimizer.certificate.thresholds import check_uncertainty
-from optimizer.certificate.verdict import Check, Rejected, brief, count, equal, number, told_degrees
+from optimizer.certificate.verdict import Check, Rejected, brief, count, equal, number
 from optimizer.domain.lattice import axes
 from optimizer.domain.layout import Layout
 from optimizer.domain.margins import accuracy
@@ -254,13 +254,12 @@ def _prove(
     if proof.counterexample is not None:
         met = proof.counterexample
         layout = met.layout
-        degrees = told_degrees(layout)
         imbalance = bounds.of(layout.shape)
         reached = objective_of(case.problem, evaluate(case.problem, layout, imbalance=imbalance))
         says = "fits" if value is None else f"is better: {exact(reached)}, claimed {exact(value)}"
         if tied is not None and met.goal.devices < tied[1]:
             says = f"is no worse on {layout.devices} devices than the layout claimed on {tied[1]}"
-        raise Rejected("certificate.kind" if value is None else "certificate.objective", f"{degrees} {says}")
+        raise Rejected("certificate.kind" if value is None else "certificate.objective", f"{layout.told} {says}")
     if value is None:
         says = "infeasibility: nothing in the lattice fits"
     elif case.claim["kind"] == "feasible":

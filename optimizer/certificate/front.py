@@ -20,7 +20,7 @@ from optimizer.certificate.meshes import MeshCount
 from optimizer.certificate.optimality import unmet
 from optimizer.certificate.priced import Books, evaluated
 from optimizer.certificate.reading import keys, layout_of
-from optimizer.certificate.verdict import Check, Rejected, brief, equal, told_degrees
+from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.objectives import objective_of_unit
 from optimizer.domain.problem import Problem
 from optimizer.figures.objective import objective_of
@@ -66,8 +66,8 @@ def check_front(problem: Problem, lattice: MeshCount, stated: object, check: Che
     limits = goal(problem, None)
     proof = unmet(problem, lattice, [_goal(limits, views, corner) for corner in corners])
     if proof.counterexample is not None:
-        degrees = told_degrees(proof.counterexample.layout)
-        raise Rejected("pareto.points", f"{degrees} is missing: no point is as good in every objective")
+        missing = proof.counterexample.layout.told
+        raise Rejected("pareto.points", f"{missing} is missing: no point is as good in every objective")
     check.checked.append(f"frontier: {len(vectors)} points, each feasible, none dominated, none missing")
 
 

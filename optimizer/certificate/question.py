@@ -26,7 +26,8 @@ def bind(problem: Problem, asked: Problem | None, check: Check) -> None:
     if asked is None:
         check.not_checked.append(UNBOUND)
         check.not_checked.append("problem.name")
-        _from_catalog(problem, check)
+        _model_of_catalog(problem.model, "problem.model", check)
+        _hardware_of_catalog(problem.hardware, "problem.hardware", check)
         return
     equal("problem", _stated(problem), _stated(asked))
     check.checked.append("problem: the one that was asked")
@@ -59,17 +60,9 @@ def bind_cluster(cluster: Cluster, asked: Cluster | None, check: Check) -> None:
         check.not_checked.append("problem.rates: taken as stated")
 
 
-def _from_catalog(problem: Problem, check: Check) -> None:
-    _model_of_catalog(problem.model, "problem.model", check)
-    _hardware_of_catalog(problem.hardware, "problem.hardware", check)
-
-
 def _model_of_catalog(model: ModelSpec, item: str, check: Check) -> None:
-    if model.name in catalog.names("models"):
-        listed = catalog.load_model(model.name).model_copy(update={"precision": model.precision})
-    else:
-        listed = None
-    _listed(model, listed, item, check)
+    listed = catalog.load_model(model.name) if model.name in catalog.names("models") else None
+    _listed(model, listed and listed.model_copy(update={"precision": model.precision}), item, check)
 
 
 def _hardware_of_catalog(hardware: HardwareSpec, item: str, check: Check) -> None:

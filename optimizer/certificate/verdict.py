@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from optimizer.domain.cluster import Cluster
-from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 
 
@@ -90,11 +89,6 @@ def brief(value: object) -> str:
     except (ValueError, RecursionError):
         return "something beyond measure"
     return text if len(text) <= 120 else text[:117] + "..."
-
-
-def told_degrees(layout: Layout) -> str:
-    """A layout in a sentence."""
-    return ", ".join(f"{n}={getattr(layout, n)}" for n in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
 
 
 def number(item: str, stated: object) -> None:

@@ -57,6 +57,11 @@ class Layout(Grown):
         return Shape(self.tp, self.cp, self.etp, self.ep, self.pp, self.redundant_slots, split)
 
     @property
+    def told(self) -> str:
+        """Degrees and batch, as sentences have them."""
+        return ", ".join(f"{n}={getattr(self, n)}" for n in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
+
+    @property
     def stage_devices(self) -> int:
         """Devices of one pipeline stage, all replicas together."""
         return self.tp * self.cp * self.dp
