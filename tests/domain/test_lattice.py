@@ -40,8 +40,8 @@ MUTANTS = (
     ("{chunk for chunk in chunks if chunk <= most}", "{chunk for chunk in chunks if chunk < most}"),
     ("(False, True) if experts and problem.engine.overlaps", "(False, True) if problem.engine.overlaps"),
     ("(False, True) if experts and problem.engine.overlaps", "(False, True) if experts"),
-    ("in asked and experts >= split", "in asked"),
-    ('("two_batch" if split else "none") in asked', '"none" in asked'),
+    ("in overlaps and experts >= split", "in overlaps"),
+    ('("two_batch" if split else "none") in overlaps', '"none" in overlaps'),
 )  # fmt: skip
 
 
