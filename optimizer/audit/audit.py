@@ -95,7 +95,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     judged, missing = _judge(table, counted, claims, settled, several=several)
     ratios = judge_ratios(segments, judged)
     figures = read(said, segments)
-    deployed, disagreements = judge_deployment(said, figures, judge_launches(document, said))
+    deployed = judge_deployment(said, figures, judge_launches(document, said))
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
     reckoned = find_misreckoned(said, figures, _inside(equations, segments, tokens))
     contradictions = [
@@ -104,7 +104,6 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         *reckoned,
         *find_misratios(said),
         *find_missettings(said),
-        *disagreements,
     ]
     told = {item.lines for item in contradictions}
     mismatches = find_mismatches(segments, tokens, table)

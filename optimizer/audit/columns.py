@@ -82,7 +82,6 @@ def find_outliers(segments: Sequence[Segment], tokens: Sequence[list[Token]]) ->
         if number.unit.dimensions in {lexicon.DOLLARS, lexicon.DOLLAR_RATE}
     }
     for labels, rows in grids:
-        yield from _beyond_floors(list(rows.values()))
         yield from _outliers(labels, list(rows.values()), told, prices)
     for labels, rows in _joined(grids):
         yield from _outliers(labels, list(rows.values()), told, set(), across=True)
@@ -96,23 +95,6 @@ def _joined(grids: Sequence[tuple[list[str], dict[str, _Row]]]) -> Iterator[tupl
             labels = [*left, *(name for name in right if name not in left)]
             if len(labels) <= _MOST_COLUMNS:
                 yield labels, {label: {**other[label], **one[label]} for label in shared}
-
-
-def _beyond_floors(rows: Sequence[_Row]) -> Iterator[Contradiction]:
-    """A rate of tokens faster than one in the row's time of a step, where the times bound all other rows' rates."""
-    pairs = []
-    for row in rows:
-        times = [cell for cell in row.values() if cell.number.unit.dimensions == lexicon.SECONDS]
-        rates = [cell for cell in row.values() if cell.number.unit.dimensions == lexicon.PER_SECOND]
-        if len(times) == len(rates) == 1 and len(row) == _TWO:
-            pairs.append((times[0], rates[0]))
-    beyond = [(time, rate) for time, rate in pairs if time.value * rate.value > 1 + _ROUNDED]
-    if len(beyond) == 1 and len(pairs) > _NAMED:
-        ((time, rate),) = beyond
-        exact = 1 / time.number.value
-        told = f"in steps of {time.segment.text.strip()} come {plain(exact)} tokens/s at most, as in every other row"
-        line = rate.segment.place(rate.number.start).line
-        yield Contradiction((line,), "column", (rate.number.value, exact), told)
 
 
 def _grid(

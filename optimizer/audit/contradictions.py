@@ -51,7 +51,6 @@ _ONE_OF_A_KIND: Final = re.compile(
 )
 """What a deployment has one value of."""
 _MOST: Final = 24
-_LONGEST_SAYING: Final = 400
 _FITS: Final = re.compile(
     r"[^.;:|?]{0,80}?\bfits?\s+(?:\w+ly\s+|well\s+|still\s+)?(?:on|in|into|within|inside)\s+"
     r"(?:an?|one|the|each|every|its|our|single)?\s*(?:single\s+)?(?:[A-Za-z][\w-]*\s+){0,2}(?:(?:memory|hbm|vram)\s+of\s+(?:an?|one|the|each|every)\s+(?:single\s+)?(?:[A-Za-z][\w-]*\s+){0,2})?",

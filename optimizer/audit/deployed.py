@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import combinations
 from math import prod
@@ -17,7 +17,6 @@ from typing import Final
 
 from optimizer.audit.architecture import judge_architecture
 from optimizer.audit.capacity import judge_capacity
-from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.counts import COUNT, DEVICES, NODES, ORDINALS, count
 from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import SIZE, Sentence, size
@@ -345,37 +344,6 @@ def _devices_of_a_node(found: Sequence[Sentence]) -> int | None:
     return None
 
 
-_THE_WHOLE: Final = re.compile(
-    rf"\b(?:all|whole fleet of)\s+(\d{{1,6}})\s+{DEVICES}\b"
-    rf"|\b(\d{{1,6}})\s+{DEVICES}\s+(?:for|in) (?:this|the) (?:cluster|pool|fleet|cell)",
-    re.IGNORECASE,
-)
-
-
-def _said_of_the_whole(found: Sequence[Sentence]) -> Iterator[Contradiction]:
-    """``All 40 GPUs`` of a document that counts 32 once, and no others."""
-    counted: dict[int, int] = {}
-    said: list[tuple[int, int]] = []
-    every: set[int] = set()
-    for sentence in found:
-        whole = _THE_WHOLE.search(sentence.text)
-        if whole is not None:
-            said.append((int(whole[1] or whole[2]), sentence.at(whole.start()).line))
-            continue
-        totals = {int(match[1]) for match in _TOTAL.finditer(sentence.text)}
-        totals |= {group.devices for group in sentence.groups if group.devices > 8}
-        every |= totals
-        if _NODES.search(sentence.text) or len(sentence.own.degrees) > 1:
-            for value in totals:
-                if value >= 8:
-                    counted.setdefault(value, sentence.place.line)
-    for value, line in said if len(counted) == 1 else ():
-        ((other, first),) = counted.items()
-        if value not in every:
-            told = f"two values for devices: {other} and {value}"
-            yield Contradiction(tuple(sorted((first, line))), "devices", (Fraction(other), Fraction(value)), told)
-
-
 _ORDERED: Final = re.compile(
     r"\b(?:total|altogether|in all|order\w*|need\w*|buy|purchas\w+|request\w*|therefore|hence|overall|makes?)\b",
     re.IGNORECASE,
@@ -406,8 +374,8 @@ _RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (_fits, _row, _f
 
 def judge_deployment(
     found: Sequence[Sentence], figures: Sequence[Sequence[Quantity]], launches: Sequence[Launched] = ()
-) -> tuple[list[JudgedClaim], list[Contradiction]]:
-    """Claims of sentences, rows and log lines, launch commands, and counts of devices that disagree."""
+) -> list[JudgedClaim]:
+    """Claims of sentences, rows and log lines, and launch commands."""
     per_node = _devices_of_a_node(found)
     claims = [claim for sentence in found for rule in _RULES for claim in rule(sentence)]
     claims += [claim for sentence, own in zip(found, figures, strict=True) for claim in judge_rates(sentence, own)]
@@ -416,4 +384,4 @@ def judge_deployment(
     claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]
     claims += [*judge_derived(found, figures), *judge_capacity(found), *judge_architecture(found)]
     claims += [*(launch.claim for launch in launches), *judge_code(found, launches)]
-    return [*claims, *judge_log(found, launches)], list(_said_of_the_whole(found))
+    return [*claims, *judge_log(found, launches)]

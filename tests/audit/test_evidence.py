@@ -65,13 +65,10 @@ ACROSS = (
     "\n" + table("GPU | M tokens/h | $/M tokens", "A100 | 3.42 | 0.47", "L40S | 0.86 | 1.10", "H100 | 5.76 | 0.43",
                  "H200 | 8.10 | {}", "MI300X | 7.92 | 0.37", "B200 | 12.96 | 0.40"),
 )  # fmt: skip
-FLOORS = table("GPU | Floor | Measured", "A100 | 16.1 ms | 47 tokens/s", "L40S | 38.0 ms | {} tokens/s",
-               "H100 | 9.8 ms | 76 tokens/s", "H200 | 6.8 ms | 104 tokens/s", "B200 | 4.1 ms | 158 tokens/s"
-)  # fmt: skip
+ALONE = "Llama-3.1-405B in FP8 runs on 8x H200.\n\nA user who has an instance to himself sees {} tokens/s.\n"
 USER_ROW = "Llama-3.3-70B in BF16 runs on 4x H100, TP4.\n\n" + table(
     "concurrency | tok/s | note", "1 | {} | warm", "32 | 1,500 | warm"
 )
-ALONE = "Llama-3.1-405B in FP8 runs on 8x H200.\n\nA user who has an instance to himself sees {} tokens/s.\n"
 
 
 @pytest.mark.parametrize(
@@ -86,7 +83,6 @@ ALONE = "Llama-3.1-405B in FP8 runs on 8x H200.\n\nA user who has an instance to
         (STATIC, "0.85", "0.88", 3),
         (ALONE, "70", "140", 3),
         (FLEET, "four", "five", 3),
-        (FLOORS, "24", "44", 4),
         (USER_ROW, "60", "150", 5),
         ("The node has 8x H100.\n\nOn its 8 GPUs we run TP2 x {}.\n", "4", "3", 3),
         (GPUS_OF_KIND, "136", "146", 6),
