@@ -200,7 +200,7 @@ def _unsaid(expression: Node, stated: Number, *, approximate: bool) -> Judgement
         return Judgement(Verdict.HOLDS, stated.value, alone.point, "numbers alone")
     times = [lexicon.TIMES[last] for noun in stated.nouns if (last := noun.rpartition("-")[2]) in lexicon.TIMES]
     points = [value.point / time.scale for time in times if value.dimensions == lexicon.SECONDS]
-    points += [alone.point * prefix for prefix in _PREFIXES]
+    points += [alone.point * prefix for prefix in (*_PREFIXES, stated.unit.scale)]
     point = next((point for point in points if abs(point - stated.value) <= half), None)
     return None if point is None else Judgement(Verdict.HOLDS, stated.value, point, "in the unit that is unsaid")
 

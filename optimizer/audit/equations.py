@@ -321,7 +321,7 @@ class _Finder:
         close = right.relation == "~" and abs(a.point - b.point) * 20 <= abs(b.point)
         doubt = left.node.doubtful() or right.node.doubtful() or self._dash_left(left.first)
         first = next(right.node.numbers())
-        carried = abs(first.value - a.point) <= tolerance(first, first.unit.scale, approximate=first.approximate)
+        carried = not judge(left.node, first, approximate=first.approximate).verdict.wrong
         same = a.dimensions == b.dimensions and a.coherent and b.coherent
         doubt |= any(token.sign == "of" for token in self.tokens[right.first : right.last])
         if overlap or close:

@@ -276,7 +276,11 @@ class _Conclusion:
 
     def _alone(self, way: _Way) -> bool:
         """Whether the parts of a formula are the only figures that the sentence has before its conclusion."""
-        return set(way.parts) == set(self.before)
+        if set(way.parts) != set(self.before):
+            return False
+        known = {part.start for part in self.before}
+        others = [other for other in numbers_of(tokenize(self.text[: self.one.start])) if other.start not in known]
+        return not any(other.decimal or other.unit.scale > 1 for other in others)
 
     def _off_by_a_prefix(self, way: _Way) -> bool:
         """Whether the figure is a prefix, a factor of eight or a power of ten off what a formula gives."""

@@ -189,6 +189,7 @@ NOTHING = [
         "A prompt of 8,192 tokens at 2 × 70 GFLOP/token ≈ 1.15 PFLOP",
         "8 cards, 350 W/card = 2.8 kW",
         "2 nodes with 8 x 80 = 1,280 GB",
+        "900 tok/s x 3,600 = 3.24M tokens/h x 24 = 77.8M a day",
         "70.6e9 × 2 B = 141 GB / 4 = 35.3 GB per card",
         "99.9% of 30 d = 43.2 min left",
         "99.5% of 720 h = 3.6 h over",
