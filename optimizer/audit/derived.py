@@ -69,7 +69,7 @@ def _cache(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
             continue
         before, behind = _NEAR_BEFORE.search(text[: one.start]), _NEAR_BEHIND.match(text, one.end)
         near = words if sentence.cells else f"{before[0] if before else ''}; {behind[0] if behind else ''}"
-        each = kinds.get("device") == -1 or _EACH_DEVICE.search(near) is not None
+        each = kinds.get("device") == -1 or _EACH_DEVICE.search(near.lower()) is not None
         subject = None if sentence.cells else _SUBJECT.search(text, 0, one.start)
         apart = (
             subject is not None and _COUNTED_TOKENS.search(subject[0]) is None and subject[1].lower().endswith("token")

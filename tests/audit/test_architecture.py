@@ -27,6 +27,7 @@ WRONG = (
     ("Llama-3.1-8B in BF16 on one L40S: the pilot measured 90 tok/s for one dispatcher.", "90"),
     ("Llama-3.3-70B in BF16 on four H100. We accept it at no less than 150 tok/s on a single stream.", "150"),
     ("Llama-3.3-70B in BF16 on four H100. At bs=1, 2k in / 1k out: 150 tok/s.", "150"),
+    ("Llama-3.3-70B in BF16 at TP2 on H100: 90 tok/s for one reader.", "90"),
     ("Kimi-K2 in FP8 on H20. The sixteen cards are one. They read 120 thousand tokens per second.", "120 thousand"),
 )  # fmt: skip
 RIGHT = (
@@ -49,6 +50,7 @@ RIGHT = (
     "# Sheet for Qwen3-32B\n\n- Q / KV heads: 64 / 8",
     "# GLM-4.5\n\nWe run EP8. To every accelerator fall 20 routed experts a layer.",
     "# GLM-4.5\n\nEach card holds 20 routed experts of a layer. In the other test (EP16) it was 10. TP8 today.",
+    "DeepSeek-V3 at EP32 with 32 redundant experts: of 288 slots per layer, each GPU has 9.",
     "DeepSeek-V3: EP32 with 32 redundant experts makes 288 slots, 9 on each GPU.",
     "DeepSeek-V3 runs with `--ep-size 8` each GPU keeps 32 routed experts per layer.",
     "# Kimi-K2, EP8\n\n48 experts per GPU: 126.8 + 14.1 = 140.9 GB.",

@@ -5,6 +5,7 @@ import pytest
 from optimizer.audit import audit_document
 
 WRONG = (
+    ("# Llama-3.3-70B, TP8\n\nEach card keeps 320 KiB of KV cache per token.", "320 KiB"),
     ("# Llama-3.3-70B, TP8\n\nEach card keeps 80 KiB of KV cache per token.", "80 KiB"),
     ("# DeepSeek-V3, TP8\n\nThe latent cache comes to 8.6 KiB per token on every rank.", "8.6 KiB"),
     ("# Qwen3-32B, TP2\n\nOne session of 32,768 tokens takes 16 GiB of cache.", "16 GiB"),
@@ -16,6 +17,7 @@ WRONG = (
     ("# Llama-3.1-8B on L40S\n\nThe weights take 32 GB in BF16.", "32 GB"),
 )
 RIGHT = (
+    "We compare Nemotron-3-Nano-30B-A3B and Qwen3-32B.\n\nThe cache is 24 KiB per token.",
     "# Llama-3.3-70B\n\nKV cache in BF16: 320 KiB per token for the model; at TP8 each card keeps 40 KiB per token.",
     "# Llama-3.3-70B\n\nAn FP8 cache halves the token from 320 to 160 KiB.",
     "# Qwen3-32B, TP2\n\nOne session of 32,768 tokens takes 8 GiB of cache, 4 GiB on each GPU.",
