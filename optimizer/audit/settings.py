@@ -16,7 +16,7 @@ from typing import Final
 
 from optimizer.audit.architecture import shape_of
 from optimizer.audit.contradictions import Contradiction
-from optimizer.audit.deployment import Sentence
+from optimizer.audit.deployment import Sentence, models_in
 from optimizer.audit.hedges import OTHERWISE, clause_span
 from optimizer.audit.verdict import plain
 
@@ -66,9 +66,10 @@ def find_missettings(said: Sequence[Sentence]) -> Iterator[Contradiction]:
                 settings.setdefault(name, []).append(
                     _Setting(_value(match[2], match[3]), one.at(match.start(1)).line, one.section)
                 )
+    models = {model for one in said for model in models_in(one.text)} if settings else set()
     for name, given in settings.items():
         if len({one.value for one in given}) == 1:
-            yield from _against(name, given[0], said, alone=len(given) == len(said[0].whole.models) == 1)
+            yield from _against(name, given[0], said, alone=len(given) == len(models) == 1)
 
 
 def _against(name: str, setting: _Setting, said: Sequence[Sentence], *, alone: bool) -> Iterator[Contradiction]:

@@ -119,6 +119,7 @@ def test_a_setting_that_the_text_gives_otherwise_is_told(text: str, flag: str, v
         "Just set `--max-running-requests 96`.",
         "Fix: max-running-requests 96.",
         "We measured 0.7 of the peak at a mem fraction below 0.8.",
+        "# Two\n\nQwen3-32B and Llama-3.3-70B.\n\n## Llama\n\nThe mem fraction is 0.95.\n\n## Qwen",
         "# Plan\n\n## Rejected\n\nThe mem fraction is 0.95.",
     ],
 )
