@@ -21,7 +21,8 @@ _COARSE: Final = 1000
 """A whole number that ends in three noughts or more was rounded, said or not."""
 
 _CONVERSIONS: Final = {
-    Fraction(value) for value in (8, 24, 60, 365, 1000, 1024, 3600, 86400, 10**6, 10**9, 10**12, 2**20, 2**30, 2**40)
+    Fraction(value)
+    for value in (8, 24, 60, 365, 1000, 1024, 3600, 86400, 10**6, 3_600_000, 10**9, 10**12, 2**20, 2**30, 2**40)
 }
 _SECONDS: Final = {Fraction(value) for value in (24, 60, 365, 1000, 3600, 86400, 10**6)}
 """Factors that convert times and rates."""
@@ -177,8 +178,8 @@ def _converted(expression: Node, stated: Number, *, approximate: bool) -> Judgem
     if not others and (stated.unit.dimensions[1] == 0 or factor.digits not in _SECONDS):
         return None
     count = Fraction(math.prod((lexicon.SCALES[part].scale for part in _scale_letters(stated)), start=1))
-    alone = evaluate(expression, bare=True).point
-    if abs(alone - stated.digits * count) > tolerance(stated, count, approximate=approximate):
+    alone, half = evaluate(expression, bare=True), tolerance(stated, count, approximate=approximate)
+    if not alone.low - half <= stated.digits * count <= alone.high + half:
         return None
     reading = f"numbers alone: {plain(factor.digits)} converts the unit"
     return Judgement(Verdict.HOLDS, stated.value, stated.value, reading)

@@ -31,6 +31,10 @@ _TIMES: Final = {"at", "@", "in"}
 """Words that multiply the figure before them by what follows."""
 _NEARLY: Final = Fraction(1, 100)
 _LEFT_WORDS: Final = 6
+_LOOK_BACK: Final = 40
+"""Tokens before a result among which what it was multiplied by may stand."""
+_LARGEST_SLIP: Final = 10
+"""A larger factor between what stands there and its arithmetic is none that authors forget."""
 
 
 @dataclass(slots=True)
@@ -96,7 +100,9 @@ class _Finder:
 
     def _dash_left(self, at: int) -> bool:
         """What stands before is a part of the arithmetic; not the "of" of ``a peak of 12 × 450``."""
-        if at < 2:
+        if at == 1:
+            return self.tokens[0].mark is Mark.OPERATOR and self.tokens[0].sign != "of"
+        if at == 0:
             return False
         before = self.tokens[at - 2]
         if self.tokens[at - 1].sign in _TIMES and self._counted(at - 1):
@@ -115,13 +121,21 @@ class _Finder:
         return False
 
     def _multiplied(self, at: int, stated: Number, result: Judgement) -> bool:
-        """A count just before makes the result right: ``2 nodes with 8 × 80 = 1,280 GB``."""
-        half = tolerance(stated, stated.unit.scale, approximate=stated.approximate)
-        for token in reversed(self.tokens[max(0, at - _LEFT_WORDS) : at]):
-            if token.mark is Mark.RELATION or token.sign in {".", ";"}:
+        """A figure before makes the result right: ``38,000 × 1.04² = 41,100, and 1.04³ gives 42,700``.
+
+        Or its unit does: ``989 TFLOPS per GPU, 64 × 989 = 63.3 PFLOPS``.
+        """
+        half = max(tolerance(stated, stated.unit.scale, approximate=stated.approximate), result.stated * _NEARLY)
+        operands = {token.digits for token in self.tokens[at : at + _LOOK_BACK] if isinstance(token, Number)}
+        for before, token in enumerate(reversed(self.tokens[max(0, at - _LOOK_BACK) : at])):
+            if token.sign in {".", ";"} or not result.evaluated:
                 return False
-            count = token.value if isinstance(token, Number) and token.unit is lexicon.ONE else 0
-            if count > 1 and result.evaluated and abs(result.evaluated * count - result.stated) <= half:
+            if not isinstance(token, Number):
+                continue
+            unsaid = token.unit.dimensions == stated.unit.dimensions and token.digits in operands
+            near = before < _LEFT_WORDS or token.digits > _LARGEST_SLIP
+            factor = token.unit.scale if unsaid else token.digits if near else Fraction(0)
+            if factor > 1 and abs(result.evaluated * factor - result.stated) <= half:
                 return True
         return False
 

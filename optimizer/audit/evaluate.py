@@ -80,13 +80,18 @@ def _signs(node: Node) -> list[str]:
     return signs[::-1]
 
 
+_ROUNDED: Final = 100
+"""Whole numbers of so many gigabytes or more are results, and rounded; smaller ones are sizes of devices."""
+
+
 def _number(number: Number, *, binary: bool, bare: bool) -> Value:
     unit = number.unit
     scale = Fraction(1) if bare else unit.other if binary and unit.other is not None else unit.scale
     if unit is lexicon.ONE and not (number.decimal or number.approximate):
         return Value(number.digits, number.digits, number.digits)
     percent = unit is lexicon.PERCENT
-    half = number.half_digit * scale if number.decimal or percent or number.approximate else Fraction(0)
+    rounded = number.decimal or percent or number.approximate or (unit.scaled and number.digits >= _ROUNDED)
+    half = number.half_digit * scale if rounded else Fraction(0)
     if number.approximate:
         half = max(half, abs(number.digits) * scale / 20)
     point = number.digits if scale == 1 else number.digits * scale

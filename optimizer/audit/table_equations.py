@@ -1,5 +1,6 @@
 """Table rows with arithmetic in one cell and its result in another."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,10 +11,12 @@ from optimizer.audit.expression import Node, Parser
 from optimizer.audit.tokens import Number, Token
 from optimizer.audit.verdict import shown
 
-_RESULTS: Final = (
-    "result", "value", "total", "answer", "computed", "calculated", "stated", "claimed", "claim", "=", "product",
-    "equals",
-)  # fmt: skip
+_LABEL: Final = re.compile(
+    r"(?:(?:result|value|total|answer|computed|calculated|stated|claims?|claimed|product|equals|the|our|their)\b[ :]*"
+    r"|=\s*)+(?:[(\[,].*)?$",
+    re.IGNORECASE,
+)
+"""Headings of a result, with its unit or not: of nothing else."""
 
 
 def row_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[Equation]:
@@ -24,7 +27,7 @@ def row_equations(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> I
         for index in indices:
             label = segments[index].column_label
             if label not in results:
-                results[label] = any(word in label.lower() for word in _RESULTS)
+                results[label] = _LABEL.match(label) is not None
         if not any(results[segments[index].column_label] for index in indices):
             continue
         nodes = {index: _whole(segments[index], tokens[index]) for index in indices}

@@ -348,15 +348,16 @@ def _ends(text: str, at: int) -> bool:
     return not mark or not (mark.isalpha() or mark in _PHRASE_STARTS)
 
 
+_PERCENT: Final = re.compile(r" ?(?:%|per ?cent\b)", re.IGNORECASE)
+
+
 def _phrase(text: str, number: Number, unit: Unit | None, at: int) -> None:
     """The unit and the words behind a number: ``tokens/s per GPU``, ``total expert instances``."""
     if unit is None and (_ends(text, at) or _REMAINDER.match(text, at)):
         number.number_end = number.end = at
         return
-    if unit is None and text[at : at + 1] == "%":
-        unit, at = lexicon.PERCENT, at + 1
-    elif unit is None and text[at : at + 2] == " %":
-        unit, at = lexicon.PERCENT, at + 2
+    if unit is None and (percent := _PERCENT.match(text, at)) is not None:
+        unit, at = lexicon.PERCENT, percent.end()
     elif unit is None or unit.name in {"B", "M", "T", "K"}:
         unit, at = _spaced_unit(text, unit, at)
     number.number_end = at
