@@ -50,7 +50,9 @@ _UNSURE: Final = re.compile(
 )
 _ASIDE: Final = re.compile(r",\s+(?:so|you|we)\b|\.\s", re.IGNORECASE)
 """Where a sentence goes on to something else."""
-_DENIED: Final = re.compile(r"\b(?:not|never|cannot|impossible|beyond)\b|n['’]t\b", re.IGNORECASE)
+_DENIED: Final = re.compile(
+    r"\b(?:not|never|cannot|impossible|beyond|lost|down|remain\w*|spare)\b|n['’]t\b", re.IGNORECASE
+)
 _FITS: Final = re.compile(
     r"\b(?:(fits?|fitted)|holds?|loads?|serves?|serve it|keeps?|takes?|runs?|deploys?|hosts?|spread over"
     r"|(?:is|are) (?:enough|plenty)|(?:would|will) do|suffices?)\b",
@@ -277,9 +279,9 @@ _SOME_NODES: Final = re.compile(
     rf"({COUNT})\s+(?:(?!replicas?|cop)[a-z-]+\s+)?(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE
 )
 _A_NODE: Final = re.compile(
-    rf"(?:(?<![\d.,])(\d{{1,3}})\s*[×x]?\s*(?:[A-Z]+\d+\w*\s*)?{DEVICES}?\s*"
-    r"(?:per node|each|/\s*node|a node|per server))"
-    rf"|(?:nodes|servers)\s*(?:[×x*]|with|of|,? each(?: with)?)\s*(1?\d)(?:\s?[×x]|\s*{DEVICES})?\b"
+    rf"(?:(?<![\d.,])(\d{{1,3}})\s*[×x]?\s*(?:(?:[A-Z]+\d+\w*(?:\s+[A-Z]\w+)?\s*{DEVICES}?|{DEVICES})\s*each"
+    rf"|(?:[A-Z]+\d+\w*(?:\s+[A-Z]\w+)?\s*)?{DEVICES}?\s*(?:per node|/\s*node|a node|per server)))\b"
+    rf"|(?:nodes|servers)\s*(?:[×x*]\s*(1?\d)|(?:with|of|,? each(?: with)?)\s*(1?\d)(?:\s?[×x]|\s*{DEVICES}))\b"
     r"|(?<!\S)(\d{1,3})[×x]\s?[A-Z]+\d+\w*\s+(?:node|server)\b"
     rf"|{DEVICES} per node\s*[:=]\s*(\d{{1,3}})|\((\d)\s*×\s*\w+ each\)",
     re.IGNORECASE,

@@ -100,9 +100,9 @@ class _Finder:
 
     def _dash_left(self, at: int) -> bool:
         """What stands before is a part of the arithmetic; not the "of" of ``a peak of 12 × 450``."""
-        if at == 1:
-            return self.tokens[0].mark is Mark.OPERATOR and self.tokens[0].sign != "of"
-        if at == 0:
+        if at == 1 and self.tokens[0].mark is Mark.OPERATOR:
+            return self.segment.kind is Kind.CODE or self.segment.text[self.tokens[0].start] in "/x×÷"
+        if at < 2:
             return False
         before = self.tokens[at - 2]
         if self.tokens[at - 1].sign in _TIMES and self._counted(at - 1):

@@ -64,7 +64,7 @@ _TAKEN_BACK: Final = re.compile(
     r"\b(?:not|never|cannot|neither|nor|none|nobody|nothing|wrong\w*|impossible|reject\w*|refus\w*|refuted|beyond"
     r"|exceed\w*|fails?|oom|typo|drafts?|earlier|former\w*|previous\w*|originally|used to|mistaken?\w*|in theory"
     r"|too (?:big|large|long|much|many|high|fast|good)|theor\w+|roofline|ceilings?|floors?|bounds?|ideal\w*"
-    r"|says?|said|claim\w*|quotes?|quoted|advertis\w+|vendors?|competitors?|old)\b|n['’]t\b|[?≠✗❌]",
+    r"|says?|said|claim\w*|assert\w*|quotes?|quoted|advertis\w+|vendors?|competitors?|old)\b|n['’]t\b|[?≠✗❌]",
     re.IGNORECASE,
 )
 """In the clause of a figure: its author does not say that it is so."""
@@ -73,7 +73,7 @@ _AHEAD: Final = re.compile(r"\b(?:in theory|without|wrong|incorrect)\b|[✗❌]"
 _REPLACED: Final = re.compile(r"\b(?:instead of|rather than|unlike)\b[^,;]*$", re.IGNORECASE)
 _BEHIND: Final = re.compile(
     r"\b(?:never|cannot|impossible|above|beyond|in theory|roofline|ceiling|floor|bounds?|typo|wrong|nobody|no one"
-    r"|refused|rejected)\b|which .{0,12}not\b|\?!?\s*$",
+    r"|refused|rejected|(?:ruled|left) out|excluded)\b|which .{0,12}not\b|\?!?\s*$",
     re.IGNORECASE,
 )
 """Behind a figure, wherever in the sentence."""

@@ -55,6 +55,9 @@ _PER: Final = re.compile(
 _PER_MILLION: Final = re.compile(
     r"\s*(?:usd|dollars?)?\s*(?:per|/|a|for (?:an?|one|each)?)\s*(?:1\s?)?(?:M\b|million|mtok)", re.IGNORECASE
 )
+_PER_THOUSAND: Final = re.compile(
+    r"\s*(?:usd|dollars?)?\s*(?:per|/|a)\s*(?:thousand|hundred|1[, ]?000|1?k\b)", re.IGNORECASE
+)
 _MILLION_BEFORE: Final = re.compile(r"\bmillion\s+(?:\w+\s+)?tokens?\s+(?:\w+\s+){0,3}[~≈$€]?$", re.IGNORECASE)
 _STEP: Final = re.compile(r"\b(?:tpot|itl|inter-token latency|time per output token)\b[^\d.;]{0,16}$", re.IGNORECASE)
 _SUBJECT: Final = re.compile(r"\b(?:each|every|an?|one|per)\s+(?:\w+\s+)??(\w+)\b(?=[^.,;:()]*$)", re.IGNORECASE)
@@ -173,7 +176,8 @@ def typed(text: str, number: Number, before: Sequence[Quantity]) -> tuple[Type, 
     if kinds == {"second": 1} and _STEP.search(lead):
         kinds["token"] = -1
     said = period[1].lower() if period else number.unit.name.rpartition("/")[2]
-    counted = any(power > 0 for power in kinds.values()) or "second" in kinds
+    many = paid and _PER_THOUSAND.match(text, number.number_end)
+    counted = not many and (any(power > 0 for power in kinds.values()) or "second" in kinds)
     return _type(kinds) if counted else (), value, said
 
 

@@ -59,8 +59,6 @@ _GIVEN: Final = frozenset(
 )  # fmt: skip
 """Types of data sheets and price lists: such figures are what others follow from."""
 _TIME: Final[Type] = (("second", 1),)
-_HOURLY: Final[Type] = (("dollar", 1), ("second", -1))
-_HOURS: Final = frozenset(["h", "hour"])
 _RATES: Final[frozenset[Type]] = frozenset([(("dollar", 1), ("token", -1)), (("joule", 1), ("token", -1))])
 """What a token costs, in money or energy."""
 _CEILINGS: Final = frozenset([(("byte", 1), ("second", -1)), (("FLOP", 1), ("second", -1))])
@@ -160,8 +158,6 @@ def find_misreckoned(
             rates.setdefault((said[one.sentence].section, one.type), []).append(one)
     for sizes in every.values():
         sizes.sort()
-    hourly = [one for one in chain.from_iterable(figures) if bare(one.type) == _HOURLY and one.period in _HOURS]
-    hourly = hourly[:1] if len({one.value for one in hourly}) == 1 else []
     for at, (sentence, own) in enumerate(zip(said, figures, strict=True)):
         near = [
             other
@@ -174,7 +170,6 @@ def find_misreckoned(
             if one.place in judged or one.given or operand or taken_back or _again_elsewhere(one, every):
                 continue
             beside = [] if one.column >= 0 else [other for other in near if other is not one]
-            beside += [price for price in hourly if one.type in _RATES and price not in beside]
             alike = [other for other in rates.get((sentence.section, one.type), ()) if _beside(one, other)]
             if (told := _Conclusion(said, figures, one, beside, alike).refuted()) is not None:
                 yield told
@@ -254,7 +249,7 @@ class _Conclusion:
 
     def _distance(self, way: _Way) -> int:
         """Sentences between a figure and the parts of a formula, together; a rate stated once holds everywhere."""
-        return sum(abs(self.one.sentence - part.sentence) for part in way.parts if bare(part.type) != _HOURLY)
+        return sum(abs(self.one.sentence - part.sentence) for part in way.parts)
 
     def _meant(self, way: _Way) -> bool:
         """Whether a formula is near enough for its value to be meant, of outright figures before the conclusion."""
