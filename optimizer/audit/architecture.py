@@ -125,10 +125,7 @@ def _named(sentence: Sentence) -> Sequence[str]:
     """Models whose shape a sentence speaks of; none where it may be another's. A command is judged whole, elsewhere."""
     if sentence.code or names_another(sentence.text):
         return ()
-    named = scoped(sentence, models_in)
-    if not named and any(names_another(one.text) for one in sentence.whole.ahead(sentence)):
-        return ()
-    named = named or models_of(sentence)
+    named = models_of(sentence)
     return named if len(named) <= _SEVERAL else ()
 
 

@@ -7,7 +7,7 @@ that the words leave open, and is wrong only where none of them gives it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
@@ -49,9 +49,21 @@ def _said(
     best = min(readings, key=lambda reading: abs(reading.value - one.value))
     right = abs(best.value - one.value) <= max(best.value * share, one.half)
     first = [best, *(reading for reading in readings if reading is not best)] if right else list(readings)
+    ranks = {*_RANKS}.difference(sentence.whole.every("tp"))
+    if not right and not sentence.own.degrees and any(_shared(reading.value, one.value, ranks) for reading in readings):
+        return  # a share over degrees that the sentence does not name
     unit = one.number.unit if one.number and one.number.unit.dimensions == lexicon.BYTES else GB
     span = stretch(sentence.text, one.start, one.end)
     yield claim_at(sentence, span, name, one.value, unit, verdict_of(right=right), first)
+
+
+def _shared(whole: Fraction, value: Fraction, ranks: Collection[int]) -> bool:
+    """Whether a value is a whole over as many ranks as one replica commonly has."""
+    return any(abs(whole - value * number) <= whole * _EXACTLY for number in ranks)
+
+
+_RANKS: Final = (4, 8, 16, 32, 64)
+"""Not two: bytes of 16 bits for those of 8 are what authors mistake most."""
 
 
 # --- bytes of the cache
@@ -84,6 +96,7 @@ def _cache(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
         elif (
             not token
             and one.value >= _LEAST_OF_SEQUENCE
+            and (one.number is None or one.number.unit.dimensions == lexicon.BYTES)
             and (_row_of_cache(sentence, one) if sentence.cells else _of_sequence(text, subject))
         ):
             readings = [reading for length in _lengths(sentence) for reading in _in_cache(sentence, length, each=each)]
@@ -203,6 +216,8 @@ def _weights(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
         named = sentence.cells and _HEADED.search(words)
         if _COPIES.search(text) and "device" not in kinds:
             continue
+        if ahead and _ACTIVATED.search(text, 0, ahead.start()):
+            continue
         before = text[ahead.start() : one.start] if ahead else _LAST.split(text[: one.start])[-1]
         clause = words if sentence.cells else before
         if not (behind or ahead or named) or _NO_WEIGHTS.search(clause.lower() + (behind[0] if behind else "")):
@@ -230,6 +245,8 @@ _WEIGHTS_ARE: Final = re.compile(
     r"(?:\s+(?:up|about|around|roughly|some|only|just|nearly|almost|then|still|approximately))*[\s~≈]*$",
     re.IGNORECASE,
 )
+_ACTIVATED: Final = re.compile(r"\bactiv\w*\s+$", re.IGNORECASE)
+"""Before weights that a token passes through, not all."""
 _HEADED: Final = re.compile(r"(?:^|[;:]\s*)(?:model\s+)?(?:weights?|checkpoint)\b[^;:]*:")
 _LAST: Final = re.compile(r"[,;:()]")
 _NO_WEIGHTS: Final = re.compile(
@@ -304,7 +321,7 @@ def _work(figures: Sequence[Said]) -> JudgedClaims:
         counted = _PARAMETERS.match(said.after) or _LABELLED.match(said.before)
         passed = _GOES_THROUGH.search(said.before) is not None
         count = said.unit.dimensions == lexicon.NONE and said.value >= _FEWEST_PARAMETERS and counted is not None
-        reckoned = said.before.rstrip().endswith(("=", "≈"))
+        reckoned = said.before.rstrip().endswith(("=", "≈", "×", "x"))
         if not (flop or count) or reckoned or _OF_A_PART.search(said.words):
             continue
         sentence = said.sentence

@@ -70,7 +70,7 @@ _TAKEN_BACK: Final = re.compile(
 """In the clause of a figure: its author does not say that it is so."""
 _IF: Final = re.compile(r"\b(?:if|unless|suppose\w*)\b", re.IGNORECASE)
 _AHEAD: Final = re.compile(r"\b(?:in theory|without|wrong|incorrect)\b|[✗❌]", re.IGNORECASE)
-_REPLACED: Final = re.compile(r"\b(?:instead of|rather than|unlike)\b[^,;]*$", re.IGNORECASE)
+_REPLACED: Final = re.compile(r"\b(?:instead of|in place of|rather than|unlike)\b[^,;]*$", re.IGNORECASE)
 _BEHIND: Final = re.compile(
     r"\b(?:never|cannot|impossible|above|beyond|in theory|roofline|ceiling|floor|bounds?|typo|wrong|nobody|no one"
     r"|refused|rejected|(?:ruled|left) out|excluded)\b|which .{0,12}not\b|\?!?\s*$",

@@ -12,7 +12,7 @@ from typing import Final
 from optimizer.audit.context import outside_quotation
 from optimizer.audit.deployment import Known, Sentence
 from optimizer.audit.facts import Derivation, JudgedClaim
-from optimizer.audit.lexicon import UNITS, Unit
+from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.partial import resolve
 from optimizer.audit.statements import Role, Statement
 from optimizer.audit.verdict import Verdict
@@ -95,6 +95,11 @@ def _row_refutes(sentence: Sentence, match: re.Match[str]) -> bool:
     )
 
 
+_ADDED_TO: Final = re.compile(r"[+×÷/*]\s*$")
+_GOES_ON: Final = re.compile(r"\s*(?:[+×÷/*]|[x−-]\s)\s*\$?\d")
+"""Around a figure that is a part of some arithmetic."""
+
+
 def claim_at(
     sentence: Sentence, match: re.Match[str], name: str, value: Fraction, unit: Unit, verdict: Verdict,
     readings: Sequence[Derivation] = (), note: str = "",
@@ -106,8 +111,9 @@ def claim_at(
     # Devices against the nodes or the degrees beside them are arithmetic, whoever says it.
     quoted = not outside_quotation(before) or (name != "devices" and _TOLD.search(before) is not None)
     asked = sentence.text.rstrip().endswith("?")
-    if verdict.wrong and (quoted or asked or sentence.refuted or _row_refutes(sentence, match)):
-        said = "quoted" if quoted else "asked, or refuted beside it"
+    operand = unit is not ONE and (_ADDED_TO.search(before) or _GOES_ON.match(sentence.text, match.end()))
+    if verdict.wrong and (quoted or asked or operand or sentence.refuted or _row_refutes(sentence, match)):
+        said = "quoted" if quoted else "reckoned with" if operand else "asked, or refuted beside it"
         verdict, note = Verdict.UNSUPPORTED, f"{said}; taken for the document's own it {verdict}"
     marked = tuple((reading, not at and verdict is Verdict.HOLDS) for at, reading in enumerate(readings))
     return JudgedClaim(statement, verdict, readings[0] if readings else None, marked, note)

@@ -80,11 +80,16 @@ _READ: Final = re.compile(r"\b(?:prefill\w*|ingest\w*|(?:prompt|input) tok\w*)\b
 _RECKONED: Final = re.compile(r"[=≈×/*+]\s*[~≈]?$")
 
 
+_PER_SECOND: Final = {"token": 1, "second": -1}
+
+
 def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
     """Rates of a sentence or a row that are beyond every peak that its words leave open."""
     text = sentence.text
     if _SPEEDS_UP.search(text) or _ELSEWHERE.search(text) or names_another(text):
         return
+    # of two rates of a sentence the larger is not one stream's
+    least = min((one.value for one in figures if dict(one.type).items() >= _PER_SECOND.items()), default=None)
     for one in figures:
         kinds = dict(one.type)
         time = (kinds.get("second"), kinds.get("token")) == (1, -1)
@@ -98,7 +103,7 @@ def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims
         if not asserted(sentence, one.start, one.end, conditional=True) or (time and not _of_a_step(sentence, one)):
             continue
         read = _READ.search(f"{text} {' '.join(sentence.section[-2:])}") is not None
-        lone = time or (not read and _is_lone(sentence, one, figures))
+        lone = time or (one.value == least and not read and _is_lone(sentence, one, figures))
         yield from _judged(sentence, one, time=time, lone=lone, each=_PER_DEVICE.match(text, one.end) is not None)
 
 
@@ -172,8 +177,13 @@ def _bounds(sentence: Sentence, width: int, *, lone: bool) -> Iterator[Bound]:
     for model, device, (precision, tp) in ways if len(ways) <= MOST_READINGS else ():
         own = min(width, tp or width) if lone else width
         priced = priced_on(Known(model, precision or None, device), own, data_parallel=not lone)
-        if priced is not None:
-            yield tpot_bound(*priced[:2]) if lone else throughput_bounds(*priced[:2])[-1]
+        if priced is None:
+            continue
+        problem, layout, verdict = priced
+        held = verdict.figures["model_bytes"].value <= own * problem.hardware.device.memory
+        # one stream needs the whole model: devices that do not hold it are not all that work on it
+        if held or not lone:
+            yield tpot_bound(problem, layout) if lone else throughput_bounds(problem, layout)[-1]
 
 
 def _width(sentence: Sentence, *, lone: bool, each: bool) -> int:

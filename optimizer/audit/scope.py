@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
-from optimizer.audit.deployment import Sentence, models_in, precisions_in
+from optimizer.audit.deployment import Sentence, Whole, models_in, precisions_in
 
 _OPENING: Final = 3
 """Sentences that say what a document is about, as its title does."""
@@ -25,10 +25,16 @@ def scoped(sentence: Sentence, find: Callable[[str], Sequence[str]]) -> Sequence
 
 
 def models_of(sentence: Sentence) -> Sequence[str]:
-    """Models that a sentence may speak of: those in scope, else all that its section names before it, else all."""
-    if found := scoped(sentence, models_in):
-        return found
-    return sorted({one.own.model for one in sentence.whole.ahead(sentence) if one.own.model} or sentence.whole.models)
+    """Models that a sentence may mean: those that it names, else all of the document; none where unknown ones are."""
+    return models_in(sentence.text) or _every(sentence.whole)
+
+
+@lru_cache(maxsize=8)
+def _every(whole: Whole) -> Sequence[str]:
+    headings = {" ".join(section) for section in whole.sections}
+    if any(map(names_another, (*headings, *(one.text for one in whole.said)))):
+        return ()
+    return tuple(sorted(whole.models.union(*map(models_in, headings))))
 
 
 def of_another(sentence: Sentence, end: int) -> bool:
