@@ -68,7 +68,8 @@ _TAKEN_BACK: Final = re.compile(
     re.IGNORECASE,
 )
 """In the clause of a figure: its author does not say that it is so."""
-_IF: Final = re.compile(r"\b(?:if|unless|suppose\w*)\b", re.IGNORECASE)
+IF: Final = re.compile(r"\b(?:if|unless|suppose\w*)\b", re.IGNORECASE)
+"""Ahead of a figure that is only supposed."""
 _AHEAD: Final = re.compile(r"\b(?:in theory|without|wrong|incorrect)\b|[✗❌]", re.IGNORECASE)
 _REPLACED: Final = re.compile(r"\b(?:instead of|in place of|rather than|unlike)\b[^,;]*$", re.IGNORECASE)
 _BEHIND: Final = re.compile(
@@ -86,7 +87,7 @@ def asserted(sentence: Sentence, start: int, end: int, *, conditional: bool = Fa
     clause = clause_of(text, start, end)
     return not (
         _TAKEN_BACK.search(clause)
-        or (not conditional and (_SUPPOSED.search(clause) or _IF.search(text, 0, start)))
+        or (not conditional and (_SUPPOSED.search(clause) or IF.search(text, 0, start)))
         or _AHEAD.search(text, 0, start)
         or _REPLACED.search(text, 0, start)
         or _BEHIND.search(text, end)

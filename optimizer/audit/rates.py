@@ -14,10 +14,10 @@ from itertools import product
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.counts import COUNT, DEVICES, count
+from optimizer.audit.counts import COUNT, DEVICES, NODES, count
 from optimizer.audit.deployment import Known, Sentence, devices_in
 from optimizer.audit.facts import MOST_READINGS, Derivation
-from optimizer.audit.hedges import asserted, clause_of
+from optimizer.audit.hedges import IF, asserted, clause_of
 from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, priced_on
 from optimizer.audit.lexicon import UNITS, Unit
 from optimizer.audit.quantities import Quantity, noun
@@ -37,7 +37,6 @@ _AT_MOST: Final = re.compile(
 _AT_LEAST: Final = re.compile(
     r"(?:\b(?:at least|no less than|more than|over|above|beyond|min\w*|from)\b|[>≥])[^\d]{0,8}$", re.IGNORECASE
 )
-_IF: Final = re.compile(r"\b(?:if|unless|suppose\w*)\b", re.IGNORECASE)
 _AT_BEST: Final = re.compile(r"[^,;.]{0,24}\bat (?:the )?(?:very )?(?:most|best)\b", re.IGNORECASE)
 _LONE: Final = re.compile(
     r"\b(?:single|lone|sole|solitary|individual|one|a|each|every|any|per)[- ](?:single[- ]|lone[- ]|idle[- ])?"
@@ -63,9 +62,7 @@ _SOME: Final = re.compile(
     rf"({COUNT}|\ba single|\bone)(?:\s+|-)(?:of\s+(?:the|these|those|our|its)\s+)?(?:[\w-]+\s+)?{DEVICES}\b",
     re.IGNORECASE,
 )
-_SOME_NODES: Final = re.compile(
-    rf"({COUNT})(?:\s+|-)(?:[\w-]+\s+)?(?:nodes?|servers?|hosts?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
-)
+_SOME_NODES: Final = re.compile(rf"({COUNT})(?:\s+|-)(?:[\w-]+\s+)?(?:{NODES}|machines?|systems?)\b", re.IGNORECASE)
 _TIMES_NODES: Final = re.compile(
     r"\d+\s?[x×*]\s?[A-Za-z]*\d+\w*\s+(?:nodes?|servers?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
 )
@@ -80,7 +77,7 @@ _READ: Final = re.compile(r"\b(?:prefill\w*|ingest\w*|(?:prompt|input) tok\w*)\b
 _RECKONED: Final = re.compile(r"[=≈×/*+]\s*[~≈]?$")
 
 
-_PER_SECOND: Final = {"token": 1, "second": -1}
+_TOKEN_RATE: Final = {("token", 1), ("second", -1)}
 
 
 def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
@@ -89,16 +86,16 @@ def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims
     if _SPEEDS_UP.search(text) or _ELSEWHERE.search(text) or names_another(text):
         return
     # of two rates of a sentence the larger is not one stream's
-    least = min((one.value for one in figures if dict(one.type).items() >= _PER_SECOND.items()), default=None)
+    least = min((one.value for one in figures if _TOKEN_RATE.issubset(one.type)), default=None)
     for one in figures:
         kinds = dict(one.type)
         time = (kinds.get("second"), kinds.get("token")) == (1, -1)
-        rated = (kinds.get("second"), kinds.get("token")) == (-1, 1)
+        rated = _TOKEN_RATE.issubset(one.type)
         more = any(power > 0 for name, power in kinds.items() if name not in {"second", "token"})
         # what a limit allows is no rate that is reached; one that must be reached is
         limit = (_AT_LEAST if time else _AT_MOST).search(text, 0, one.start) or _AT_BEST.match(text, one.end)
         open_end = limit or (one.ranged and not time) or _RECKONED.search(text, 0, one.start)
-        if not (time or rated) or more or open_end or _IF.search(text, 0, one.start):
+        if not (time or rated) or more or open_end or IF.search(text, 0, one.start):
             continue
         if not asserted(sentence, one.start, one.end, conditional=True) or (time and not _of_a_step(sentence, one)):
             continue
