@@ -12,7 +12,7 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.audit.counts import COUNT, count
-from optimizer.audit.deployment import Sentence, Whole
+from optimizer.audit.deployment import COUNTED, Sentence, Whole
 from optimizer.audit.document import MarkdownDocument, Place
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.hedges import OTHERWISE
@@ -133,14 +133,13 @@ def _judged(document: MarkdownDocument, block: tuple[int, int], said: Sequence[S
     around = range(first - _NEAR, last + _NEAR + 1)
     near = [one.text for one in said if one.place.line in around and not first <= one.place.line <= last]
     failing = any(_FAILED.search(text) for text in (*near, *section))
-    where = f"on {device or 'any hardware'}"
 
     def found(verdict: Verdict, devices: int, note: str, judged: LaunchVerdict | None = None,
               at_flag: Place = place) -> Launched:  # fmt: skip
         if verdict.wrong and failing:
-            verdict, note = Verdict.UNSUPPORTED, f"does not run {where}, as the text says: {note}"
+            verdict, note = Verdict.UNSUPPORTED, f"does not run on {device or 'any hardware'}, as the text says: {note}"
         elif verdict.wrong:
-            note = f"does not run {where}: {note}"
+            note = f"does not run on {device or 'any hardware'}: {note}"
         told = " ".join(document.lines[at_flag.line - 1].split())
         statement = Statement("launch", Fraction(devices), at_flag, told, Role.STATED, 0, ONE, section=section)
         return Launched(first, last, section, JudgedClaim(statement, verdict, note=note), judged)
@@ -172,6 +171,8 @@ def _judged(document: MarkdownDocument, block: tuple[int, int], said: Sequence[S
     most = _most_devices(before[-1].whole) if before else 0
     # what `dp` counts may be the text's replicas, each with as many devices as it says
     ranks = devices // launch.dense["dp"]
+    if 0 < (here := _commented(document, inside)) < devices:
+        most, ranks = here, devices
     if 0 < max(most, most and _OF_A_NODE * (launch.nodes or 0)) < ranks:
         broken.append(f"it starts {ranks} ranks, and {most} devices are spoken of")
         at_flag = next((Place(*launch.places[axis]) for axis in ("pp", "dp", "tp") if axis in launch.places), place)
@@ -182,6 +183,14 @@ def _judged(document: MarkdownDocument, block: tuple[int, int], said: Sequence[S
     if launch.training:
         return found(Verdict.UNSUPPORTED, devices, "it trains: memory and times of training are not judged")
     return found(Verdict.HOLDS, devices, f"starts on {devices} of {device}", judged)
+
+
+def _commented(document: MarkdownDocument, inside: Sequence[Sentence]) -> int:
+    """Devices that the comments of a block say it runs on; 0 where they give none, or several numbers."""
+    comments = [one for one in inside if document.lines[one.place.line - 1].lstrip().startswith("#")]
+    found = {group.devices for one in comments for group in one.groups}
+    found |= {count(number) for one in comments for number in COUNTED.findall(one.text)}
+    return found.pop() if len(found) == 1 else 0
 
 
 def _most_devices(whole: Whole) -> int:

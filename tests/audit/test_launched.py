@@ -57,6 +57,9 @@ SHOWN = "CUDA_VISIBLE_DEVICES={} vllm serve Qwen/Qwen3-32B --tensor-parallel-siz
         ("# gpt-oss-120b\n\nThe values:\n\n" + MANIFEST, (2, 262144), (2, 131072)),
         ("# gpt-oss-120b\n\nThe values:\n\n" + MANIFEST, (6, 131072), (4, 131072)),
         ("Qwen3-32B on L40S or on RTX 4090.\n\n" + _block("vllm serve Qwen/Qwen3-32B -tp {}"), (3,), (2,)),
+        (ON_TWO + _block("# on the box with 4 GPUs", SERVED.replace("2 ", "4 ", 1) + " -dp {}"), (2,), (1,)),
+        ("Mixtral on one H100:\n\n" + _block("vllm serve mistralai/Mixtral-8x7B-Instruct-v0.1 --quantization fp8 "
+         "--max-model-len {}"), (65536,), (32768,)),
         ("On two nodes of 8xH100:\n\n" + _block("vllm serve meta-llama/Llama-3.1-405B -tp 8 -pp {}"), (4,), (2,)),
     ],
 )  # fmt: skip

@@ -113,7 +113,7 @@ def _on_nodes(launch: Launch, problem: Problem, assumed: list[str]) -> None:
     raise SpecError(Fault(launch.source, *place, nodes_option.flag.name, message))
 
 
-_TUNED: Final = re.compile(r"(?:-(?:instruct|chat|it|hf|fp8|bf16|awq|gptq))+$")
+_TUNED: Final = re.compile(r"(?:-(?:instruct|chat|it|hf|fp8|bf16|awq|gptq))+(?:-v0\.\d)?$")
 """Endings of a checkpoint's name that change no context."""
 _LONGER: Final = ("rope", "override", "LONG")
 """Parts of flags and variables that make a model know longer sequences."""
