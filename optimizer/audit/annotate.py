@@ -35,24 +35,24 @@ class Remark:
 
 def remarks(result: AuditResult) -> list[Remark]:
     """Every judgement, in document order."""
-    found = []
+    made = []
     for equation in result.equations:
         called = "the text calls it wrong" if equation.called_wrong else ""
         detail = (equation.arithmetic, equation.reading, equation.explanation, called)
-        found.append(Remark(equation.place.line, equation.place.column, equation.verdict, equation.text, detail))
+        made.append(Remark(equation.place.line, equation.place.column, equation.verdict, equation.text, detail))
     for claim in result.claims:
         derived = claim.derived
         arithmetic = "" if derived is None else f"{derived.formula}: {derived.substituted} = {plain(derived.value)}"
         needs = f"needs {', '.join(claim.missing)}" if claim.verdict is Verdict.UNSUPPORTED and claim.missing else ""
         subject = f"{claim.statement.name}: {claim.statement.text}"
         place = claim.statement.place
-        found.append(Remark(place.line, place.column, claim.verdict, subject, (arithmetic, claim.note, needs)))
+        made.append(Remark(place.line, place.column, claim.verdict, subject, (arithmetic, claim.note, needs)))
     for data in result.verified:
         subject = f"{data['name']}: {data['text']}" if data.get("text") else f"{data['name']}: {data['claimed']}"
         told = (data.get("substituted"), data.get("explanation"))
         verdict = Verdict(data["verdict"])
-        found.append(Remark(data["line"], data["column"], verdict, subject, tuple(text for text in told if text)))
-    return sorted(found, key=lambda remark: (remark.line, remark.column))
+        made.append(Remark(data["line"], data["column"], verdict, subject, tuple(text for text in told if text)))
+    return sorted(made, key=lambda remark: (remark.line, remark.column))
 
 
 def _printable(text: str) -> str:

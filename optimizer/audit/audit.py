@@ -124,12 +124,12 @@ def _inside(
     equations: Sequence[Equation], segments: Sequence[Segment], tokens: Sequence[Sequence[Token]]
 ) -> set[Place]:
     """Places of the figures that equations have judged."""
-    found: set[Place] = set()
+    places: set[Place] = set()
     for one in equations:
-        own = tokens[one.segment]
-        first, last = (bisect_left(own, at, key=lambda token: token.start) for at in (one.start, one.end))
-        found |= {segments[one.segment].place(number.start) for number in numbers_of(own[first:last])}
-    return found
+        written = tokens[one.segment]
+        first, last = (bisect_left(written, at, key=lambda token: token.start) for at in (one.start, one.end))
+        places |= {segments[one.segment].place(number.start) for number in numbers_of(written[first:last])}
+    return places
 
 
 def _merged(counted: list[JudgedClaim], deployed: list[JudgedClaim], told: set[int]) -> list[JudgedClaim]:
@@ -150,7 +150,7 @@ def _merged(counted: list[JudgedClaim], deployed: list[JudgedClaim], told: set[i
 def _tokens(segments: Sequence[Segment], *, comma: bool) -> list[list[Token]]:
     """Tokens of each segment; short ones that come back, as cells of a table do, are read once."""
     known: dict[str, list[Token]] = {}
-    found: list[list[Token]] = []
+    every: list[list[Token]] = []
     for segment in segments:
         text = segment.text
         made = known.get(text)
@@ -158,8 +158,8 @@ def _tokens(segments: Sequence[Segment], *, comma: bool) -> list[list[Token]]:
             made = tokenize(text, comma=comma) if has_digit(text) else []
             if len(text) <= _SHORT and len(known) < _MOST_KNOWN:
                 known[text] = made
-        found.append(made)
-    return found
+        every.append(made)
+    return every
 
 
 def _judge(
@@ -183,21 +183,21 @@ def _judge(
             judges[key] = Judge(everywhere.within(values), claims, settled.problem, missing)
         special[section] = judges[key]
     judged = [special.get(claim.section, general).judge(claim) for claim in statements]
-    found = [made for made in judged if made is not None]
+    kept = [made for made in judged if made is not None]
     if settled.problem is None and several:
         # Whose experts they are is told by the sentence alone, where several models are named.
-        found = [made for made in found if not (made.verdict.wrong and made.statement.name in EXPERT_COUNTS)]
+        kept = [made for made in kept if not (made.verdict.wrong and made.statement.name in EXPERT_COUNTS)]
     if settled.problem is None:
-        found = [made for made in found if made.statement.name not in REFERENCE_ONLY]
-    return found, list(missing)
+        kept = [made for made in kept if made.statement.name not in REFERENCE_ONLY]
+    return kept, list(missing)
 
 
 def _local(facts: list[Statement]) -> dict[tuple[str, ...], dict[str, list[Fraction]]]:
     """Degrees by section, for sections that give two or more: a document may weigh several layouts."""
-    found: dict[tuple[str, ...], dict[str, list[Fraction]]] = {}
+    by_section: dict[tuple[str, ...], dict[str, list[Fraction]]] = {}
     for fact in facts:
         if fact.name in AXES:
-            values = found.setdefault(fact.section, {}).setdefault(fact.name, [])
+            values = by_section.setdefault(fact.section, {}).setdefault(fact.name, [])
             if fact.value not in values[:8] and len(values) < 8:
                 values.append(fact.value)
-    return {section: degrees for section, degrees in found.items() if len(degrees) > 1}
+    return {section: degrees for section, degrees in by_section.items() if len(degrees) > 1}

@@ -117,13 +117,13 @@ def _bytes(number: Number, context: Context) -> str | None:
         return None
     if _OF_MEMORY.search(words) is None and _OF_MEMORY.search(context.topic) is None:
         return None
-    own = f"{' '.join(number.nouns)} {context.after}".partition("(")[0]
+    behind = f"{' '.join(number.nouns)} {context.after}".partition("(")[0]
     per_device = bool(_PER_DEVICE.search(words))
-    capacity = (_CAPACITY.search(own[:24]) and not _PART_OF.match(own)) or (
+    capacity = (_CAPACITY.search(behind[:24]) and not _PART_OF.match(behind)) or (
         _CAPACITY.search(f"{context.label} {context.before}"[-40:])
         and not re.search(r"\bused|usage|utili[sz]|per[- ]gpu memory|total\b", words)
     )
-    if capacity or re.match(r"^\W*(?:gpus?|devices?|accelerators?|cards?|h100|a100|h200|b200|mi300x?)\b", own):
+    if capacity or re.match(r"^\W*(?:gpus?|devices?|accelerators?|cards?|h100|a100|h200|b200|mi300x?)\b", behind):
         return "device_memory" if number.value >= _LEAST_MEMORY else None
     if re.search(
         r"\b(?:disk|ssd|nvme|storage|ram|host|cpu|cache line|message|bucket|page|block|buffer|segment|aligned|swap"
@@ -141,7 +141,7 @@ def _bytes(number: Number, context: Context) -> str | None:
     together = sum(bool(pattern.search(words)) for pattern in _TOGETHER) > 1
     for name, pattern in () if together else _BYTES:
         if pattern.search(words):
-            total = _TOTAL.search(f"{context.label} {context.before} {own}") and not per_device
+            total = _TOTAL.search(f"{context.label} {context.before} {behind}") and not per_device
             return f"{name}_total" if total else name
     if label_role(context.label) is not None and _EXPERT_MEMORY.search(context.topic):
         return "expert_weights"
@@ -194,7 +194,7 @@ _PERCENTILE: Final = re.compile(r"\bp(\d\d(?:\.\d+)?)\b|\b(\d\d(?:\.\d+)?)(?:th|
 
 def _of_percentile(name: str, words: str) -> str | None:
     """The claim of a mean, or of the percentile that is named; None for one that is not derived."""
-    named = [("50" if found[3] else found[1] or found[2]) for found in _PERCENTILE.finditer(words)]
+    named = [("50" if percentile[3] else percentile[1] or percentile[2]) for percentile in _PERCENTILE.finditer(words)]
     if not named:
         return name
     return f"{name}_p{named[-1]}" if named[-1] in map(str, PERCENTILES) else None

@@ -64,8 +64,8 @@ def segment_role(segment: Segment) -> Role:
     if segment.kind is Kind.CELL:
         return label_role(segment.column_label) or label_role(segment.row_label) or Role.STATED
     label = _LABEL.match(segment.text[:120])
-    found = label_role(label[1]) if label else None
-    return found or label_role(segment.before) or Role.STATED
+    role = label_role(label[1]) if label else None
+    return role or label_role(segment.before) or Role.STATED
 
 
 @lru_cache(maxsize=256)  # the labels of a table come back in every row
@@ -131,9 +131,9 @@ class Surroundings:
         else:
             clause = _CLAUSE.split(before)[-1]
         following = (_STOP if self.listed and _LISTED.search(after) else _CLAUSE).split(after, 1)[0]
-        own = (_own_role(clause, following, before) if self.gives_roles else None) or self.role
+        role = (_own_role(clause, following, before) if self.gives_roles else None) or self.role
         quoted = before.count('"') % 2 == 1
-        return Context(named, clause.strip(), following.strip(" :"), self.above, own, quoted)
+        return Context(named, clause.strip(), following.strip(" :"), self.above, role, quoted)
 
 
 def _own_role(before: str, after: str, whole: str) -> Role | None:

@@ -58,11 +58,11 @@ class Segment:
 
 def rows_of(segments: Sequence[Segment]) -> dict[int, list[int]]:
     """Indices of the cells of each table row."""
-    found: dict[int, list[int]] = {}
+    rows: dict[int, list[int]] = {}
     for index, segment in enumerate(segments):
         if segment.row >= 0:
-            found.setdefault(segment.row, []).append(index)
-    return found
+            rows.setdefault(segment.row, []).append(index)
+    return rows
 
 
 @dataclass(frozen=True, slots=True)

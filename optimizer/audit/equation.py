@@ -57,7 +57,7 @@ class Equation:
 
 def by_segment(equations: Iterable[Equation]) -> dict[int, list[Equation]]:
     """Equations of each segment."""
-    found: dict[int, list[Equation]] = {}
+    groups: dict[int, list[Equation]] = {}
     for item in equations:
-        found.setdefault(item.segment, []).append(item)
-    return found
+        groups.setdefault(item.segment, []).append(item)
+    return groups

@@ -171,13 +171,13 @@ def _unnamed(segment: Segment, number: Number) -> bool:
 
 def _places(degrees: Sequence[Statement]) -> dict[int, list[tuple[int, int, int]]]:
     """Line, column and end of the degrees of each segment, in order."""
-    found: dict[int, list[tuple[int, int, int]]] = {}
+    by_segment: dict[int, list[tuple[int, int, int]]] = {}
     for degree in degrees:
         line, column = degree.place.line, degree.place.column
-        found.setdefault(degree.segment, []).append((line, column, column + len(degree.text)))
-    for places in found.values():
+        by_segment.setdefault(degree.segment, []).append((line, column, column + len(degree.text)))
+    for places in by_segment.values():
         places.sort()
-    return found
+    return by_segment
 
 
 def _covered(place: Place, degrees: list[tuple[int, int, int]]) -> bool:
@@ -218,8 +218,8 @@ def _operands(equations: list[Equation]) -> dict[int, list[tuple[int, int]]]:
             spans[equation.segment].append((equation.start, equation.stated_start))
         else:
             spans[equation.segment].append((equation.stated_start + 1, equation.end))
-    for found in spans.values():
-        found.sort()
+    for ordered in spans.values():
+        ordered.sort()
     return spans
 
 

@@ -41,10 +41,10 @@ class Facts:
         for fact in facts:
             self._statements.setdefault(fact.name, []).append(fact)
         self._values = {
-            name: list(dict.fromkeys(fact.value for fact in sorted(found, key=lambda fact: _ORDER[fact.role])))[
+            name: list(dict.fromkeys(fact.value for fact in sorted(same, key=lambda fact: _ORDER[fact.role])))[
                 :_MOST_VALUES
             ]
-            for name, found in self._statements.items()
+            for name, same in self._statements.items()
         }
 
     def within(self, local: Mapping[str, list[Fraction]]) -> Facts:

@@ -93,17 +93,17 @@ class Judge:
 
     def _devices(self, claim: Statement) -> JudgedClaim | None:
         """Device count of the written degrees; one left open multiplies it by a whole number."""
-        found: dict[int, Derivation] = {}
+        counts: dict[int, Derivation] = {}
         for degrees in self.facts.combinations(AXES):
             if len(degrees) > 1:
                 whole = {axis: int(value) for axis, value in degrees.items()}
                 written = " × ".join(f"{axis} {value}" for axis, value in whole.items())
                 for count, name in device_counts(whole, self.engines).items():
                     formula = CONVENTIONS[name].devices  # type: ignore[index]
-                    found.setdefault(count, Derivation(name, Fraction(count), formula, written))
-        if not found:
+                    counts.setdefault(count, Derivation(name, Fraction(count), formula, written))
+        if not counts:
             return None
-        readings = list(found.values())
+        readings = list(counts.values())
         right = [reading for reading in readings if matches(claim, reading.value)]
         given = {axis for axis in AXES if self.facts.values(axis)}
         free = [axis for axis in ("dp", "pp") if axis not in given]
@@ -121,7 +121,7 @@ class Judge:
             note = f"leaves a factor {plain(claim.value / nearest.value)} for {' and '.join(free)}"
             return _made(claim, Verdict.UNSUPPORTED, nearest, readings, note if whole_factors else "", free)
         single = all(len(self.facts.values(axis)) < 2 for axis in AXES)
-        if single and self._by_degrees(claim, short=claim.value < min(found)):
+        if single and self._by_degrees(claim, short=claim.value < min(counts)):
             return _made(claim, Verdict.FAILS, nearest, readings, self._left_out(claim))
         return _made(claim, Verdict.UNSUPPORTED, nearest, readings, "no reading gives it, but others remain open")
 
@@ -261,9 +261,9 @@ class Judge:
         ways = self.partial.completions if self.problem is not None else []
         asked = _asked(claim, ways[0].problem) if ways else None
         limits = [
-            physical_limits(asked, found, way.problem, way.layout)
+            physical_limits(asked, known_kind, way.problem, way.layout)
             for way in ways
-            if asked is not None and (found := kind_of_claim(asked.name, way.problem)) is not None
+            if asked is not None and (known_kind := kind_of_claim(asked.name, way.problem)) is not None
         ]
         if limits and all(limits) and claim.name not in _RATED:
             return _made(claim, Verdict.IMPOSSIBLE, None, bounds, "; ".join(map(str, limits[0])))

@@ -68,8 +68,8 @@ class Names:
         ``known`` is what its context makes of it; it stands, unless the name says more.
         """
         if known is not None:
-            found = self._called(number, context) if known in _GENERAL else None
-            return found if found in self.closer else known if known in _SHAPE else None
+            called = self._called(number, context) if known in _GENERAL else None
+            return called if called in self.closer else known if known in _SHAPE else None
         return self._called(number, context)
 
     def _called(self, number: Number, context: Context) -> str | None:
@@ -79,12 +79,12 @@ class Names:
         before = _words(context.before)
         while before and before[-1] in _LINKING:
             before.pop()
-        if label and not before and (found := self._fitting(label, number)):
-            return found
+        if label and not before and (claim := self._fitting(label, number)):
+            return claim
         # Within a sentence, only a name of several words is one.
         for count in range(min(_MOST_WORDS, len(before)), 1, -1):
-            if found := self._fitting(before[-count:], number):
-                return found
+            if claim := self._fitting(before[-count:], number):
+                return claim
         return self._fitting(list(number.nouns), number) if len(number.nouns) > 1 else None
 
     def _fitting(self, words: list[str], number: Number) -> str | None:

@@ -66,9 +66,9 @@ def device_counts(degrees: Mapping[str, int], engines: str) -> dict[int, str]:
         degrees.get("tp", 1), degrees.get("cp", 1), degrees.get("dp", 1), degrees.get("pp", 1), degrees.get("etp"),
         degrees.get("ep"), None,
     )  # fmt: skip
-    found: dict[int, str] = {}
+    counts: dict[int, str] = {}
     if min(degrees.values(), default=1) < 1:
-        return found
+        return counts
     for name, rule in CONVENTIONS.items():
         # With the experts' tensor parallelism written, nobody multiplies expert parallelism on top.
         if (name in _USUAL and not (name == "product" and "etp" in degrees)) or name.partition("-")[0] in engines:
@@ -78,8 +78,8 @@ def device_counts(degrees: Mapping[str, int], engines: str) -> dict[int, str]:
                 continue
             width = mesh["tp"] * mesh["cp"] * mesh["dp"]
             if width % mesh["ep"] == 0:
-                found.setdefault(width * mesh["pp"], name)
-    return found
+                counts.setdefault(width * mesh["pp"], name)
+    return counts
 
 
 class Partial:
@@ -121,10 +121,10 @@ class Partial:
             return
         wide = -(-degrees.get("ep", 1) // written["tp"])
         for name in _USUAL:
-            own = degrees.get("ep", 1) if name == "product" else 1
+            factor = degrees.get("ep", 1) if name == "product" else 1
             for pp, more in product([degrees["pp"]] if "pp" in degrees else self._stages(devices), _FILLERS):
-                rest = Fraction(devices or 0, written["tp"] * written["cp"] * pp * own)
-                dp = degrees.get("dp") or (int(rest) if devices else (wide if own == 1 else 1) * more)
+                rest = Fraction(devices or 0, written["tp"] * written["cp"] * pp * factor)
+                dp = degrees.get("dp") or (int(rest) if devices else (wide if factor == 1 else 1) * more)
                 if dp and (devices is None or rest == dp):
                     yield name, written | degrees | {"pp": pp, "dp": dp}
 
@@ -176,7 +176,7 @@ class Partial:
 
         With ``points``, at every operating point, each by its name; else those alone that follow.
         """
-        found: dict[tuple[str, Fraction], Derivation] = {}
+        derived: dict[tuple[str, Fraction], Derivation] = {}
         whole = bool(self.completions)
         priced = self.points if points else self.completions
         known_here = {figure for way in priced for figure in figures.keys() & way.figures.keys()}
@@ -198,9 +198,9 @@ class Partial:
                     described = way.figures[figure].to_json()
                     formula, text = str(described["formula"]), str(described["substituted"])
                     derivation = Derivation(name, value, formula, text.rpartition(" = ")[0] or text or formula)
-                    found.setdefault((reading if not points else name, value), derivation)
-            whole &= any(key[0] == reading for key in found) or points
-        return list(found.values()), whole
+                    derived.setdefault((reading if not points else name, value), derivation)
+            whole &= any(key[0] == reading for key in derived) or points
+        return list(derived.values()), whole
 
 
 @lru_cache(maxsize=256)

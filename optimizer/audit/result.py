@@ -31,9 +31,9 @@ class AuditResult:
     @property
     def verdicts(self) -> list[Verdict]:
         """Every verdict on an equation or a claim."""
-        found = [equation.verdict for equation in self.equations]
-        found += [claim.verdict for claim in self.claims]
-        return found + [Verdict(item["verdict"]) for item in self.verified]
+        every = [equation.verdict for equation in self.equations]
+        every += [claim.verdict for claim in self.claims]
+        return every + [Verdict(item["verdict"]) for item in self.verified]
 
     @property
     def exit_status(self) -> Exit:

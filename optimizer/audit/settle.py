@@ -134,13 +134,13 @@ def _layout(layout: object) -> dict[str, Fraction]:
 def _problem(problem: object) -> dict[str, Fraction]:
     if not isinstance(problem, Mapping):
         return {}
-    found = {}
+    given = {}
     if type(problem.get("devices")) is int:
-        found["devices"] = Fraction(problem["devices"])
+        given["devices"] = Fraction(problem["devices"])
     workload = problem.get("workload")
     if isinstance(workload, Mapping) and type(workload.get("input_tokens")) is int:
-        found["input_tokens"] = Fraction(workload["input_tokens"])
-    return found
+        given["input_tokens"] = Fraction(workload["input_tokens"])
+    return given
 
 
 def _claims(claims: object, block: DataBlock) -> Iterator[Statement]:
@@ -150,8 +150,8 @@ def _claims(claims: object, block: DataBlock) -> Iterator[Statement]:
     for name, value in claims.items():
         if not isinstance(name, str):
             continue
-        found = re.compile(rf"^\s*[\"']?{re.escape(name)}[\"']?\s*:\s*[\"']?").match
-        row = next(((at, match) for at, line in enumerate(lines) if (match := found(line))), None)
+        written_key = re.compile(rf"^\s*[\"']?{re.escape(name)}[\"']?\s*:\s*[\"']?").match
+        row = next(((at, match) for at, line in enumerate(lines) if (match := written_key(line))), None)
         place = Place(block.line + (row[0] if row else 0), (row[1].end() if row else 0) + 1)
         written = tokenize(str(value))
         if len(written) != 1 or not isinstance(written[0], Number):

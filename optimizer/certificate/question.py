@@ -70,10 +70,10 @@ def _hardware_of_catalog(hardware: HardwareSpec, item: str, check: Check) -> Non
     _listed(hardware, sold, item, check)
 
 
-def _listed(own: ModelSpec | HardwareSpec, listed: ModelSpec | HardwareSpec | None, item: str, check: Check) -> None:
+def _listed(itself: ModelSpec | HardwareSpec, listed: ModelSpec | HardwareSpec | None, item: str, check: Check) -> None:
     """Equal to the catalog's entry; None: there is none."""
     if listed is None:
-        check.not_checked += [f"{item}: {own.name} is not in the catalog, taken as stated", f"{item}.source"]
+        check.not_checked += [f"{item}: {itself.name} is not in the catalog, taken as stated", f"{item}.source"]
     else:
-        equal(item, own.model_dump(mode="json"), listed.model_dump(mode="json"))
-        check.checked.append(f"{item}: {own.name} of the catalog")
+        equal(item, itself.model_dump(mode="json"), listed.model_dump(mode="json"))
+        check.checked.append(f"{item}: {itself.name} of the catalog")
