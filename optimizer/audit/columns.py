@@ -75,11 +75,11 @@ def find_outliers(segments: Sequence[Segment], tokens: Sequence[list[Token]]) ->
     grids = [_grid(segments, tokens, indices) for indices in tables]
     told: set[int] = set()
     prices = {
-        float(number.value)
+        float(number.digits)
         for index, segment in enumerate(segments)
         if segment.kind is not Kind.CODE
         for number in numbers_of(tokens[index])
-        if number.unit.dimensions in {lexicon.DOLLARS, lexicon.DOLLAR_RATE}
+        if number.unit.dimensions[3]
     }
     for labels, rows in grids:
         yield from _outliers(labels, list(rows.values()), told, prices)

@@ -185,7 +185,8 @@ class _Finder:
             token = self.tokens[index]
             if token.mark is Mark.RELATION:
                 return index
-            if token.mark is Mark.BREAK and token.sign not in {".", "_", "'"}:
+            ends = token.sign == "." and self.segment.text[token.end : token.end + 1].isspace()
+            if token.mark is Mark.BREAK and (ends or token.sign not in {".", "_", "'"}):
                 return None
         return None
 

@@ -17,6 +17,7 @@ FLOPS: Final[Dimensions] = (0, -1, 1, 0, 0)
 DOLLARS: Final[Dimensions] = (0, 0, 0, 1, 0)
 DOLLAR_RATE: Final[Dimensions] = (0, -1, 0, 1, 0)
 ENERGY: Final[Dimensions] = (0, 0, 0, 0, 1)
+PER_JOULE: Final[Dimensions] = (0, 0, 0, 0, -1)
 POWER: Final[Dimensions] = (0, -1, 0, 0, 1)
 
 
@@ -36,7 +37,7 @@ class Unit:
         return self.scale != 1 or self.dimensions != NONE
 
     def over(self, divisor: "Unit") -> "Unit":
-        """Unit per ``divisor``, a unit of time."""
+        """Unit per ``divisor``, a unit of time or energy."""
         a, b = self.dimensions, divisor.dimensions
         dimensions = (a[0] - b[0], a[1] - b[1], a[2] - b[2], a[3] - b[3], a[4] - b[4])
         other = None if self.other is None else self.other / divisor.scale
@@ -107,6 +108,8 @@ def _power() -> dict[str, Unit]:
 
 
 TIMES: Final = _times()
+ENERGIES: Final = {name: unit for name, unit in _power().items() if name.endswith("Wh")}
+"""What energy is priced by."""
 _BYTE: Final = Unit("bytes", Fraction(1), BYTES)
 SPACED_B: Final = Unit("bytes", Fraction(1), BYTES, Fraction(10**9), "billions")
 """A "B" set off from its number: ``57,344 B`` are bytes, ``19 B`` may be billions."""

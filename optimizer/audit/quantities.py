@@ -66,8 +66,6 @@ _DIGIT_CLOSE: Final = re.compile(r"\d[:–—-]$")
 _APART: Final = re.compile(r"\s{2,}")
 _WORD_COUNT: Final = re.compile(rf"\b(?!\d|one\b|a\b|single\b)({COUNT})\s+(?:[a-z-]+\s+)??([A-Za-z]+)\b", re.IGNORECASE)
 _REACH: Final = 60
-_ENERGY: Final = {"wh": 3600, "kwh": 3600 * 10**3, "mwh": 3600 * 10**6}
-"""Joules of the units that energy is priced by."""
 _READ: Final = frozenset(["prompt", "input", "prefill"])
 
 
@@ -145,10 +143,6 @@ def typed(text: str, number: Number, before: Sequence[Quantity]) -> tuple[Type, 
     if kind and not (kind == "parameter" and kinds):
         kinds[kind] = kinds.get(kind, 0) + 1
     over = [word for word in number.per if word not in lexicon.TIMES and word != "month"]
-    energy = next((word for word in over if word in _ENERGY), "")
-    if energy:
-        over, value = [], value / _ENERGY[energy]
-        kinds["joule"] = kinds.get("joule", 0) - 1
     for divisor in [named for word in over if (named := noun(word))] or [f"~{word.removesuffix('s')}" for word in over]:
         kinds[divisor] = kinds.get(divisor, 0) - 1
     period = _PERIOD.match(behind) or _PERIOD.match(text, number.number_end)

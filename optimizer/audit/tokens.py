@@ -76,8 +76,9 @@ _WORD_OPERATORS: Final = re.compile(
 )
 _OPERAND: Final = re.compile(
     r"\s{0,3}(?:[(\d]|[$€]\d)|\s[a-z]\w*_\w*\s?\(\d|\s{1,3}(?i:E?[TD]P|[PECS]P)(?:[-_ ]|\s?=\s?)?\d"
+    r"|\s(?:USD|EUR|GBP|CHF)\s?\d|\s[a-z-]{3,}(?:\s[a-z-]{3,})?\s\d+\s*[x×=]"
 )
-"""Behind an "x" that multiplies: a number, a price, a call, a degree (``TP 4 x PP=2 x DP8``)."""
+"""Behind an "x" that multiplies: a number, a price, a call, a degree (``TP 4 x PP=2 x DP8``), a named factor."""
 _WORD_SIGNS: Final = {
     "times": "*", "multiplied": "*", "divided": "/", "plus": "+", "minus": "-", "over": "/", "mod": "%", "modulo": "%",
 }  # fmt: skip
@@ -101,7 +102,7 @@ _TOKEN: Final = re.compile(
     r"|(?P<by>(?<=[\d)])[xX](?=\s*[\d(]))"
     r"|(?P<open>[(\[{⌈⌊])|(?P<close>[)\]}⌉⌋])"
     r"|(?P<sup>[⁰¹²³⁴⁵⁶⁷⁸⁹]+)"
-    r"|(?P<currency>[$€£](?=\.?\d)|\bUSD\s?(?=\d))"
+    r"|(?P<currency>[$€£](?=\.?\d)|\b(?:USD|EUR|GBP|CHF)\s?(?=\d))"
     r"|(?P<vulgar>[½⅓⅔¼¾⅕⅛])"
     r"|(?P<word>[A-Za-zµμ_$@#][\w.@]*(?:['’-][A-Za-z0-9_][\w.]*)*)"
     r"|(?P<break>[^\s\w])"
@@ -136,7 +137,7 @@ _MILLIONS: Final = re.compile(r"\s*(?:[-+*/×÷·⋅=≈≃→,;:)\]$}|.]|$)|\s+
 _PER_EACH: Final = re.compile(r"\s*(?:/\s*[A-Za-z]|per\s|each\b)")
 _SYMBOL: Final = re.compile(r"[A-Z]\s*[=≈*×·+)]")
 """A letter that stands for a quantity: ``2 × 2550² / F = 453``."""
-_DIVISORS: Final = {**lexicon.TIMES, **lexicon.MILLIONS}
+_DIVISORS: Final = {**lexicon.TIMES, **lexicon.MILLIONS, **lexicon.ENERGIES}
 _NOUNS_TOO: Final = frozenset(
     {"leaves", "stores", "holds", "handles", "uses", "needs", "up", "down", "in", "out", "works"}
 )
@@ -229,7 +230,7 @@ def _word(text: str, match: re.Match[str], tokens: list[Token]) -> int:
     if lowered not in _SPECIAL_WORDS and not (word[-1:].isdigit() and word[0] in "ETPDCSetpdcs"):
         tokens.append(Token(Mark.WORD, start, start + len(word), lowered))
         return start + max(len(word), 1)
-    if lowered in _OPERATOR_WORDS and tokens:
+    if lowered in _OPERATOR_WORDS and (tokens or lowered == "x"):
         following = _WORD_OPERATORS.match(text, start)
         if lowered == "x" and _OPERAND.match(text, end):
             tokens.append(Token(Mark.OPERATOR, start, end, "*"))
@@ -326,8 +327,8 @@ def _priced(number: Number, tokens: list[Token]) -> None:
     unit = number.unit
     if unit.dimensions == lexicon.NONE:
         number.unit = Unit(f"${unit.name}" if unit.name else "$", unit.scale, lexicon.DOLLARS)
-    elif unit.dimensions == lexicon.PER_SECOND:
-        number.unit = Unit(f"${unit.name[1:]}", unit.scale, lexicon.DOLLAR_RATE)
+    elif unit.dimensions in {lexicon.PER_SECOND, lexicon.PER_JOULE}:
+        number.unit = Unit(f"${unit.name[1:]}", unit.scale, (0, unit.dimensions[1], 0, 1, unit.dimensions[4]))
     else:
         return
     number.start = tokens.pop().start
@@ -397,9 +398,9 @@ def _divided(unit: Unit, word: str, per: list[str]) -> Unit:
     if divisor is None or (unit.dimensions[1] and divisor.dimensions != lexicon.NONE):
         per.append(word.lower())
         return unit
-    if divisor.dimensions == lexicon.NONE or unit.name:
-        return unit.over(divisor)
-    return Unit(f"1/{divisor.name}", 1 / divisor.scale, lexicon.PER_SECOND)
+    if divisor.dimensions != lexicon.NONE and not unit.name:
+        unit = Unit("1", Fraction(1))
+    return unit.over(divisor)
 
 
 def _is_noun(text: str, word: str, gap: int, end: int) -> bool:
