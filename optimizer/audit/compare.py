@@ -124,7 +124,7 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
                 verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name)))
             )
     value, target = first.value, first.stated
-    for reread in (_converted, _unsaid, _implied_prefix, _rest):
+    for reread in (_converted, _unsaid, _per_million, _implied_prefix, _rest):
         if (made_out := reread(expression, stated, approximate=approximate)) is not None:
             return made_out
     if not value.coherent or _mismatch(value, stated):
@@ -158,12 +158,32 @@ def _apart(reading: _Reading) -> Fraction:
 
 
 def _units_apart(expression: Node, stated: Number, first: _Reading, *, approximate: bool) -> Judgement:
-    """The units of the two sides do not fit: only the numbers can."""
+    """The units of the two sides do not fit: only the numbers can, and of a sum of money they must.
+
+    ``48 × $2.20 × 730 h = $70,080``: what a price is for goes without saying, but its figures stay.
+    """
     bare = evaluate(expression, bare=True)
-    if abs(bare.point - stated.digits) <= tolerance(stated, Fraction(1), approximate=approximate):
+    half = tolerance(stated, Fraction(1), approximate=approximate)
+    if abs(bare.point - stated.digits) <= half:
         return Judgement(Verdict.HOLDS, first.stated, first.stated, "numbers alone")
     told = "the units on the two sides differ"
+    priced = stated.unit.dimensions == lexicon.DOLLARS and any(n.unit.dimensions[3] for n in expression.numbers())
+    priced &= not expression.doubtful()
+    slack = half + abs(stated.digits) * _NEARLY
+    if priced and not any(abs(bare.point * factor - stated.digits) <= slack for factor in _UNSAID_FACTORS):
+        evaluated = bare.point * stated.unit.scale
+        return Judgement(Verdict.FAILS, first.stated, evaluated, explanation=f"{told}; so do the numbers")
     return Judgement(Verdict.UNSUPPORTED, first.stated, first.value.point, explanation=told)
+
+
+_NEARLY: Final = Fraction(1, 100)
+_UNSAID_FACTORS: Final = tuple(
+    Fraction(time) ** sign * Fraction(10) ** power
+    for time in (1, 7, 8, 12, 24, 60, 168, 365, 730, 3600, 86400, 8760)
+    for sign in (1, -1)
+    for power in range(-12, 13)
+)
+"""What arithmetic may leave out: a prefix, and the hours or seconds that a price is for."""
 
 
 def _converted(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
@@ -206,6 +226,22 @@ def _unsaid(expression: Node, stated: Number, *, approximate: bool) -> Judgement
     return None if point is None else Judgement(Verdict.HOLDS, stated.value, point, "in the unit that is unsaid")
 
 
+def _per_million(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
+    """``$2,736 / 746.5 = $3.67 per million``, ``20,183M × $0.90 = $18,165``: the price counts millions, unsaid.
+
+    Or ``3.5B × 0.53 B = 1.9 GB``, where the second letter is for bytes.
+    """
+    numbers = [*expression.numbers(), stated]
+    money = [number.unit for number in numbers if number.unit.dimensions[3]]
+    billions = [number for number in numbers if number.unit.name == "B"]
+    if not (money or len(billions) > 1) or any(unit.scale >= 1000 for unit in money):
+        return None
+    alone = evaluate(expression, bare=True)
+    if abs(alone.point - stated.digits) > tolerance(stated, Fraction(1), approximate=approximate):
+        return None
+    return Judgement(Verdict.HOLDS, stated.value, stated.value, "numbers alone")
+
+
 def _implied_prefix(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
     """``116.4 × 8,760 ≈ 1,020 MWh``, ``8 × 80 = 0.64 TB``: bare numbers whose unit has the next smaller prefix."""
     if any(number.unit is not lexicon.ONE for number in expression.numbers()):
@@ -214,7 +250,12 @@ def _implied_prefix(expression: Node, stated: Number, *, approximate: bool) -> J
     if _PREFIXED.match(unit) is None:
         return None
     value = evaluate(expression).point
-    if value >= _LARGEST_IMPLIED and stated.unit.dimensions in {lexicon.BYTES, lexicon.FLOPS, lexicon.BANDWIDTH}:
+    counted = not any(number.decimal for number in expression.numbers())
+    if (
+        counted
+        and value >= _LARGEST_IMPLIED
+        and stated.unit.dimensions in {lexicon.BYTES, lexicon.FLOPS, lexicon.BANDWIDTH}
+    ):
         return None
     thousand = Fraction(1000)
     if abs(value - stated.digits * thousand) > tolerance(stated, thousand, approximate=approximate):

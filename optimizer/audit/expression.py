@@ -1,5 +1,6 @@
 """Written arithmetic: a tree with exact values, from the tokens of a text."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,8 @@ _BINDING: Final = {"+": 1, "-": 1, "*": 2, "/": 2, "//": 2, "%": 2, "of": 2, "^"
 _DEEPEST: Final = 24
 _MOST_OPERANDS: Final = 2000
 _LABEL_WORDS: Final = 3
+_NAME: Final = re.compile(r"(?:[a-z][a-z-]+\s)+")
+"""What a factor is called in front of it: ``micro-batch 2 × accumulation 8``; a capital is for a product."""
 _TEN: Final = 10
 _POWER: Final = 3
 """Tokens of ``× 10 ^``."""
@@ -216,7 +219,9 @@ class Parser:
             token = self.tokens[index]
             if isinstance(token, Number):
                 self.operands += 1
-                node = Node("", (), token, at, index, uncertain=self.tokens[at].sign not in AXES)
+                said = self.text[self.tokens[at].start : token.start]
+                named = self.tokens[at - 1].sign == "*" and _NAME.fullmatch(said) is not None
+                node = Node("", (), token, at, index, uncertain=self.tokens[at].sign not in AXES and not named)
                 return node, self._after_comment(index + 1, token.end)
             degree = token.sign == "=" and index == at + 1 and self.tokens[at].sign in AXES
             if not degree and (token.mark is not Mark.WORD or token.sign in lexicon.STOPS or token.sign == "?"):

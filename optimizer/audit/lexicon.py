@@ -93,6 +93,7 @@ def _times() -> dict[str, Unit]:
         ("h", Fraction(3600), ("h", "hr", "hrs", "hour", "hours")),
         ("years", Fraction(86400 * 365), ("year", "years")),
         ("d", Fraction(86400), ("d", "day", "days")),
+        ("weeks", Fraction(86400 * 7), ("week", "weeks")),
     )
     return {word: Unit(name, scale, SECONDS) for name, scale, words in table for word in words}
 

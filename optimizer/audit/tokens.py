@@ -76,7 +76,7 @@ _WORD_OPERATORS: Final = re.compile(
 )
 _OPERAND: Final = re.compile(
     r"\s{0,3}(?:[(\d]|[$€]\d)|\s[a-z]\w*_\w*\s?\(\d|\s{1,3}(?i:E?[TD]P|[PECS]P)(?:[-_ ]|\s?=\s?)?\d"
-    r"|\s(?:USD|EUR|GBP|CHF)\s?\d|\s[a-z-]{3,}(?:\s[a-z-]{3,})?\s\d+\s*[x×=]"
+    r"|\s(?:USD|EUR|GBP|CHF)\s?\d|\s[a-z-]{3,}(?:\s[a-z-]{3,})?\s\d[\d,]*\s*[x×=]"
 )
 """Behind an "x" that multiplies: a number, a price, a call, a degree (``TP 4 x PP=2 x DP8``), a named factor."""
 _WORD_SIGNS: Final = {

@@ -109,6 +109,13 @@ HOLDS = [
     "144 × 186,5 GB = 26,856 TB",
     "1.200 × 144 = 172.800 and 4,66 GB",
     "400 Gb/s = 50 GB/s per NIC",
+    "$2,736 / 746.5 = $3.67 per million",
+    "20,183M x $0.90 = $18,165",
+    "3.5B x 0.53 B = 1.9 GB",
+    "micro-batch 2 x accumulation 8 x DP 16 = 256 sequences",
+    "48 x $2.20 x 730 h = $77,088",
+    "39 kW x 730 h x EUR 0.11 = EUR 3,132",
+    "4 x 750 W x $0.20/kWh x 24 h = $14.40",
 ]
 FAILS = [
     "6.6 + 3.22 = 8.92 GFLOP",
@@ -139,6 +146,10 @@ FAILS = [
     "8 × 700 W = 6.6 kW",
     "3 of 48 nodes = 7.25%",
     "1.200 × 144 = 182.800 and 4,66 GB",
+    "micro-batch 2 x accumulation 8 x DP 16 = 512 sequences",
+    "48 x $2.20 x 730 h = $70,080",
+    "39 kW x 730 h x EUR 0.11 = EUR 4,132",
+    "0.421 kWh x $0.09/kWh = $0.379",
 ]
 AMBIGUOUS = [
     ("4.5 B × 2 = 9 B", "billions"),
@@ -177,6 +188,13 @@ NOTHING = [
     "80 GB per GPU (8 × 80 GB)",
     "4 nodes (4 × 8 = 32 GPUs)".replace("4 × 8 = 32", "8 GPUs × H100"),
     "EP 8 = 16/8",
+    "8 × Gaudi 3 = 8 cards",
+    "700 W x 24 h x $0.11 = $1.85",
+    "12 GPUs x 6 weeks x $2.10 = $25,401",
+    "$12 for 3 h × 4 = $48",
+    "Each is 320,960 / 16 = EUR 20,060 over three years. The GPUs of a server may draw 8 × 350 = 2,800 W",
+    "3,572 × 10.2 = 36 TFLOPS",
+    "```\n  a night   1,584 GPUs x 3.2\n  x 86,400 s x 0.55 = 2,395 M tokens a day\n```",
 ]
 
 
