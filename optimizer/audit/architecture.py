@@ -20,7 +20,7 @@ from optimizer.audit.counts import COUNT, DEVICES, count
 from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import Known, Sentence, models_in
 from optimizer.audit.facts import Derivation
-from optimizer.audit.hedges import asserted, clause_of
+from optimizer.audit.hedges import asserted, clause_of, clause_span
 from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on
 from optimizer.audit.lexicon import ONE
 from optimizer.audit.said import stretch
@@ -40,7 +40,7 @@ _COUNTED: Final = re.compile(
 )
 _OF_A_TOKEN: Final = re.compile(
     rf"(?P<number>{_NUMBER_TEXT})\s+(?:of\s+(?:them|these|those|the\s+\w+|{_NUMBER_TEXT})\s+)?"
-    r"(?:(?:routed|active)\s+)?(?:experts?\s+)?(?:(?:are|is)\s+(?:active|chosen|used)\s+)?"
+    r"(?:(?:routed|active)\s+)?(?:experts?\s+)?(?:(?:(?:are|is)\s+)?(?:active|chosen|used)\s+)?"
     r"(?:per|for (?:each|every|a)|a|each|every)\s+token\b|\btop[- ](?P<top>\d+)\b",
     re.IGNORECASE,
 )
@@ -48,7 +48,10 @@ _OF_A_TOKEN: Final = re.compile(
 _SAMPLED: Final = re.compile(r"\b(?:sampl\w+|temperature|top-p|accurac\w+)\b", re.IGNORECASE)
 """Where ``top-40`` counts no experts."""
 _PART: Final = r"(?:rank|gpu|card|device|chip|accelerator|stage|node|host|box|server|group|machine)s?\b"
-_EACH: Final = rf"(?:\b(?:per|each|every|an?|one|any|single)\s+(?:[\w-]+\s+)??|/\s*){_PART}"
+_EACH: Final = (
+    rf"(?:\b(?:per|each|every|an?|one|any|single)\s+(?:of\s+(?:(?:the|these|its|our)\s+)?(?:{COUNT}\s+)?)?"
+    rf"(?:[\w-]+\s+)??|/\s*){_PART}"
+)
 _A_PART: Final = re.compile(rf"[^.;:\d]{{0,48}}?{_EACH}", re.IGNORECASE)
 _PART_BEFORE: Final = re.compile(rf"{_EACH}[^.;\d]{{0,40}}$", re.IGNORECASE)
 _SHARED: Final = re.compile(
@@ -68,7 +71,7 @@ _BESIDE: Final = re.compile(
     r"\b(?:these|those|than|by|among|between|over|under|after|before|until|from|to)\s+(?:the\s+)?$", re.IGNORECASE
 )
 """Before a number that is no count of the model's own."""
-_ENUMERATED: Final = re.compile(r"\d(?:,|,?\s+(?:and|or))\s+$")
+_ENUMERATED: Final = re.compile(r"(?<![A-Za-z\d])\d+(?:,|,?\s+(?:and|or))\s+$")
 """Before the last of several numbers of one noun."""
 _RECKONED: Final = re.compile(r"^\s*(?:[×x*·÷/+=≈→]|instances?\b|come to\b)|[×x*·÷/+=≈→~-]\s*$", re.IGNORECASE)
 """Beside a number that an equation has: a product of experts and layers is no shape."""
@@ -208,10 +211,10 @@ def _headed(label: str) -> list[tuple[str, str]]:
 
 def _readings(sentence: Sentence, said: _Counted) -> list[Derivation]:
     """What a count may be; none where it is not asserted, or nothing can be told."""
-    part, noun = "part" in said.words, said.noun
+    part, noun, own = "part" in said.words, said.noun, sentence.own.degrees
     # what follows from a degree that the sentence gives is judged under it
-    given = part and not sentence.own.degrees.keys().isdisjoint(_PARTS_OF[noun])
-    if said.value <= 1 or not asserted(sentence, *said.at, conditional=given) or of_another(sentence, said.at[1]):
+    given = part and (not own.keys().isdisjoint(_PARTS_OF[noun]) or (noun == "experts" and _near_ranks(sentence)))
+    if said.value <= 1 or not asserted(sentence, *said.at, conditional=bool(given)) or of_another(sentence, said.at[1]):
         return []
     if not part and not scoped(sentence, models_in):
         return []
@@ -222,7 +225,8 @@ def _readings(sentence: Sentence, said: _Counted) -> list[Derivation]:
 
 
 _BY_LOAD: Final = re.compile(
-    r"\b(?:hits?|sees?|saw|touch\w*|hot\w*|idle|busy|cold|got|receiv\w+|load\w*|popular|batch|tokens for)\b",
+    r"\b(?:hits?|sees?|saw|touch\w*|hot\w*|idle|busy|cold|got|receiv\w+|load(?:ed|ing)?|popular|batch"
+    r"|(?<!per )(?<!a )(?<!each )(?<!every )tokens?|(?:each|every|per|a|one) (?:node|host|box|server|machine))\b",
     re.IGNORECASE,
 )
 """Of experts that tokens choose, not those that a device keeps."""
@@ -246,38 +250,49 @@ def _divided(sentence: Sentence, said: _Counted, whole: list[Derivation]) -> lis
     )
     if part and said.noun == "experts":
         spare, every = sentence.whole.redundant, [one for one in whole if one.reading == "experts"]
-        # EP stands in another row
-        apart = len(sentence.cells) > 1 and "ep" not in sentence.own.degrees
+        ranks = _near_ranks(sentence)
+        apart = len(sentence.cells) > 1 and not ranks  # EP stands in another row
         if apart or value in {one.value + extra for one in every for extra in (0, *(spare or ()))}:
             return []
-        ranks = _ranks(sentence, beside)
-        readings = [one for each in every for one in _parts(each, ranks, spare or ())]
+        anywhere = sentence.whole.counts.union(beside, *map(sentence.whole.every, _PARTS_OF["experts"]))
+        readings = [one for each in every for one in _parts(each, ranks or anywhere, spare or ())]
         readings += [replace(one, value=one.value + 1) for one in readings if _SHARED_ONE.search(sentence.text)]
         uncounted = spare == () and any(one.value < value <= ceil(one.value * _COPIED) for one in readings)
         return [] if uncounted else readings
     if part or "placed" in said.words:
-        degrees = sentence.whole.counts.union(*(sentence.whole.every(axis) for axis in _PARTS_OF[said.noun]))
+        axes = _PARTS_OF[said.noun]
+        said_so = sentence.text[: clause_span(sentence.text, *said.at)[1]] if part else ""
+        own = {one.value for one in degrees_in(said_so) if one.axis in axes}
+        degrees = own or sentence.whole.counts.union(*(sentence.whole.every(axis) for axis in axes))
         degrees |= {other * degree for other in beside for degree in {1, *degrees}}
         return [*whole, *(one for each in whole for one in _parts(each, degrees, ()))]
     some = said.noun == "layers" and "celled" not in said.words and whole and value < whole[0].value / _NEAR
     return [] if some or any(abs(one.value - value) in beside for one in whole) else whole
 
 
-def _ranks(sentence: Sentence, beside: set[int]) -> set[int]:
-    """Ranks that experts may be spread over: the sentence's expert parallelism, else as many as anything counts."""
-    whole = sentence.whole
-    for one in reversed(whole.ahead(sentence)):
-        if one.segment != sentence.segment:
-            break
+def _near_ranks(sentence: Sentence) -> set[int]:
+    """Ranks that experts are spread over by the row, the sentence, those of its paragraph or the command before it."""
+    for label, (cell, _) in sentence.cells.items() if not _COPIES.search(sentence.text) else ():
+        if _OVER.fullmatch(label) and cell.isdigit():
+            return {int(cell)}
+    for one in reversed(sentence.whole.ahead(sentence)):
+        parallel = _EXPERT_PARALLEL.search(one.text) is not None
+        if one.segment != sentence.segment and not (one.code and parallel):
+            if one.code or sentence.cells:
+                break
+            continue
         if "ep" in one.own.degrees:
             return {one.own.degrees["ep"]}
-        spread = map(count, _RANKS.findall(one.text) if _EXPERT_PARALLEL.search(one.text) else ())
-        if counted := set(spread):
-            return counted
-    return {*whole.every("ep"), *whole.every("tp"), *whole.every("dp"), *whole.counts, *beside}
+        counted = set(map(count, _RANKS.findall(one.text) if parallel else ()))
+        if counted or (parallel and one.own.degrees):
+            return counted or {one.own.degrees.get("tp", 1) * one.own.degrees.get("dp", 1)}
+    return set()
 
 
 _SHARED_ONE: Final = re.compile(r"\bshared\b", re.IGNORECASE)
+_OVER: Final = re.compile(r"(?:.*[(=]\s*)?(?:EP|expert[- ]parallel\w*)(?: size)?\)?|GPUs|ranks", re.IGNORECASE)
+"""Heads a column of what experts are spread over."""
+_COPIES: Final = re.compile(r"\b(?:replica|instance|cop(?:y|ie))s?\b", re.IGNORECASE)
 _RANKS: Final = re.compile(rf"({COUNT})\s+(?:{DEVICES}|ranks)\b", re.IGNORECASE)
 _EXPERT_PARALLEL: Final = re.compile(r"\bexpert[- ]parallel", re.IGNORECASE)
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from optimizer.audit.deployment import Sentence, Whole, models_in, precisions_in
+from optimizer.readers.catalog import names
 
 _OPENING: Final = 3
 """Sentences that say what a document is about, as its title does."""
@@ -25,16 +26,25 @@ def scoped(sentence: Sentence, find: Callable[[str], Sequence[str]]) -> Sequence
 
 
 def models_of(sentence: Sentence) -> Sequence[str]:
-    """Models that a sentence may mean: those that it names, else all of the document; none where unknown ones are."""
-    return models_in(sentence.text) or _every(sentence.whole)
+    """Models that a sentence may mean: those that it names, else all of the document, or its section's to there.
+
+    None where unknown ones are among them.
+    """
+    ahead = [one.text for one in sentence.whole.ahead(sentence)]
+    return models_in(sentence.text) or _every(sentence.whole) or _named((*sentence.section, *ahead))
 
 
 @lru_cache(maxsize=8)
 def _every(whole: Whole) -> Sequence[str]:
     headings = {" ".join(section) for section in whole.sections}
-    if any(map(names_another, (*headings, *(one.text for one in whole.said)))):
-        return ()
-    return tuple(sorted(whole.models.union(*map(models_in, headings))))
+    return _named((*headings, *(one.text for one in whole.said))) and tuple(
+        sorted(whole.models.union(*map(models_in, headings)))
+    )
+
+
+def _named(texts: Sequence[str]) -> Sequence[str]:
+    """Models that texts name; none where they name one that the catalog has not."""
+    return () if any(map(names_another, texts)) else tuple(sorted({name for text in texts for name in models_in(text)}))
 
 
 def of_another(sentence: Sentence, end: int) -> bool:
@@ -44,14 +54,15 @@ def of_another(sentence: Sentence, end: int) -> bool:
 
 
 _FAMILY: Final = re.compile(
-    r"\b(?:Llama|Qwen|Mi[sx]tral|Gemma|GLM|DeepSeek|Kimi|Phi|GPT|Falcon|Yi)[- ]?(?:V|K)?\d[\w.]*"
-    r"|\b[A-Z][A-Za-z]+(?:[- ][A-Z0-9][\w.]*)*-\d+(?:\.\d+)?B\b",
-    re.IGNORECASE,
+    r"\b(?:(?i:Llama|Qwen|Mi[sx]tral|Gemma|GLM|DeepSeek|Kimi|Phi|GPT|Falcon|Yi)[- ]?(?:V|K)?\d[\w.]*"
+    r"(?:[- ]\d+(?:\.\d+)?[Bb]\b|-(?!Instruct|Base|Chat)[A-Z]\w+)?"
+    r"|[A-Z][A-Za-z]+(?:[- ][A-Z0-9][\w.]*)*-\d+(?:\.\d+)?[Bb]\b)"
 )
 """A name as models of known families have it, or with a size, which the catalog may not know."""
 _BESIDE_IT: Final = re.compile(
-    r"\b(?:re-?rankers?|(?<!no )(?<!without )(?<!without a )drafts?|embedd(?:er|ing model)s?|encoders?|vision tower"
-    r"|teachers?|students?|adapters?|(?:guard|reward|safety) models?)\b",
+    r"\b(?:re-?rankers?|(?<!no )(?<!without )(?<!without a )(?:drafters?\b|drafts?\s+(?:models?|networks?|heads?"
+    r"|tokens?)|(?:speculat\w+|\dB)\b[^.;]{0,40}\bdrafts?)|embedd(?:er|ing model)s?|encoders?|vision tower"
+    r"|(?:distil\w+\b.*)(?:teachers?|students?)|adapters?|(?:guard|reward|safety|teacher|student) models?)\b",
     re.IGNORECASE,
 )
 _NAME: Final = 16
@@ -62,9 +73,22 @@ _NAME: Final = 16
 def names_another(text: str) -> bool:
     """Whether a text names a model that the catalog has not, or another network beside the one that is served."""
     return _BESIDE_IT.search(text) is not None or any(
-        not models_in(match[0]) and not models_in(text[match.start() : match.end() + _NAME])
+        not models_in(match[0])
+        and not models_in(text[match.start() : match.end() + _NAME])
+        and not _generation().fullmatch(match[0])
         for match in _FAMILY.finditer(text)
     )
+
+
+@lru_cache(maxsize=1)
+def _generation() -> re.Pattern[str]:
+    """A family with its generation or with a size that the catalog has of it: no other model than the one named."""
+    sized = {(one[1], one[2]) for name in names("models") if (one := _SIZED.match(name))}
+    known = "|".join(sorted(f"{family}[- ]?{re.escape(size)}" for family, size in sized))
+    return re.compile(rf"[A-Za-z]+[- ]?[VK]?\d(?:[.-]?\d)?[.,;:]?|{known}", re.IGNORECASE)
+
+
+_SIZED: Final = re.compile(r"([a-z]+).*?-(\d+(?:\.\d+)?b)\b")
 
 
 _COMMA: Final = re.compile(r"[,;:]\s")

@@ -28,6 +28,11 @@ WRONG = (
     ("Llama-3.3-70B in BF16 on four H100. We accept it at no less than 150 tok/s on a single stream.", "150"),
     ("Llama-3.3-70B in BF16 on four H100. At bs=1, 2k in / 1k out: 150 tok/s.", "150"),
     ("Llama-3.3-70B in BF16 at TP2 on H100: 90 tok/s for one reader.", "90"),
+    ("# GLM-4.5\n\nThe layers go over PP4, 30 layers on each stage.", "30 layers"),
+    ("# Llama-3.3-70B\n\nAt TP4, 8 query heads are on each GPU.", "8 query heads"),
+    ("# DeepSeek-R1\n\nThe draft has EP32. Every GPU would then keep 16 experts per layer.", "16 experts"),
+    ("# gpt-oss-120b\n\nExpert parallelism over 4 cards: each of the four cards owns 16 experts.", "16 experts"),
+    ("| Nodes of GLM-4.5 | GPUs (=EP) | Experts per GPU |\n|---|---|---|\n| 4 | 32 | 10 |", "10"),
     ("Kimi-K2 in FP8 on H20. The sixteen cards are one. They read 120 thousand tokens per second.", "120 thousand"),
 )  # fmt: skip
 RIGHT = (
@@ -99,6 +104,11 @@ RIGHT = (
         "(EP144) keeps 2 per GPU with 32 redundant ones."
     ),
     "# DeepSeek-V3, EP32\n\nEach GPU hosts 8 routed experts and the shared one, 9 in all.",
+    "# DeepSeek-R1, EP32\n\nWithout redundancy that leaves 8 routed experts on each GPU; 32 spare ones make it 9.",
+    "# GLM-4.5\n\nThe 92 layers go over PP4, 23 layers on each stage.",
+    "# Llama-3.3-70B\n\nAt TP4 with context parallelism 2, 8 query heads work on each GPU.",
+    "# DeepSeek-V3\n\nExpert-parallel on 16 GPUs. Each GPU sends tokens to 8 experts, each node has 128 experts.",
+    "| Copies of GLM-4.5 | GPUs | Experts per GPU |\n|---|---|---|\n| 2 | 16 | 20 |",
     "# DeepSeek-V3, EP32\n\nEach GPU runs 9 experts of a layer: eight routed, one shared.",
     "# Qwen3-235B-A22B, EP8\n\nEach card hosts 16 experts per layer, 1,504 experts in all 94 layers.",
     "# Kimi-K2, EP16\n\nIn a step a card sees tokens for 20 of its 24 experts.",
