@@ -66,7 +66,6 @@ _DIGIT_CLOSE: Final = re.compile(r"\d[:–—-]$")
 _APART: Final = re.compile(r"\s{2,}")
 _WORD_COUNT: Final = re.compile(rf"\b(?!\d|one\b|a\b|single\b)({COUNT})\s+(?:[a-z-]+\s+)??([A-Za-z]+)\b", re.IGNORECASE)
 _REACH: Final = 60
-_READ: Final = frozenset(["prompt", "input", "prefill"])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,16 +90,6 @@ class Quantity:
     def size(self) -> float:
         """Its value, for comparisons within the digits written."""
         return float(self.value)
-
-    @property
-    def of_prompts(self) -> bool:
-        """Whether its tokens are read, not written."""
-        return self.number is not None and not _READ.isdisjoint(self.number.nouns)
-
-    @property
-    def given(self) -> bool:
-        """Whether it stands as an adjective: ``1,500-token prompts``."""
-        return self.number is not None and self.number.end > self.number.number_end and "-" in self.text[-12:]
 
     @property
     def bound(self) -> bool:

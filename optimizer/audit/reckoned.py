@@ -6,8 +6,7 @@ nothing of its type comes near it, no words take it back, and it is a conclusion
 """
 
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -39,13 +38,12 @@ _BINARY: Final = tuple(1.024**power for power in range(-4, 5))
 _FAR: Final = 12
 """Times by which a figure may miss what gives it and still be meant for it."""
 _PREFIXES: Final = (1e-6, 1e-3, 1e3, 1e6)
-_UNITS: Final = (*_PREFIXES, 8.0, 0.125)
-_SLIPS: Final = (*_UNITS, 10.0, 100.0, 0.1, 0.01)
+_BITS: Final = (8.0, 0.125)
+_TENS: Final = (10.0, 100.0, 0.1, 0.01)
 _CLOSE: Final = 0.02
 _ADDENDS: Final = 3
 _FURTHEST_PAID: Final = 7
 """The same of prices and energies, which follow from rates stated once."""
-_SUMMED: Final = 4
 _NEAR: Final = 12
 _LARGEST_FACTOR: Final = 5000
 _HALF: Final = re.compile(r"\b(?:half|twice|doubl\w+|pair|both)\b", re.IGNORECASE)
@@ -76,7 +74,7 @@ _CONCLUDES: Final = re.compile(
 )
 """Words by which a sentence draws on the one before."""
 _IN_ALL: Final = re.compile(r"[^\d.;,]{0,24}\b(?:in\s+total|in\s+all|altogether|overall)\b", re.IGNORECASE)
-_CONTRAST: Final = re.compile(r"\b(?:al?though|but|while|whereas|against|instead|than|yet)\b", re.IGNORECASE)
+_CONTRAST: Final = re.compile(r"\b(?:after|al?though|but|while|whereas|against|instead|than|yet)\b", re.IGNORECASE)
 _OTHERS: Final = re.compile(
     r"\b(?:api|charg\w+|quot\w+|list|external|public|spot|competitor\w*|market)\b", re.IGNORECASE
 )
@@ -89,10 +87,7 @@ _RENAMED: Final = re.compile(
     re.IGNORECASE,
 )
 """Between a figure and the same in another unit."""
-_ASIDE: Final = re.compile(r"\([^()\d]*$")
-"""Before a figure that stands alone in parentheses: it is known of what stands before them."""
 _PERIODS: Final = {name: float(lexicon.TIMES[name].scale) for name in ("day", "year")} | {"month": 28 * 86400.0}
-_SIGNS: Final = frozenset("×x*/÷+-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,12 +131,6 @@ def ways(kinds: Type, operands: Sequence[Quantity]) -> Iterator[_Way]:
                 yield _Way(top.size / bottom.size, "/", top, bottom)
 
 
-_OPERAND: Final = re.compile(
-    r"(?:[×*]|\b(?:conversations?|requests?|sequences?|prompts?|contexts?|sessions?) of)\s+[~≈]?$", re.IGNORECASE
-)
-"""Before a figure that is reckoned with, and so none that follows."""
-
-
 def find_misreckoned(
     said: Sequence[Sentence], figures: Sequence[Sequence[Quantity]], judged: Collection[Place]
 ) -> Iterator[Contradiction]:
@@ -150,14 +139,10 @@ def find_misreckoned(
     The cells of a table follow from one another by the rules of its columns, of which others judge; here, a cell is but
     another's figure in another unit.
     """
-    every: dict[Type, list[float]] = {}
     rates: dict[tuple[tuple[str, ...], Type], list[Quantity]] = {}
     for one in chain.from_iterable(figures):
-        every.setdefault(bare(one.type) or one.type, []).append(one.size)
         if one.type in _RATES:
             rates.setdefault((said[one.sentence].section, one.type), []).append(one)
-    for sizes in every.values():
-        sizes.sort()
     for at, (sentence, own) in enumerate(zip(said, figures, strict=True)):
         near = [
             other
@@ -165,21 +150,13 @@ def find_misreckoned(
             if other.column < 0 and said[other.sentence].section == sentence.section
         ]
         for one in own if not sentence.code and len(near) <= _MOST else ():
-            taken_back = not sentence.cells and refused(sentence.text, one.start, one.end)
-            operand = _OPERAND.search(sentence.text, 0, one.start) is not None
-            if one.place in judged or one.given or operand or taken_back or _again_elsewhere(one, every):
+            if one.place in judged or refused(sentence.text, one.start, one.end):
                 continue
-            beside = [] if one.column >= 0 else [other for other in near if other is not one]
+            beside = [other for other in near if other is not one]
             alike = [other for other in rates.get((sentence.section, one.type), ()) if _beside(one, other)]
             if (told := _Conclusion(said, figures, one, beside, alike).refuted()) is not None:
                 yield told
                 break
-
-
-def _again_elsewhere(one: Quantity, every: Mapping[Type, Sequence[float]]) -> bool:
-    """Whether the document has the figure more than once."""
-    sizes, slack = every[bare(one.type) or one.type], 2 * float(one.half) + one.size / 200
-    return bisect_right(sizes, one.size + slack) - bisect_left(sizes, one.size - slack) > 1
 
 
 def _beside(one: Quantity, other: Quantity) -> bool:
@@ -279,18 +256,19 @@ class _Conclusion:
 
     def _off_by_a_prefix(self, way: _Way) -> bool:
         """Whether the figure is a prefix, a factor of eight or a power of ten off what a formula gives."""
-        inside = all(part in self.before for part in way.parts)
-        shares = {1.0, *(factor**sign for factor in self._factors(()) for sign in (1, -1))} if inside else {1.0}
-        return not way.counts and any(
-            _exactly(self.one, way.value * share * slip) for share in shares for slip in _SLIPS
-        )
+        if way.counts:
+            return False
+        shares = self._factors(()) if all(part in self.before for part in way.parts) else ()
+        slips = {
+            *_TENS,
+            *(factor**sign * slip for factor in (1, *shares) for sign in (1, -1) for slip in _slips(self.one)),
+        }
+        return any(_exactly(self.one, way.value * slip) for slip in slips)
 
     def _follows(self, way: _Way) -> bool:
         """Whether a figure must be what a formula gives: no ceiling that it keeps, no chance pair of figures."""
         one, kinds = self.one, dict(self.kinds)
         if any(name in COUNTED and power < 0 and (name, power) not in way.kinds for name, power in one.type):
-            return False
-        if _ASIDE.search(self.text, 0, one.start):
             return False
         same = [part.end for part in way.parts if part.sentence == one.sentence and _order(part) < _order(one)]
         last = max(same, default=0)
@@ -302,12 +280,8 @@ class _Conclusion:
         limited = way.sign == "/" and {bare(part.type) for part in way.parts} & _CEILINGS
         if limited and not alone and more == (kinds.get("second", 0) > 0):
             return False
-        if kinds == {"token": 1} and not alone and not more:
-            return False  # of the tokens that there is room for, one text has some
         values = [way.value * factor for factor in {1.0, *self._factors(())}]
         if min(max(value / one.size, one.size / value) for value in values) > _FAR:
-            return False
-        if "token" in kinds and any(part.of_prompts for part in way.parts) > one.of_prompts:
             return False
         if way.counts or one.type in _GIVEN:
             return way.counts and self._totalled(way)
@@ -338,14 +312,12 @@ class _Conclusion:
         one, other = self.one, self.before[-1] if self.before else None
         if other is None or one.number is None or other.number is None:
             return None
-        if self.text[: other.start].rstrip()[-1:] in _SIGNS:
-            return None
         of_user = ("request", -1) in one.type and _loose(one.type) == (("second", -1),)
         if len(self.before) == 1 and of_user and _loose(other.type) == (("second", 1),):
             return 1 / other.size, f"1 / {other.text}", (other,)
         other_unit = one.period != other.period or one.number.unit.name != other.number.unit.name
-        other_period = one.period != other.period and ("second", -1) in one.type
-        slipped = any(_exactly(one, other.size * slip) for slip in _UNITS)
+        other_period = one.period != other.period and not lexicon.TIMES.keys().isdisjoint({one.period, other.period})
+        slipped = any(_exactly(one, other.size * slip) for slip in _slips(one))
         renamed = other_unit and (other_period or slipped) and _RENAMED.fullmatch(self.text, other.end, one.start)
         return (other.size, other.text, (other,)) if renamed and _unscoped(other.type) == _unscoped(one.type) else None
 
@@ -358,7 +330,7 @@ class _Conclusion:
             return None
         for other in sorted(self.alike, key=lambda other: abs(other.sentence - self.one.sentence)):
             later = _order(other) > _order(self.one) or _unit(other) == _unit(self.one)
-            if not later and any(_exactly(self.one, other.size * slip) for slip in _SLIPS):
+            if not later and any(_exactly(self.one, other.size * slip) for slip in (*_slips(self.one), *_TENS)):
                 return other.size, other.text, (other,)
         return None
 
@@ -396,15 +368,11 @@ class _Conclusion:
         for other in chain.from_iterable(self.figures[max(0, at - _NEAR) : at + _NEAR + 1]):
             if other is not self.one and bare(other.type) == self.kinds and len(parts) < _NEAR:
                 parts.append(other.size)
-        for many in range(2, _SUMMED + 1):
-            for some in combinations(parts, many):
-                added, most = sum(some), max(some)
-                if any(
-                    value > 0 and abs(value - self.one.size) <= _SLACK * self.one.size
-                    for value in (added, 2 * most - added)
-                ):
-                    return True
-        return False
+        return any(
+            value > 0 and abs(value - self.one.size) <= _SLACK * self.one.size
+            for one, other in combinations(parts, 2)
+            for value in (one + other, abs(one - other))
+        )
 
 
 def _unscoped(kinds: Type) -> Type:
@@ -420,6 +388,11 @@ def _unit(one: Quantity) -> Fraction:
 def _loose(kinds: Type) -> Type:
     """The units of a type alone."""
     return tuple(kind for kind in kinds if kind[0] in BASE)
+
+
+def _slips(one: Quantity) -> tuple[float, ...]:
+    """By what a unit is mistaken: a prefix, of data bits for bytes too."""
+    return _PREFIXES + (_BITS if ("byte", 1) in one.type or bare(one.type) == _TIME else ())
 
 
 def _exactly(one: Quantity, value: float) -> bool:
@@ -443,6 +416,6 @@ def factors_of(text: str, degrees: tuple[int, ...], *, whole: bool) -> frozenset
         if one.unit is lexicon.PERCENT or (one.unit is lexicon.ONE and not (whole and one.decimal))
     }
     found |= {float(count(match[0])) for match in _WORDS.finditer(text)}
-    found |= {1 - share for share in found if share < 1} | set(map(float, degrees))
+    found |= set(map(float, degrees))
     found |= {2.0} if _HALF.search(text) else set()
     return frozenset(value for value in found if 0 < value < _LARGEST_FACTOR and value != 1)

@@ -89,6 +89,8 @@ def test_wrong_figure_is_accused_and_the_right_one_is_not(text: str, wrong: str,
         "40% of the requests are 8k, 60% are 2k tokens: 4.4k on average, at 30 req/s 132k tok/s.",
         "16 hours at 5.6 kW plus 8 at 1.2 kW = 99.2 kWh.",
         "Idle draw is 2.1 kW. Over a month the cluster used 31 MWh in all, cooling included.",
+        "TDP 750 W, so 6.0 kW for the GPUs.",
+        "| Time | What |\n|---|---|\n| 07:50-08:40 | 235 GB fetched again at 110 MB/s, abandoned after 50 minutes |",
         "| Phase | GPUs | tok/s per GPU |\n|---|---|---|\n| P | 3 | 900 |\n| D | 6 | 300 |\n| Total | 9 | 500 |",
     ],
 )
