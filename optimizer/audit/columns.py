@@ -16,10 +16,11 @@ from optimizer.audit.verdict import plain
 
 _SIGN: Final = re.compile(r"\s*([+\-−–])?\s*")
 _REST: Final = re.compile(r"\s*[x×]?\s*")
-_TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall|average|avg|mean|max|min|median)\b", re.IGNORECASE)
+_TOTAL: Final = re.compile(r"^\W*(?:total|sum|overall|all|average|avg|mean|max|min|median)\b", re.IGNORECASE)
 _CHANGE: Final = re.compile(r"change|delta|Δ|diff|improve|gain|saving|reduc|increase|growth|vs\b|%", re.IGNORECASE)
 _OVER_FIRST: Final = re.compile(r"speed[- ]?up|relative|scal(?:e|ing)|normali[sz]ed|faster", re.IGNORECASE)
 _SUMMED: Final = re.compile(r"^\W*(?:total|sum|overall|all)\b", re.IGNORECASE)
+_SHARE: Final = re.compile(r"share|fraction|part of|% of", re.IGNORECASE)
 _FEWEST: Final = 4
 """Rows that must follow a rule for the one that does not to be wrong; fewer where a header or a product names it."""
 _NAMED: Final = 3
@@ -123,7 +124,11 @@ def _cell(segment: Segment, tokens: Sequence[Token]) -> _Cell | None:
         return None
     number, text = numbers[0], segment.text
     sign, rest = _SIGN.fullmatch(text, 0, number.start), _REST.fullmatch(text, number.end)
-    if not sign or not rest or any(token is not number and token.mark is not Mark.OPERATOR for token in tokens):
+    if (
+        not sign
+        or not rest
+        or any(token is not number and token.mark is not Mark.OPERATOR and token.sign != "x" for token in tokens)
+    ):
         return None
     minus = -1 if sign[1] in {"-", "−", "–"} else 1
     percent = number.unit is lexicon.PERCENT
@@ -137,7 +142,7 @@ def _outliers(
     """The first breach of each row; ``across`` two tables, of prices over what is made for them."""
     for target in labels if len(rows) > 2 else ():
         rules = [] if across else [*_rules(labels, rows, target), *_constants(labels, rows, target, prices)]
-        for rule in _proportions(labels, rows, target) if across else rules:
+        for rule in (*rules, *_proportions(labels, rows, target, across=across)):
             breach = _breach(rule)
             if breach is None or breach[0].segment.row in told:
                 continue
@@ -160,12 +165,13 @@ def _rules(labels: Sequence[str], rows: Sequence[_Row], target: str) -> Iterator
 
     others = [label for label in labels if label != target]
     percent = all(row[target].percent for row in rows if target in row)
+    shared = _TWO if _SHARE.search(target) else _NAMED
     for source in others if percent else ():
         parts = [row[source] for row in rows if source in row]
         total = sum(cell.value for cell in parts)
         if len(parts) == len(rows) and total > 0 and not any(cell.percent or cell.value < 0 for cell in parts):
             yield _Rule(
-                f"its share of {source.strip()}, which here is", lambda a, total=total: a / total, of(source), _NAMED
+                f"its share of {source.strip()}, which here is", lambda a, total=total: a / total, of(source), shared
             )
     place = labels.index(target)
     for first in (0, 1) if _SUMMED.search(target) and place > 1 and not percent else ():
@@ -230,14 +236,19 @@ def _constants(labels: Sequence[str], rows: Sequence[_Row], target: str, prices:
                 )
 
 
-def _proportions(labels: Sequence[str], rows: Sequence[_Row], target: str) -> Iterator[_Rule]:
-    """A column that is the quotient of two others, in some decimal prefix: a price of tokens from that of an hour."""
-    for a, b in itertools.permutations([label for label in labels if label != target], 2):
+def _proportions(labels: Sequence[str], rows: Sequence[_Row], target: str, *, across: bool) -> Iterator[_Rule]:
+    """A column that is the quotient of two others, in some decimal prefix: a price of tokens from that of an hour.
+
+    In one table it stands behind them, and its header and theirs differ by a conversion: tokens/s from ms.
+    """
+    others = [label for label in labels if label != target] if across else labels[: labels.index(target)]
+    for a, b in itertools.permutations(others, 2):
         kept = [(row[target], [row[a], row[b]]) for row in rows if row.keys() >= {target, a, b}]
         if len(kept) <= _FEWEST or any(min(one.value, *(part.value for part in parts)) <= 0 for one, parts in kept):
             continue
         ratios = [one.value * other.value / of.value for one, (of, other) in kept]
-        factors = (*_CONVERSIONS, *(1 / one for one in _CONVERSIONS), *(10.0**power for power in (-6, -3, 0, 3, 6)))
+        powers = (10.0**power for power in (-6, -3, 0, 3, 6) if power or across)
+        factors = (*_CONVERSIONS, *(1 / one for one in _CONVERSIONS), *powers)
         for factor in _alike(ratios, factors):
             told = f"{a.strip()} / {b.strip()} times {factor:.4g}, which here is"
             yield _Rule(told, lambda x, y, factor=factor: factor * x / y, kept, far=True)

@@ -243,6 +243,7 @@ _BEHIND: Final = 32
 def find_misratios(said: Sequence[Sentence]) -> Iterator[Contradiction]:
     """``The H200 has 1.76 times the memory of an H100``: memory or bandwidth of the only two devices of a clause."""
     for sentence in said:
+        told: set[int] = set()
         for start, end in () if sentence.code or sentence.refuted else _clauses(sentence.text):
             text = sentence.text[start:end]
             pair = devices_in(text) if _SHEET.search(text) else []
@@ -256,15 +257,18 @@ def find_misratios(said: Sequence[Sentence]) -> Iterator[Contradiction]:
                 values = [{_of_sheet(name, noun.lastgroup) for name in _variants(device)} for device in pair]
                 ratios = [one / other for way in (values, values[::-1]) for one in way[0] for other in way[1]]
                 best = min(ratios, key=lambda one: abs(one - number[0]))
-                if abs(best - number[0]) > number[1] + best * _SHEETS_DIFFER:
-                    line = sentence.at(start + match.start()).line
-                    told = f"the {noun.lastgroup} of these devices differs by a factor of {plain(best)}"
-                    yield Contradiction((line,), "ratio", (number[0], best), told)
+                at = start + match.start()
+                if at not in told and abs(best - number[0]) > number[1] + best * _SHEETS_DIFFER:
+                    told.add(at)
+                    why = f"the {noun.lastgroup} of these devices differs by a factor of {plain(best)}"
+                    yield Contradiction((sentence.at(at).line,), "ratio", (number[0], best), why)
 
 
-def _clauses(text: str) -> list[tuple[int, int]]:
-    stops = [match.start() for match in re.finditer(";", text)]
-    return list(zip([0, *(stop + 1 for stop in stops)], [*stops, len(text)], strict=True))
+def _clauses(text: str) -> Iterator[tuple[int, int]]:
+    """Parts between semicolons, and what of them may say a thing of its own."""
+    for pattern in (";", r"[;:]|,(?=\s+(?:for|at|but|while|so)\b)"):
+        stops = [match.start() for match in re.finditer(pattern, text)]
+        yield from zip([0, *(stop + 1 for stop in stops)], [*stops, len(text)], strict=True)
 
 
 def _variants(device: str) -> list[str]:

@@ -25,6 +25,12 @@ _CONCLUDED: Final = re.compile(
     re.IGNORECASE,
 )
 """Without one of these a percentage may be of something else."""
+_RATE: Final = re.compile(
+    r"(?:\b(?:of|in|among)\s+(?:the\s+|all\s+)?\d|\d\s+of\s+(?:them|those|these|which)\b|\w+ed\s+and\s+\d)[^.;]*,\s+an?\s+"
+    r"(?:\w+\s+)?(?:rate|share|proportion|fraction)\s+of\s*[~≈]?\s*$",
+    re.IGNORECASE,
+)
+"""A part is said of its whole: ``Of 900 requests 27 failed``, ``900 requests, 27 of them failed, a rate of``."""
 _OTHER_SHARE: Final = re.compile(
     r"\W*(?:free|left|head-?room|spare|unused|idle|less|more|lower|higher|faster|slower|reduction|saving|increase"
     r"|remain\w*|to\s+spare|below|above|under|over|each|target|limit|utili[sz]ation\s+(?:limit|target))",
@@ -82,8 +88,7 @@ def _equation(segment: Segment, index: int, left: Number, middle: Number, last: 
     if last.bound and "add" not in second:
         return None
     if last.unit is lexicon.PERCENT:
-        alone = not has_digit(text[stop : left.start])
-        return _share(segment, index, left, middle, last, first, second, alone=alone)
+        return _share(segment, index, left, middle, last, first, second, stop)
     if (
         _same_kind(middle, last)
         and left.unit is lexicon.ONE
@@ -113,14 +118,15 @@ def _same_kind(one: Number, other: Number) -> bool:
 
 
 def _share(
-    segment: Segment, index: int, left: Number, middle: Number, last: Number, first: str, second: str, *, alone: bool
+    segment: Segment, index: int, left: Number, middle: Number, last: Number, first: str, second: str, begin: int
 ) -> Equation | None:
     """``A of B, i.e. P %``, or P % concluded from the only two figures of a sentence; what is left may be meant too."""
     if not _same_kind(left, middle) or min(left.value, middle.value) <= 0 or left.unit is lexicon.PERCENT:
         return None
     of = _OF.fullmatch(first) or (left.nouns and _OF.fullmatch(segment.text, left.end, middle.start))
-    concluded = _CONCLUDED.search(second) is not None
-    pair = alone and concluded and segment.kind is not Kind.CELL
+    said = segment.text[begin : last.start]
+    concluded = (_CONCLUDED.search(second) or _RATE.search(said)) is not None
+    pair = not has_digit(segment.text[begin : left.start]) and concluded and segment.kind is not Kind.CELL
     if not (of and _SHARE.fullmatch(second)) and not pair:
         return None
     small, large = (left, middle) if of or left.value <= middle.value else (middle, left)
@@ -133,9 +139,13 @@ def _share(
         return None
     wrong = not low - half <= last.value <= high + half
     certain = concluded or (of and "out" in of[0])
-    change = not of and abs(1 / exact - 1 - last.value) <= half
-    if wrong and (exact > 1 or change or not certain or _OTHER_SHARE.match(segment.text, last.number_end)):
+    together = small.value / (small.value + large.value)
+    others = () if of else (1 / exact - 1, together, 1 - together)
+    meant = any(abs(other - last.value) <= half for other in others)
+    if wrong and (exact > 1 or meant or not certain or _OTHER_SHARE.match(segment.text, last.number_end)):
         return None
+    if _AND.search(first):
+        exact = min((exact, together, 1 - together), key=lambda other: abs(other - last.value))
     return _made(segment, index, (small, large, last), "/", exact, wrong=wrong)
 
 
