@@ -31,6 +31,7 @@ from optimizer.audit.restated import find_restated
 from optimizer.audit.result import AuditResult
 from optimizer.audit.settings import find_missettings
 from optimizer.audit.settle import Settled, settle
+from optimizer.audit.shares import find_misshares
 from optimizer.audit.spoken import spoken_equations, with_spoken
 from optimizer.audit.statements import AXES, EXPERT_COUNTS, WORDS, Statement
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, numbers_of, tokenize
@@ -103,6 +104,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         *find_outliers(segments, tokens),
         *reckoned,
         *find_misratios(said),
+        *find_misshares(segments, tokens, said),
         *find_missettings(said),
     ]
     told = {item.lines for item in contradictions}

@@ -60,6 +60,23 @@ def test_amounts_that_do_not_add_up() -> None:
     assert [(item.name, item.values) for item in found] == [("total", (285_080, 295_080))]
 
 
+RATES = ("1 | 5.0 | 200", "16 | 12.5 | 1,280", "64 | 25 | 2,560", "128 | 32 | 4,000", "256 | 40 | 6,400")
+
+
+def test_a_column_that_follows_by_a_conversion_of_units() -> None:
+    found = told(table("users | TPOT (ms) | tokens/s", *RATES, "64 | 50 | 1,780"))
+    assert found == [
+        ((8,), "tokens/s: every other row is users / TPOT (ms) times 1000, which here is 1,280, not 1,780")
+    ]
+    assert told(table("users | TPOT (ms) | tokens/s", *RATES, "64 | 50 | 1,280")) == []
+
+
+def test_a_ratio_of_two_columns_with_its_sign() -> None:
+    rows = ("memory | 80 GB | 192 GB | 2.4x", "bandwidth | 2.04 TB/s | 5.3 TB/s | 2.6x", "power | 400 W | 750 W | 1.9x")
+    found = told(table("card | A100 | MI300X | ratio", *rows, "dense | 312 TFLOPS | 1,307 TFLOPS | 3.2x"))
+    assert [lines for lines, _ in found] == [(6,)]
+
+
 @pytest.mark.parametrize(
     "text",
     [

@@ -16,6 +16,8 @@ def told(text: str) -> list[str]:
         ("- memory, MI300X over H200: {}x", "2.4", "1.36"),
         ("The L40S has {}x the bandwidth of an H100.", "0.62", "0.26"),
         ("An H20 offers {}x the memory of an A100.", "3.4", "1.2"),
+        ("Per node C leads: a B200 has {} times the bandwidth of an H200.", "2.4", "1.67"),
+        ("Against the H200 an MI300X has {} times the bandwidth, for 82 % of the node price.", "1.5", "1.1"),
         ("Going from A100 to B200 buys us {} times the bandwidth.", "6.2", "3.9"),
     ],
 )

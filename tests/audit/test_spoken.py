@@ -23,6 +23,7 @@ def verdicts(text: str) -> list[str]:
         "46.2 / 55.0, i.e. 84%",
         "Of the week: 12/168, that is 7.1%",
         "We saw 9,600 calls and 1,200 of them timed out, which is 12.5% of the traffic",
+        "Of 38,600 requests 1,240 failed, an error rate of 3.2 %",
     ],
 )
 def test_right_figures_hold(text: str) -> None:
@@ -36,6 +37,7 @@ def test_right_figures_hold(text: str) -> None:
         ("144 GPUs at 1,280 tokens/s each give 148,320 tokens/s", "144 × 1,280 = 184,320"),
         ("46.2 / 55.0, i.e. 94%", "46.2 / 55.0 = 84%"),
         ("We saw 9,600 calls and 1,200 of them timed out, which is 15%", "1,200 / 9,600 = 12.5%"),
+        ("Of 38,600 requests 1,240 failed, an error rate of 0.32 %", "1,240 / 38,600 = 3.21"),
         ("31.7 and 6.5 give 37.2 GB", "31.7 + 6.5 = 38.2 GB"),
         ("31.7 GB and 6.5 GB give 37.2 GB", "31.7 GB + 6.5 GB = 38.2 GB"),
     ],
@@ -60,6 +62,8 @@ def test_wrong_figures_fail_with_their_arithmetic(text: str, arithmetic: str) ->
         "2.1% after 32 of 288 moves, 0.2% after 64",
         "3 of 48 nodes are down (12% of the racks)",
         "8 and 4 give 32",
+        "21 passed and 4 failed, a pass rate of 84%",
+        "We ran 400 prompts against 12 replicas, a hit rate of 38%",
         "8 nodes and 64 GPUs give 512 GB",
         "if 8 GPUs at 100 tokens/s each gave 900 tokens/s",
         "8 GPUs at 100 tokens/s each; 900 tokens/s are needed",
