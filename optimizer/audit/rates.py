@@ -15,7 +15,7 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.counts import COUNT, DEVICES, NODES, count
-from optimizer.audit.deployment import Known, Sentence, devices_in
+from optimizer.audit.deployment import Known, Sentence, devices_in, models_in
 from optimizer.audit.facts import MOST_READINGS, Derivation
 from optimizer.audit.hedges import IF, asserted, clause_of
 from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, priced_on
@@ -23,7 +23,7 @@ from optimizer.audit.lexicon import UNITS, Unit
 from optimizer.audit.quantities import Quantity, noun
 from optimizer.audit.said import stretch
 from optimizer.audit.scope import layouts, models_of, names_another, scoped
-from optimizer.audit.verdict import Verdict, shown
+from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.figures.bounds import Bound, throughput_bounds, tpot_bound
 from optimizer.readers.catalog import load_hardware
 
@@ -67,7 +67,7 @@ _TIMES_NODES: Final = re.compile(
     r"\d+\s?[x×*]\s?[A-Za-z]*\d+\w*\s+(?:nodes?|servers?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
 )
 _COPIES: Final = re.compile(rf"({COUNT})\s+(?:[\w-]+\s+)?(?:replicas|copies|instances)\b", re.IGNORECASE)
-_PER_DEVICE: Final = re.compile(rf"[^.;,\d]{{0,24}}(?:per|/|a|on each)\s*{DEVICES}\b", re.IGNORECASE)
+_PER_DEVICE: Final = re.compile(rf"[^.;,\d]{{0,24}}(?:per|/|a|and|on each)\s*{DEVICES}\b(?! util)", re.IGNORECASE)
 _ALL_OF_IT: Final = re.compile(
     rf"\b(?:{DEVICES}|nodes?|replicas?|instances?|systems?|box(?:es)?|servers?|machines?|hosts?|cluster|pool|fleet|site)\b",
     re.IGNORECASE,
@@ -85,8 +85,10 @@ def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims
     text = sentence.text
     if _SPEEDS_UP.search(text) or _ELSEWHERE.search(text) or names_another(text):
         return
+    yield from _ceilings(sentence, figures) if len(sentence.cells) > 1 else ()
     # of two rates of a sentence the larger is not one stream's
     least = min((one.value for one in figures if _TOKEN_RATE.issubset(one.type)), default=None)
+    yield from _first_tokens(sentence, figures)
     for one in figures:
         kinds = dict(one.type)
         time = (kinds.get("second"), kinds.get("token")) == (1, -1)
@@ -104,6 +106,52 @@ def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims
         yield from _judged(sentence, one, time=time, lone=lone, each=_PER_DEVICE.match(text, one.end) is not None)
 
 
+def _ceilings(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
+    """Rates that a row has measured above what it says is the most, and times below the least."""
+    labels = list(sentence.cells)
+    for one, other in product(figures, figures):
+        power = dict(one.type).get("second", 0)
+        if not power or one.type != other.type or not _MEASURED.search(labels[one.column]):
+            continue
+        beyond = one.value * _SHORT > other.value if power < 0 else one.value < other.value * _SHORT
+        bound, label = (_MOST if power < 0 else _LEAST), labels[other.column]
+        if beyond and bound.search(label) and not _MEASURED.search(label):
+            reading, span = Derivation("the row's", other.value, label, other.text), (one.start, one.end)
+            name, unit = ("throughput", _RATE) if power < 0 else ("tpot", UNITS["ms"])
+            at, note = stretch(sentence.text, *span), f"{label}: {other.text}"
+            yield claim_at(sentence, at, name, one.value, unit, Verdict.IMPOSSIBLE, [reading], note)
+
+
+_SHORT: Final = Fraction(98, 100)
+"""Share by which a rounded figure may pass its bound."""
+_MEASURED: Final = re.compile(r"\b(?:measured|observed|achieved|actual|seen|reached)\b", re.IGNORECASE)
+_MOST: Final = re.compile(r"\b(?:ceiling|roofline|ideal|theoretical)\b", re.IGNORECASE)
+_LEAST: Final = re.compile(r"\b(?:floor|ideal|theoretical)\b", re.IGNORECASE)
+
+
+def _first_tokens(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
+    """``16,000-token prompt: 0.62 s to first token``: the time to read one prompt at the full peak of its replica."""
+    prompts = [one for one in figures if one.type == (("request", -1), ("token", 1))]
+    times = [one for one in figures if one.type == (("second", 1),)]
+    if len(prompts) != 1 or len(times) != 1 or not _FIRST.search(sentence.text):
+        return
+    (prompt,), (one,) = prompts, times
+    width = _width(sentence, lone=True, each=False)
+    rates = list(_bounds(sentence, width, "", lone=False)) if width else []
+    least = min((prompt.value / bound.value for bound in rates), default=Fraction(0))
+    part = _PART_OF_STEP.search(clause_of(sentence.text, one.start, one.end))
+    if one.value * (1 + ROUGHLY) < least and not part and asserted(sentence, one.start, one.end):
+        reading = Derivation("prefill", least, "prompt ÷ most tokens/s", f"{plain(prompt.value)} tokens")
+        span, note = (
+            stretch(sentence.text, one.start, one.end),
+            f"{width} devices read it in {shown(least, UNITS['s'])}",
+        )
+        yield claim_at(sentence, span, "ttft", one.value, UNITS["s"], Verdict.IMPOSSIBLE, [reading], note)
+
+
+_FIRST: Final = re.compile(r"\b(?:first token|ttft|to read|prefill\w*)\b", re.IGNORECASE)
+
+
 def _of_a_step(sentence: Sentence, one: Quantity) -> bool:
     """Whether a time per token is that of all its work, not of a part of it."""
     if sentence.cells:
@@ -118,12 +166,12 @@ _STEP: Final = re.compile(
 _PART_OF_STEP: Final = re.compile(
     r"\b(?:all-?reduces?|all-?to-?all|collectives?|sampl\w+|launch\w*|kernels?|communicat\w+|network|overhead|hosts?"
     r"|(?:de)?tokeni[sz]\w+|attention|lm[_ ]head|experts?|dispatch\w*|combine|pcie|nvlink|hops?|schedul\w+|adds?|added"
-    r"|more|extra|saves?|gap)\b",
+    r"|more|extra|saves?|gap|later|sooner|earlier|faster|slower|longer)\b",
     re.IGNORECASE,
 )
 """Of what a step has beside others: a time per token is then a share of it."""
 _ELSEWHERE: Final = re.compile(
-    r"\b(?:groq|cerebras|sambanova|tpus?|trainium|inferentia|gaudi\w*|cpus?|apis?|openai|anthropic|bedrock|azure)\b",
+    r"\b(?:groq|cerebras|sambanova|tpus?|trainium|inferentia|gaudi\w*|cpus?|(?:data)?loaders?|disks?|apis?|openai|anthropic|bedrock|azure)\b",
     re.IGNORECASE,
 )
 """Who serves on hardware that the catalog has not."""
@@ -150,9 +198,11 @@ def _judged(sentence: Sentence, one: Quantity, *, time: bool, lone: bool, each: 
     width = _width(sentence, lone=lone, each=each)
     seconds = one.value if time else 1 / one.value
     bounds = []
-    for bound in _bounds(sentence, width, lone=lone) if width else ():
+    slack = _TRAINED if _of_training(sentence) and not time else ROUGHLY
+    clause = "" if sentence.cells else clause_of(sentence.text, one.start, one.end).partition(". ")[0]
+    for bound in _bounds(sentence, width, clause, lone=lone) if width else ():
         # a parameter count is rounded to the model's name, and so is the bound that an author knows
-        if seconds * (1 + ROUGHLY) >= bound.value if lone else one.value <= bound.value * (1 + ROUGHLY):
+        if seconds * (1 + ROUGHLY) >= bound.value if lone else one.value <= bound.value * (1 + slack):
             return
         bounds.append(bound)
     if not bounds:
@@ -167,10 +217,10 @@ def _judged(sentence: Sentence, one: Quantity, *, time: bool, lone: bool, each: 
     yield claim_at(sentence, span, name, value, unit, Verdict.IMPOSSIBLE, [reading], note)
 
 
-def _bounds(sentence: Sentence, width: int, *, lone: bool) -> Iterator[Bound]:
+def _bounds(sentence: Sentence, width: int, clause: str, *, lone: bool) -> Iterator[Bound]:
     """A bound for every model, device and layout that the words leave open; none where they are too many to try."""
     devices = scoped(sentence, devices_in) or sorted(sentence.whole.devices[None])
-    ways = [*product(models_of(sentence), devices, layouts(sentence))]
+    ways = [*product(scoped(sentence, models_in) or models_of(sentence), devices, layouts(sentence, clause))]
     for model, device, (precision, tp) in ways if len(ways) <= MOST_READINGS else ():
         own = min(width, tp or width) if lone else width
         priced = priced_on(Known(model, precision or None, device), own, data_parallel=not lone)
@@ -178,16 +228,42 @@ def _bounds(sentence: Sentence, width: int, *, lone: bool) -> Iterator[Bound]:
             continue
         problem, layout, verdict = priced
         held = verdict.figures["model_bytes"].value <= own * problem.hardware.device.memory
+        if _of_training(sentence) and not lone:
+            peaks, active = problem.hardware.device.peak, Fraction(verdict.figures["active_parameters"].value)
+            peak = Fraction(peaks.get("fp8" if precision in {"fp8", "int8", "int4"} else "bf16", peaks["bf16"]))
+            told = f"{width} · {float(peak):.4g} ÷ (6 · {float(active):.4g})"
+            yield Bound("training", width * peak / (6 * active), "compute", "peak ÷ (6 · parameters)", told)
+            continue
         # one stream needs the whole model: devices that do not hold it are not all that work on it
         if held or not lone:
             yield tpot_bound(problem, layout) if lone else throughput_bounds(problem, layout)[-1]
 
 
+_TRAINED: Final = Fraction(1, 50)
+"""Share by which a rate may pass the work of 6 FLOP a parameter at the full peak, which no run comes near."""
+_TRAINS: Final = re.compile(
+    r"\b(?:(?:pre-?)?train(?:ing|ed|s)?|fine-?tun\w*|megatron|fsdp|gradients?|cpt|sft)\b", re.IGNORECASE
+)
+_SERVES: Final = re.compile(
+    r"\b(?:serv\w+|prefill\w*|decod\w+|prompts?|generat\w+|inference|users?|streams?|rollouts?)\b",
+    re.IGNORECASE,
+)
+
+
+def _of_training(sentence: Sentence) -> bool:
+    """Whether tokens are trained on: by the sentence and its headings."""
+    near = f"{sentence.text} {' '.join(sentence.section)}"
+    return _TRAINS.search(near) is not None and _SERVES.search(near) is None
+
+
 def _width(sentence: Sentence, *, lone: bool, each: bool) -> int:
     """The most devices that may work together: those of the sentence and its section, else all that there are; or 0."""
+    whole, device = sentence.whole, sentence.known.device
     if each and not lone:
         return 1
-    whole, device = sentence.whole, sentence.known.device
+    most: int = max(*whole.counts, sentence.known.devices or 0, 0)
+    if not lone and _of_training(sentence):
+        return most
     ahead = whole.ahead(sentence)
     for near in ([sentence], whole.segments[sentence.segment], ahead):
         counted = max((_counted(one, device) for one in near), default=0)
@@ -197,8 +273,8 @@ def _width(sentence: Sentence, *, lone: bool, each: bool) -> int:
         if counted:
             return counted * (1 if lone else max(_counts(_COPIES, (one.text for one in near)), default=1))
     if lone and whole.every("tp"):
-        return max((*whole.every("tp"), *whole.every("ep")))
-    return max((*whole.counts, sentence.known.devices or 0)) if lone or _ALL_OF_IT.search(sentence.text) else 0
+        return max((whole.told("tp") or {*whole.every("tp")}) | {*whole.every("ep")})
+    return most if lone or _ALL_OF_IT.search(sentence.text) else 0
 
 
 def _counts(pattern: re.Pattern[str], texts: Iterable[str]) -> set[int]:

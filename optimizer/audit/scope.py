@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -15,14 +15,31 @@ _OPENING: Final = 3
 
 
 def scoped(sentence: Sentence, find: Callable[[str], Sequence[str]]) -> Sequence[str]:
-    """What a sentence names, else its paragraph, else its headings, else the title where it names but one."""
-    for text in (sentence.text, sentence.whole.paragraphs.get(sentence.segment, ""), " ".join(sentence.section[1:])):
+    """What a sentence names, else its paragraph, its headings, the row that a heading is the name of, or the title.
+
+    Of the title, only where it names but one.
+    """
+    whole, headings = sentence.whole, sentence.section[1:]
+    for text in (
+        sentence.text,
+        whole.paragraphs.get(sentence.segment, ""),
+        " ".join(headings),
+        *_rows(whole, headings),
+    ):
         if found := find(text):
             return found
-    said = sentence.whole.said
+    said = whole.said
     opening = (*said[0].section[:1], *(one.text for one in said[:_OPENING] if not one.cells)) if said else ()
     title = find(" ".join(opening))
     return title if len(title) == 1 else ()
+
+
+def _rows(whole: Whole, headings: Sequence[str]) -> Iterator[str]:
+    """Rows that are called what a heading is."""
+    for one in whole.said if headings else ():
+        for label, (cell, _) in [*one.cells.items()][:1]:
+            if (cell if len(one.cells) > 1 else label) in headings:
+                yield one.text
 
 
 def models_of(sentence: Sentence) -> Sequence[str]:
@@ -94,9 +111,9 @@ _SIZED: Final = re.compile(r"([a-z]+).*?-(\d+(?:\.\d+)?b)\b")
 _COMMA: Final = re.compile(r"[,;:]\s")
 
 
-def layouts(sentence: Sentence) -> Sequence[tuple[str, int]]:
+def layouts(sentence: Sentence, clause: str) -> Sequence[tuple[str, int]]:
     """Precisions with the tensor parallelism that they are named with; with any (0) where some stand alone."""
-    near = scoped(sentence, precisions_in)
+    near = precisions_in(clause) or scoped(sentence, precisions_in)
     every = sentence.whole.precisions
     if not near and every:
         pairs = sentence.whole.layouts

@@ -4,6 +4,7 @@ import pytest
 
 from optimizer.audit import audit_document
 
+DESKS = "# Notes\n\n| Name | Model |\n|---|---|\n| Desk | Llama-3.3-70B, FP8, H100 |\n| Mail | Qwen3-8B, L40S |"
 WRONG = (
     ("DeepSeek-V3 has 61 layers and 96 attention heads.", "96 attention heads"),
     ("Qwen3-30B-A3B: 48 layers, 64 experts, eight a token.", "64 experts"),
@@ -33,6 +34,11 @@ WRONG = (
     ("# DeepSeek-R1\n\nThe draft has EP32. Every GPU would then keep 16 experts per layer.", "16 experts"),
     ("# gpt-oss-120b\n\nExpert parallelism over 4 cards: each of the four cards owns 16 experts.", "16 experts"),
     ("| Nodes of GLM-4.5 | GPUs (=EP) | Experts per GPU |\n|---|---|---|\n| 4 | 32 | 10 |", "10"),
+    ("# Pretraining of Llama-3.1-8B\n\nIn BF16 on H100. The pilot ran at 23,500 tokens per second and GPU.", "23,500"),
+    ("# Llama-3.3-70B on four H100, TP4\n\nIn BF16 a 16,000-token prompt has its first token in 0.3 s.", "0.3 s"),
+    ("Llama-3.3-70B on two H100, TP2. In BF16 a lone user gets 90 tokens/s, in FP8 80.", "90"),
+    ("| GPUs | Ceiling, tok/s | Measured, tok/s |\n|---|---|---|\n| 4 | 95 | 131 |\n| 8 | 190 | 98 |", "131"),
+    (f"{DESKS}\n\n## Desk\n\nPrefill of two GPUs sustained 41,000 tokens per second.", "41,000"),
     ("Kimi-K2 in FP8 on H20. The sixteen cards are one. They read 120 thousand tokens per second.", "120 thousand"),
 )  # fmt: skip
 RIGHT = (
@@ -91,6 +97,11 @@ RIGHT = (
         "# Llama-3.3-70B on 4 H100\n\n| Part | ms per token |\n|---|---|\n| Weights | 10.5 |\n| "
         "All-reduce | 1.9 |\n| Sampling | 0.3 |\n| Total | 12.7 |"
     ),
+    "# Pretraining of Llama-3.1-8B\n\nIn BF16 on H100. The pilot ran at 11,500 tokens per second and GPU.",
+    "# LoRA tuning of Llama-3.1-8B\n\nOn one H100, BF16. Served, it reads 60,000 prompt tokens per second.",
+    "# Llama-3.3-70B on 4 H100\n\nChunked prefill of a 16,000-token prompt adds 0.1 s to the first token of others.",
+    "| Chat | Floor, tok/s | Measured, tok/s |\n|---|---|---|\n| all | 20 | 35 |",
+    "| GPUs | Ceiling, tok/s | Measured with EAGLE, tok/s |\n|---|---|---|\n| 4 | 95 | 131 |",
     "# GLM-4.5 training\n\nThe run reads 1.1M tokens per second from the data set on 256 H100.",
     "# Kimi-K2 on 16 H20\n\nOne stream: 45 tok/s. Each of the 64 clients: 31 tok/s, 1,984 tok/s in all.",
     "# Mixtral-8x22B, 8x A100\n\nPrefill shows 40k tok/s in the dashboard, but 79% are cache hits.",
