@@ -1,9 +1,9 @@
 """Exact value of written arithmetic, and the interval its rounded numbers leave open."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.expression import Node
@@ -57,7 +57,7 @@ def evaluate(node: Node, *, binary: bool = False, bare: bool = False) -> Value:
         return total
     result = _operation(node, values)
     if node.unit is not lexicon.ONE and not bare:
-        result = _scaled(result, node)
+        result = _times(result, node.unit.scale, dimensions=node.unit.dimensions, exact=False)
     return result
 
 
@@ -87,36 +87,23 @@ _ROUNDED: Final = 100
 def _number(number: Number, *, binary: bool, bare: bool) -> Value:
     unit = number.unit
     scale = Fraction(1) if bare else unit.other if binary and unit.other is not None else unit.scale
-    if unit is lexicon.ONE and not (number.decimal or number.approximate):
-        return Value(number.digits, number.digits, number.digits)
     percent = unit is lexicon.PERCENT
     rounded = number.decimal or percent or number.approximate or (unit.scaled and number.digits >= _ROUNDED)
     half = number.half_digit * scale if rounded else Fraction(0)
     if number.approximate:
         half = max(half, abs(number.digits) * scale / 20)
     point = number.digits if scale == 1 else number.digits * scale
-    if not half:
-        return Value(
-            point, point, point, lexicon.NONE if bare else unit.dimensions, scale,
-            exact=not (number.decimal or unit.scaled or number.approximate),
-        )  # fmt: skip
+    low, high = (point - half, point + half) if half else (point, point)
     return Value(
-        point,
-        point - half,
-        point + half,
-        lexicon.NONE if bare else unit.dimensions,
-        scale,
-        exact=not (number.decimal or unit.scaled or number.approximate),
-        percent_only=not half or percent,
-    )
-
-
-def _scaled(value: Value, node: Node) -> Value:
-    factor = node.unit.scale
-    return Value(
-        value.point * factor, value.low * factor, value.high * factor, node.unit.dimensions, factor,
-        exact=False, percent_only=value.percent_only, coherent=value.coherent,
+        point, low, high, lexicon.NONE if bare else unit.dimensions, scale,
+        exact=not (number.decimal or unit.scaled or number.approximate), percent_only=not half or percent,
     )  # fmt: skip
+
+
+def _times(value: Value, scale: Fraction, **fields: Any) -> Value:
+    return replace(
+        value, point=value.point * scale, low=value.low * scale, high=value.high * scale, scale=scale, **fields
+    )
 
 
 def _operation(node: Node, values: list[Value]) -> Value:
@@ -124,9 +111,7 @@ def _operation(node: Node, values: list[Value]) -> Value:
     if node.operator in {"group", "sum"} and len(values) == 1:
         return first
     if node.operator == "neg":
-        return Value(
-            -first.point, -first.high, -first.low, first.dimensions, first.scale, first.exact, first.percent_only
-        )
+        return replace(first, point=-first.point, low=-first.high, high=-first.low)
     if node.operator == "sqrt":
         point, low, high = (_root(end) for end in (first.point, first.low, first.high))
         return Value(point, low, high, exact=point * point == first.point)
@@ -143,7 +128,7 @@ def _operation(node: Node, values: list[Value]) -> Value:
         exact = all(value.exact for value in values)
         return Value(point, low, high, first.dimensions, first.scale, exact=exact, percent_only=False)
     point, low, high = (_rounded(node.operator, end) for end in (first.point, first.low, first.high))
-    return Value(point, low, high, first.dimensions, first.scale, first.exact, first.percent_only)
+    return replace(first, point=point, low=low, high=high)
 
 
 def _rounded(name: str, value: Fraction) -> Fraction:
@@ -217,20 +202,11 @@ def _apply(sign: str, left: Value, right: Value) -> Value:
 
 def _aligned(left: Value, right: Value) -> tuple[Value, Value]:
     """In ``0.62 + 18.58 GB`` the bare number has the unit of the other."""
-    if left.dimensions == right.dimensions and left.scale == right.scale:
-        return left, right
-    if left.dimensions == lexicon.NONE and left.scale == 1 and (right.scale != 1 or right.dimensions != lexicon.NONE):
-        return _with_unit(left, right), right
-    if right.dimensions == lexicon.NONE and right.scale == 1 and (left.scale != 1 or left.dimensions != lexicon.NONE):
-        return left, _with_unit(right, left)
+    if left.dimensions == lexicon.NONE and left.scale == 1:
+        return _times(left, right.scale, dimensions=right.dimensions), right
+    if right.dimensions == lexicon.NONE and right.scale == 1:
+        return left, _times(right, left.scale, dimensions=left.dimensions)
     return left, right
-
-
-def _with_unit(value: Value, like: Value) -> Value:
-    return Value(
-        value.point * like.scale, value.low * like.scale, value.high * like.scale, like.dimensions, like.scale,
-        value.exact, value.percent_only, value.coherent,
-    )  # fmt: skip
 
 
 def _power(left: Value, right: Value, *, exact: bool) -> Value:
