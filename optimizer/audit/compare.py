@@ -124,11 +124,10 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
                 verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name)))
             )
     value, target = first.value, first.stated
-    for reread in (_converted, _unsaid, _per_million, _implied_prefix, _rest):
-        if (made_out := reread(expression, stated, approximate=approximate)) is not None:
-            return made_out
+    if (made_out := _reread(expression, stated, value, approximate=approximate)) is not None:
+        return made_out
     if not value.coherent or _mismatch(value, stated):
-        return _units_apart(expression, stated, first, approximate=approximate)
+        return _without_units(expression, stated, first, approximate=approximate)
     if expression.doubtful():
         return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="a sign may be no operator")
     if any(not lexicon.UNSPACED_ONLY.isdisjoint(number.nouns) for number in expression.numbers()):
@@ -157,23 +156,18 @@ def _apart(reading: _Reading) -> Fraction:
     return high / low if low else Fraction(10**99)
 
 
-def _units_apart(expression: Node, stated: Number, first: _Reading, *, approximate: bool) -> Judgement:
-    """The units of the two sides do not fit: only the numbers can, and of a sum of money they must.
+def _without_units(expression: Node, stated: Number, first: _Reading, *, approximate: bool) -> Judgement:
+    """The units of the two sides do not fit: of a sum of money the numbers must.
 
     ``48 × $2.20 × 730 h = $70,080``: what a price is for goes without saying, but its figures stay.
     """
-    bare = evaluate(expression, bare=True)
-    half = tolerance(stated, Fraction(1), approximate=approximate)
-    if abs(bare.point - stated.digits) <= half:
-        return Judgement(Verdict.HOLDS, first.stated, first.stated, "numbers alone")
     told = "the units on the two sides differ"
+    point, digits = evaluate(expression, bare=True).point, stated.digits
+    slack = tolerance(stated, Fraction(1), approximate=approximate) + abs(digits) * _NEARLY
     priced = stated.unit.dimensions == lexicon.DOLLARS and any(n.unit.dimensions[3] for n in expression.numbers())
-    priced &= not expression.doubtful()
-    slack = half + abs(stated.digits) * _NEARLY
-    if priced and not any(abs(bare.point * factor - stated.digits) <= slack for factor in _UNSAID_FACTORS):
-        evaluated = bare.point * stated.unit.scale
-        return Judgement(Verdict.FAILS, first.stated, evaluated, explanation=f"{told}; so do the numbers")
-    return Judgement(Verdict.UNSUPPORTED, first.stated, first.value.point, explanation=told)
+    if not priced or expression.doubtful() or any(abs(point * by - digits) <= slack for by in _UNSAID_FACTORS):
+        return Judgement(Verdict.UNSUPPORTED, first.stated, first.value.point, explanation=told)
+    return Judgement(Verdict.FAILS, first.stated, point * stated.unit.scale, explanation=f"{told}; so do the numbers")
 
 
 _NEARLY: Final = Fraction(1, 100)
@@ -186,96 +180,58 @@ _UNSAID_FACTORS: Final = tuple(
 """What arithmetic may leave out: a prefix, and the hours or seconds that a price is for."""
 
 
-def _converted(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
-    """``0.5 s × 1000 = 500 ms``: a bare factor converts the unit, and the numbers alone agree."""
-    if stated.unit.dimensions == lexicon.NONE:
-        return None
+def _reread(expression: Node, stated: Number, value: Value, *, approximate: bool) -> Judgement | None:
+    """The first reading in which something goes without saying that gives the figure."""
+    for verdict, told, scale, points in _unsaid(expression, stated, value):
+        half = tolerance(stated, scale, approximate=approximate)
+        point = next((point for point in points if abs(point - stated.digits * scale) <= half), None)
+        if point is not None:
+            return Judgement(verdict, stated.value, point * stated.unit.scale / scale, told)
+    return None
+
+
+def _unsaid(expression: Node, stated: Number, value: Value) -> Iterator[tuple[Verdict, str, Fraction, list[Fraction]]]:
+    """Readings, each with what it is told as, the scale in which the stated digits count, and what they may be."""
+    alone, unit, one = evaluate(expression, bare=True), stated.unit, Fraction(1)
     numbers = list(expression.numbers())
+    bare = unit.dimensions == lexicon.NONE
+    # ``0.5 s × 1000 = 500 ms``: a bare factor converts the unit
     factor = next((n for n in numbers if n.unit is lexicon.ONE and n.digits in _CONVERSIONS), None)
     others = {n.unit.name for n in numbers if n.unit.dimensions != lexicon.NONE}
-    if factor is None or stated.unit.name in others:
-        return None
-    if not others and (stated.unit.dimensions[1] == 0 or factor.digits not in _SECONDS):
-        return None
-    count = Fraction(math.prod((lexicon.SCALES[part].scale for part in _scale_letters(stated)), start=1))
-    alone, half = evaluate(expression, bare=True), tolerance(stated, count, approximate=approximate)
-    if not alone.low - half <= stated.digits * count <= alone.high + half:
-        return None
-    reading = f"numbers alone: {plain(factor.digits)} converts the unit"
-    return Judgement(Verdict.HOLDS, stated.value, stated.value, reading)
-
-
-def _unsaid(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
-    """``512 chips × 43.1 days × 24 h = 529,613 chip-hours``, ``8 × 700 W = 5.6``: a result whose unit is unsaid.
-
-    It counts in the units of the arithmetic, in a prefix of them, or in the time that its noun ends with.
-    """
-    value = evaluate(expression)
-    if stated.unit.dimensions != lexicon.NONE or value.dimensions == lexicon.NONE:
-        return None
-    alone = evaluate(expression, bare=True)
-    half = tolerance(stated, stated.unit.scale, approximate=approximate)
-    if abs(alone.point - stated.value) <= (
-        Fraction(0) if alone.exact and not stated.unit.scaled and not approximate else half
-    ):
-        return Judgement(Verdict.HOLDS, stated.value, alone.point, "numbers alone")
-    times = [lexicon.TIMES[last] for noun in stated.nouns if (last := noun.rpartition("-")[2]) in lexicon.TIMES]
-    points = [value.point / time.scale for time in times if value.dimensions == lexicon.SECONDS]
-    points += [alone.point * prefix for prefix in (*_PREFIXES, stated.unit.scale)]
-    point = next((point for point in points if abs(point - stated.value) <= half), None)
-    return None if point is None else Judgement(Verdict.HOLDS, stated.value, point, "in the unit that is unsaid")
-
-
-def _per_million(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
-    """``$2,736 / 746.5 = $3.67 per million``, ``20,183M × $0.90 = $18,165``: the price counts millions, unsaid.
-
-    Or ``3.5B × 0.53 B = 1.9 GB``, where the second letter is for bytes.
-    """
-    numbers = [*expression.numbers(), stated]
-    money = [number.unit for number in numbers if number.unit.dimensions[3]]
+    timed = unit.dimensions[1] and factor is not None and factor.digits in _SECONDS
+    if factor is not None and not bare and unit.name not in others and (others or timed):
+        count = Fraction(math.prod((lexicon.SCALES[part].scale for part in _scale_letters(stated)), start=1))
+        nearest = min(max(stated.digits * count, alone.low), alone.high)
+        yield Verdict.HOLDS, f"numbers alone: {plain(factor.digits)} converts the unit", count, [nearest]
+    # ``512 chips × 43.1 days × 24 h = 529,613 chip-hours``, ``8 × 700 W = 5.6``: in the units of the arithmetic, a
+    # prefix of them, or the time that the noun ends with
+    if bare and value.dimensions != lexicon.NONE:
+        times = [lexicon.TIMES[last] for noun in stated.nouns if (last := noun.rpartition("-")[2]) in lexicon.TIMES]
+        points = [value.point / time.scale for time in times if value.dimensions == lexicon.SECONDS]
+        points += [alone.point * prefix for prefix in (one, *_PREFIXES, unit.scale)]
+        yield Verdict.HOLDS, "in the unit that is unsaid", unit.scale, points
+    # ``$2,736 / 746.5 = $3.67 per million``, ``20,183M × $0.90 = $18,165``: the price counts millions; or
+    # ``3.5B × 0.53 B = 1.9 GB``, where the second letter is for bytes
+    money = [number.unit for number in (*numbers, stated) if number.unit.dimensions[3]]
     billions = [number for number in numbers if number.unit.name == "B"]
-    if not (money or len(billions) > 1) or any(unit.scale >= 1000 for unit in money):
-        return None
-    alone = evaluate(expression, bare=True)
-    if abs(alone.point - stated.digits) > tolerance(stated, Fraction(1), approximate=approximate):
-        return None
-    return Judgement(Verdict.HOLDS, stated.value, stated.value, "numbers alone")
+    priced = (money or len(billions) > 1) and all(unit.scale < _THOUSAND for unit in money)
+    if priced or not value.coherent or _mismatch(value, stated):
+        yield Verdict.HOLDS, "numbers alone", one, [alone.point]
+    # ``116.4 × 8,760 ≈ 1,020 MWh``, ``8 × 80 = 0.64 TB``: bare numbers whose unit has the next smaller prefix
+    name = stated.nouns[0] if unit is lexicon.ONE and stated.nouns else unit.name
+    small = value.point < _LARGEST_IMPLIED or any(number.decimal for number in numbers)
+    small |= unit.dimensions not in {lexicon.BYTES, lexicon.FLOPS, lexicon.BANDWIDTH}
+    if small and _PREFIXED.match(name) and all(number.unit is lexicon.ONE for number in numbers):
+        yield Verdict.AMBIGUOUS, f"true if the bare numbers are in a thousandth of {name}", _THOUSAND, [value.point]
+    # ``5.3 / 4.8 = +10%``, ``99.9% of 30 d = 43.2 min left``: by how much it is more, or what is left of it
+    if unit is lexicon.PERCENT and value.dimensions == lexicon.NONE:
+        yield Verdict.AMBIGUOUS, _REST, unit.scale, [value.point - 1, 1 - value.point]
+    elif numbers[0].unit is lexicon.PERCENT and numbers[0].value:
+        yield Verdict.AMBIGUOUS, _REST, unit.scale, [value.point / numbers[0].value - value.point]
 
 
-def _implied_prefix(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
-    """``116.4 × 8,760 ≈ 1,020 MWh``, ``8 × 80 = 0.64 TB``: bare numbers whose unit has the next smaller prefix."""
-    if any(number.unit is not lexicon.ONE for number in expression.numbers()):
-        return None
-    unit = stated.nouns[0] if stated.unit is lexicon.ONE and stated.nouns else stated.unit.name
-    if _PREFIXED.match(unit) is None:
-        return None
-    value = evaluate(expression).point
-    counted = not any(number.decimal for number in expression.numbers())
-    if (
-        counted
-        and value >= _LARGEST_IMPLIED
-        and stated.unit.dimensions in {lexicon.BYTES, lexicon.FLOPS, lexicon.BANDWIDTH}
-    ):
-        return None
-    thousand = Fraction(1000)
-    if abs(value - stated.digits * thousand) > tolerance(stated, thousand, approximate=approximate):
-        return None
-    reading = f"true if the bare numbers are in a thousandth of {unit}"
-    return Judgement(Verdict.AMBIGUOUS, stated.value, value / thousand * stated.unit.scale, reading)
-
-
-def _rest(expression: Node, stated: Number, *, approximate: bool) -> Judgement | None:
-    """``5.3 / 4.8 = +10%``, ``99.9% of 30 d = 43.2 min left``: by how much it is more, or what is left of it."""
-    value, first = evaluate(expression), next(expression.numbers())
-    points = []
-    if stated.unit is lexicon.PERCENT and value.dimensions == lexicon.NONE:
-        points = [value.point - 1, 1 - value.point]
-    elif first.unit is lexicon.PERCENT and first.value:
-        points = [value.point / first.value - value.point]
-    half = tolerance(stated, stated.unit.scale, approximate=approximate)
-    point = next((point for point in points if abs(point - stated.value) <= half), None)
-    told = "of what is more, or what is left"
-    return None if point is None else Judgement(Verdict.AMBIGUOUS, stated.value, point, told)
+_THOUSAND: Final = Fraction(1000)
+_REST: Final = "of what is more, or what is left"
 
 
 def _scale_letters(stated: Number) -> list[str]:
