@@ -9,7 +9,6 @@ from itertools import combinations, islice
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.compare import rounding
 from optimizer.audit.context import without_full_stops
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.deployment import Sentence, devices_in
@@ -62,6 +61,7 @@ _FROM: Final = re.compile(r"[^\d.;]{0,40}\bfrom\s+$", re.IGNORECASE)
 _REACH: Final = 300
 _MOST: Final = 2000
 """No document compares more often; the rest of one that does stays unjudged."""
+_MOST_PAIRS: Final = 10_000
 _TOPICS: Final = {
     "throughput_per_device": re.compile(r"throughput|tokens", re.IGNORECASE),
     "expert_weights": re.compile(r"expert.{0,12}(?:memory|param|weight)", re.IGNORECASE),
@@ -73,24 +73,19 @@ def judge_ratios(segments: Sequence[Segment], judged: Sequence[JudgedClaim]) -> 
     """Each ratio word against every pair of figures it may compare: those of its sentence, section or topic."""
     claims = Claims(item.statement for item in judged)
     confused = {id(item.statement): item.note for item in judged if item.note.startswith("bytes taken")}
-    return list(islice(_judged(segments, claims, confused), _MOST))
-
-
-def _judged(segments: Sequence[Segment], claims: Claims, confused: dict[int, str]) -> Iterator[JudgedClaim]:
-    known: dict[tuple[int, str], list[tuple[Statement, Statement, Fraction, Fraction]]] = {}
-    for index, segment in enumerate(segments):
-        if _GATE.search(segment.text) and _COMPARES.search(segment.text):
-            for match in _RATIO.finditer(segment.text):
-                digits = read_number(_digits(match))
-                judged = _ratio(segment, index, match, claims, confused, known) if digits and digits[0] > 0 else None
-                if judged is not None:
-                    yield judged
+    made = (
+        _ratio(segment, index, match, claims, confused)
+        for index, segment in enumerate(segments)
+        if _GATE.search(segment.text) and _COMPARES.search(segment.text)
+        for match in _RATIO.finditer(segment.text)
+        if (read_number(_digits(match)) or (0,))[0] > 0
+    )
+    return list(islice((one for one in made if one is not None), _MOST))
 
 
 def _ratio(
-    segment: Segment, index: int, match: re.Match[str], claims: Claims, confused: dict[int, str],
-    known: dict[tuple[int, str], list[tuple[Statement, Statement, Fraction, Fraction]]],
-) -> JudgedClaim | None:  # fmt: skip
+    segment: Segment, index: int, match: re.Match[str], claims: Claims, confused: dict[int, str]
+) -> JudgedClaim | None:
     low, high = _interval(match)
     percent = bool(match["percent"] or match["by"])
     start = match.start() + len(match[0]) - len(match[0].lstrip())
@@ -104,19 +99,21 @@ def _ratio(
     around = segment.text[max(0, start - _REACH) : start + _REACH]
     topic = next((name for name, pattern in _TOPICS.items() if pattern.search(around)), "")
     kind = "more" if match["more"] else "less" if percent else "x"
-    beside = claims.by_segment.get(index, [])
-    for scope in (beside, claims.by_section.get(segment.section, []), claims.by_name.get(topic, [])):
-        if (id(scope), kind) not in known:
-            known[id(scope), kind] = list(_pairs(scope, kind))
-        pairs = known[id(scope), kind]
-        right = [pair for pair in pairs if pair[2] <= high and low <= pair[3]]
-        if right:
-            told = next((confused[id(item)] for item in right[0][:2] if id(item) in confused), "")
-            note = f"true only of {right[0][1].text} / {right[0][0].text}, but {told}" if told else ""
-            return _made(claim, Verdict.AMBIGUOUS if told else Verdict.HOLDS, right[0], kind, note)
+    for scope in (
+        claims.by_segment.get(index, []),
+        claims.by_section.get(segment.section, []),
+        claims.by_name.get(topic, []),
+    ):
+        pairs = list(islice(_pairs(scope, kind), _MOST_PAIRS))
+        for small, large, reading in pairs:
+            if low <= reading.value * (100 if percent else 1) <= high:
+                told = confused.get(id(small)) or confused.get(id(large))
+                note = f"true only of {large.text} / {small.text}, but {told}" if told else ""
+                verdict = Verdict.AMBIGUOUS if told else Verdict.HOLDS
+                return JudgedClaim(claim, verdict, reading, ((reading, not told),), note)
         if len(pairs) == 1:
-            note = "not the ratio of the two figures that the document gives"
-            return _made(claim, Verdict.UNSUPPORTED, pairs[0], kind, note)
+            note, reading = "not the ratio of the two figures that the document gives", pairs[0][2]
+            return JudgedClaim(claim, Verdict.UNSUPPORTED, reading, ((reading, False),), note)
     return JudgedClaim(claim, Verdict.UNSUPPORTED, note="the document does not give the two figures it compares")
 
 
@@ -137,27 +134,17 @@ def _interval(match: re.Match[str]) -> tuple[Fraction, Fraction]:
     return value - spread, top + max(spread, top / 20 if match["high"] else Fraction(0))
 
 
-def _pairs(scope: Sequence[Statement], kind: str) -> Iterator[tuple[Statement, Statement, Fraction, Fraction]]:
-    """Smaller and larger figure of one name, and the least and most of their ratio within their last digits."""
+def _pairs(scope: Sequence[Statement], kind: str) -> Iterator[tuple[Statement, Statement, Derivation]]:
+    """Smaller and larger figure of one name, and by how much the one is more, less or a multiple of the other."""
     for pair in combinations(scope, 2):
         small, large = sorted(pair, key=lambda item: item.value)
-        if small.name == large.name and 0 < small.value < large.value and _per(small) == _per(large):
-            slack = [Fraction(0) if item.number is None else rounding(item.number, item.unit.scale, approximate=False)
-                     for item in (small, large)]  # fmt: skip
-            value = large.value / small.value
-            least = (large.value - slack[1]) / (small.value + slack[0])
-            most = (large.value + slack[1]) / max(small.value - slack[0], Fraction(1, 10**12))
-            if most - least > value / 10:  # figures so rough make many ratios true
-                least = most = value
-            yield small, large, _of(least, kind), _of(most, kind)
-
-
-def _per(statement: Statement) -> object:
-    return None if statement.number is None else statement.number.per
-
-
-def _of(ratio: Fraction, kind: str) -> Fraction:
-    return ratio if kind == "x" else (ratio - 1) * 100 if kind == "more" else (1 - 1 / ratio) * 100
+        per = [item.number and item.number.per for item in pair]
+        if small.name == large.name and 0 < small.value < large.value and per[0] == per[1]:
+            ratio = large.value / small.value
+            exact = ratio if kind == "x" else ratio - 1 if kind == "more" else 1 - 1 / ratio
+            formula = "larger / smaller" if kind == "x" else "1 - after / before"
+            lines = f"lines {small.place.line}, {large.place.line}"
+            yield small, large, Derivation(lines, exact, formula, f"{large.text} / {small.text}")
 
 
 def _change(text: str, match: re.Match[str], claim: Statement, low: Fraction, high: Fraction) -> JudgedClaim | None:
@@ -210,19 +197,6 @@ def _change(text: str, match: re.Match[str], claim: Statement, low: Fraction, hi
         concluded = alone and _CONCLUDES.fullmatch(said) is not None
         concluded |= measured and len(said) <= _CONCLUSION and _GOES_ON.search(said) is None
     return JudgedClaim(claim, Verdict.FAILS, derived) if concluded else None
-
-
-def _made(
-    claim: Statement, verdict: Verdict, pair: tuple[Statement, Statement, Fraction, Fraction], kind: str, note: str
-) -> JudgedClaim:
-    small, large = pair[:2]
-    value = large.value / small.value
-    exact = value if kind == "x" else value - 1 if kind == "more" else 1 - 1 / value
-    formula = "larger / smaller" if kind == "x" else "1 - after / before"
-    reading = Derivation(
-        f"lines {small.place.line}, {large.place.line}", exact, formula, f"{large.text} / {small.text}"
-    )
-    return JudgedClaim(claim, verdict, reading, ((reading, verdict is Verdict.HOLDS),), note)
 
 
 _SHEET: Final = re.compile(
