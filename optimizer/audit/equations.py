@@ -39,10 +39,16 @@ _LARGEST_SLIP: Final = 10
 
 @dataclass(slots=True)
 class _Side:
-    node: Node | None
+    tree: Node | None
     first: int
     last: int
     relation: str
+
+    @property
+    def node(self) -> Node:
+        """What a side that is known says."""
+        assert self.tree is not None  # noqa: S101 - one that is not known is never paired
+        return self.tree
 
 
 class _Finder:
@@ -143,7 +149,7 @@ class _Finder:
         while at < last and (self.tokens[at].mark is Mark.RELATION or self._about(sides[-1], at)):
             written = self.tokens[at].mark is Mark.RELATION
             relation, start = (self.tokens[at].sign, at + 1) if written else ("?", at)
-            if relation == "is" and sides[-1].node is not None and sides[-1].node.plain:
+            if relation == "is" and sides[-1].tree is not None and sides[-1].node.plain:
                 break
             skipped = start
             while (
@@ -176,7 +182,7 @@ class _Finder:
     def _about(self, left: _Side, at: int) -> bool:
         """``2 / 3 ~ 0.67``: the tilde as a relation, which only ever confirms."""
         token = self.tokens[at]
-        tilde = isinstance(token, Number) and token.approximate and left.node is not None and not left.node.plain
+        tilde = isinstance(token, Number) and token.approximate and left.tree is not None and not left.node.plain
         return tilde and self.segment.text[: token.start].rstrip().endswith("~")
 
     def _symbolic(self, at: int, last: int) -> int | None:
@@ -191,21 +197,19 @@ class _Finder:
         return None
 
     def _judged(self, sides: list[_Side]) -> Iterator[Equation]:
-        known = [side for side in sides if side.node is not None]
+        known = [side for side in sides if side.tree is not None]
         approximate = False
         reported = False
         for left, right in itertools.pairwise(sides):
             approximate = right.relation == "~"
-            if right.node is None:
+            if right.tree is None:
                 continue
-            source = left if left.node is not None else self._earlier(known, right)
-            if source is None or source.node is None:
-                continue
-            made = self._pair(source, right, approximate=approximate)
+            source = left if left.tree is not None else self._earlier(known, right)
+            made = None if source is None else self._pair(source, right, approximate=approximate)
             if made is not None:
                 reported = True
                 yield made
-        if not reported and len(known) == 2 and known[0].node is not None and known[1].node is not None:
+        if not reported and len(known) == 2:
             made = self._both(known[0], known[1])
             if made is not None:
                 yield made
@@ -215,8 +219,6 @@ class _Finder:
         return earlier[-1] if earlier else None
 
     def _pair(self, left: _Side, right: _Side, *, approximate: bool) -> Equation | None:
-        assert left.node is not None  # noqa: S101 - narrowed by the caller
-        assert right.node is not None  # noqa: S101 - narrowed by the caller
         a, b = left.node, right.node
         if a.plain and b.plain:
             return self._conversion(left, right, approximate=approximate)
@@ -228,11 +230,8 @@ class _Finder:
 
     def _conversion(self, left: _Side, right: _Side, *, approximate: bool) -> Equation | None:
         """``0.62 GB = 620 MB``: two numbers of one physical dimension."""
-        assert left.node is not None  # noqa: S101 - narrowed by the caller
-        assert right.node is not None  # noqa: S101 - narrowed by the caller
-        assert right.node.number is not None  # noqa: S101 - narrowed by the caller
         source, target = left.node.number, right.node.number
-        if source is None or right.relation not in {"=", "~"}:
+        if source is None or target is None or right.relation not in {"=", "~"}:
             return None
         same = source.unit.dimensions == target.unit.dimensions != lexicon.NONE and source.unit != target.unit
         if (
@@ -245,7 +244,6 @@ class _Finder:
         return self._equation(left, right, target, result, left.node)
 
     def _result(self, left: _Side, right: _Side, stated: Number, *, approximate: bool) -> Equation | None:
-        assert left.node is not None  # noqa: S101 - narrowed by the caller
         if left.node.single:
             return None
         result = judge(left.node, stated, approximate=approximate or stated.approximate)
@@ -295,7 +293,6 @@ class _Finder:
 
     def _reversed(self, left: _Side, right: _Side, stated: Number, *, approximate: bool) -> Equation | None:
         """``256 = 16 × 16``; a definition such as ``1 layer = 4 × 512`` is no equation."""
-        assert right.node is not None  # noqa: S101 - narrowed by the caller
         if right.relation not in {"=", "~", "!"}:
             return None
         if right.relation == "!" or right.node.single:
@@ -321,8 +318,6 @@ class _Finder:
 
     def _both(self, left: _Side, right: _Side, *, only_wrong: bool = False) -> Equation | None:
         """Arithmetic on both sides."""
-        assert left.node is not None  # noqa: S101 - narrowed by the caller
-        assert right.node is not None  # noqa: S101 - narrowed by the caller
         one, other = left.node, right.node
         if one.plain or other.plain or (one.single and other.single):
             return None
@@ -353,7 +348,7 @@ class _Finder:
 
     def _implied(self, side: _Side, at: int) -> Iterator[Equation]:
         """``0.62GB (8 experts × 3 × 512 × 1024 × 2 bytes)``: a figure, and its arithmetic in parentheses."""
-        stated = side.node.number if side.node is not None else None
+        stated = side.tree.number if side.tree is not None else None
         if (
             stated is None
             or at >= len(self.tokens)
@@ -408,7 +403,7 @@ class _Finder:
         text = " ".join(self.segment.text[begin:end].split())
         arithmetic = ""
         if result.evaluated is not None:
-            low, high = self._bounds(left if left.node is node else right)
+            low, high = self._bounds(left if left.tree is node else right)
             written = " ".join(self.segment.text[low:high].split()).strip("()" if right.relation == "(" else "")
             arithmetic = f"{written} = {_in_words(result.evaluated, unit, stated)}"
         stated_units, evaluated = result.stated, result.evaluated

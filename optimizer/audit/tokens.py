@@ -227,9 +227,6 @@ def _word(text: str, match: re.Match[str], tokens: list[Token]) -> int:
     start, end = match.span()
     word = match[0].rstrip(".")
     lowered = word.lower()
-    if lowered not in _SPECIAL_WORDS and not (word[-1:].isdigit() and word[0] in "ETPDCSetpdcs"):
-        tokens.append(Token(Mark.WORD, start, start + len(word), lowered))
-        return start + max(len(word), 1)
     if lowered in _OPERATOR_WORDS and (tokens or lowered == "x"):
         following = _WORD_OPERATORS.match(text, start)
         if lowered == "x" and _OPERAND.match(text, end):
@@ -244,17 +241,9 @@ def _word(text: str, match: re.Match[str], tokens: list[Token]) -> int:
         return end
     degree = _DEGREE.fullmatch(match[0])
     if degree is not None:
-        value = Fraction(int(degree[2]))
+        value, axis = Fraction(int(degree[2])), degree[1].lower()
         tokens.append(
-            Number(
-                Mark.NUMBER,
-                start,
-                end,
-                digits=value,
-                half_digit=Fraction(1, 2),
-                nouns=(degree[1].lower(),),
-                number_end=end,
-            )
+            Number(Mark.NUMBER, start, end, digits=value, half_digit=_HALVES[0], nouns=(axis,), number_end=end)
         )
         return end
     relation = _WORD_RELATION.match(text, start) if lowered in _RELATION_STARTS else None
