@@ -31,14 +31,11 @@ _CONFUSIONS: Final = (
     (Fraction(1, 2), "a factor 2 left out (2 bytes per parameter: parameters taken for bytes)"),
     (Fraction(8), "a factor 8 (bytes and bits)"),
     (Fraction(1, 8), "a factor 8 left out (bytes and bits)"),
-    (Fraction(1000), "a factor 1000 (one unit prefix)"),
-    (Fraction(1, 1000), "a factor 1000 (one unit prefix)"),
-    (Fraction(10**6), "a factor 10^6 (two unit prefixes)"),
-    (Fraction(1, 10**6), "a factor 10^6 (two unit prefixes)"),
+    *((Fraction(1000) ** sign, "a factor 1000 (one unit prefix)") for sign in (1, -1)),
+    *((Fraction(10**6) ** sign, "a factor 10^6 (two unit prefixes)") for sign in (1, -1)),
     (Fraction(100), "a factor 100 (a ratio written as a percentage)"),
     (Fraction(1, 100), "a factor 100 (a percentage read as a ratio)"),
-    (Fraction(10), "a factor 10 (a decimal place)"),
-    (Fraction(1, 10), "a factor 10 (a decimal place)"),
+    *((Fraction(10) ** sign, "a factor 10 (a decimal place)") for sign in (1, -1)),
 )
 _PREFIXES: Final = (Fraction(1, 1000), Fraction(1000))
 _CONFUSED: Final = dict(_CONFUSIONS)

@@ -264,7 +264,7 @@ class _Finder:
             ):
                 told = "a figure in parentheses may be the one that counts"
                 result = Judgement(Verdict.UNSUPPORTED, result.stated, result.evaluated, explanation=told)
-            if right.relation == ">" and (self._is_change(left) or self._foreign(left.node, stated)):
+            if right.relation == ">" and self._is_change(left):
                 return None
             if stated.bound or self._dash_left(left.first) or self._multiplied(left.first, stated, result):
                 result = Judgement(
@@ -280,12 +280,6 @@ class _Finder:
             return False
         low, high = sorted((abs(result.stated), abs(result.evaluated)))
         return high > low * 3
-
-    @staticmethod
-    def _foreign(node: Node, stated: Number) -> bool:
-        """An arrow to a figure of something else: ``2 × 8 GPUs per replica → 4 replicas``."""
-        nouns = {noun for item in node.numbers() for noun in item.nouns}
-        return bool(nouns and stated.nouns) and not nouns & set(stated.nouns)
 
     def _is_change(self, left: _Side) -> bool:
         words = {token.sign for token in self.tokens[max(0, left.first - 4) : left.first]}

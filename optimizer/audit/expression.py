@@ -41,11 +41,6 @@ class Node:
         return self.number is not None
 
     @property
-    def percentage(self) -> bool:
-        """Whether this is a percentage."""
-        return self.number is not None and self.number.unit is lexicon.PERCENT
-
-    @property
     def single(self) -> bool:
         """Whether there is one number and nothing is done with it: ``-40``, ``[3]``."""
         node = self
@@ -134,7 +129,8 @@ class Parser:
                     self.partial = True
                 break
             # 880 + 12%: a percentage of what stands before it, or of anything
-            part = sign in {"+", "-"} and right[0].percentage and not node.percentage
+            parts = [one.number is not None and one.number.unit is lexicon.PERCENT for one in (node, right[0])]
+            part = sign in {"+", "-"} and parts == [False, True]
             doubt = part or self._doubt(node, token, sign)
             node = Node(
                 "*" if sign == "of" else sign, (node, right[0]), None, node.first, right[0].last, uncertain=doubt

@@ -170,8 +170,6 @@ def _change(text: str, match: re.Match[str], claim: Statement, low: Fraction, hi
         before.unit is lexicon.ONE or after.unit.name.startswith(f"{before.unit.name}/")
     ):
         before.unit = after.unit
-    if before.unit.dimensions != after.unit.dimensions:
-        return None
     scale = 100 if match["percent"] or match["by"] else 1
     least, most = sorted((before.value, after.value))
     gap = most - least
