@@ -214,6 +214,9 @@ def _unsaid(expression: Node, stated: Number, value: Value) -> Iterator[tuple[Ve
     priced = (money or len(billions) > 1) and all(unit.scale < _THOUSAND for unit in money)
     if priced or not value.coherent or _mismatch(value, stated):
         yield Verdict.HOLDS, "numbers alone", one, [alone.point]
+    # ``$0.90 / (1,510 × 3,600) = $0.166``: prices of tokens are those of a million
+    if priced and money and _divides(expression):
+        yield Verdict.AMBIGUOUS, "true of a million", one, [alone.point * _THOUSAND**2]
     # ``116.4 × 8,760 ≈ 1,020 MWh``, ``8 × 80 = 0.64 TB``: bare numbers whose unit has the next smaller prefix
     name = stated.nouns[0] if unit is lexicon.ONE and stated.nouns else unit.name
     small = value.point < _LARGEST_IMPLIED or any(number.decimal for number in numbers)

@@ -152,6 +152,7 @@ FAILS = [
     "0.421 kWh x $0.09/kWh = $0.379",
 ]
 AMBIGUOUS = [
+    ("$0.90 / (1,510 × 3,600) = $0.166", "of a million"),
     ("4.5 B × 2 = 9 B", "billions"),
     ("116.4 × 8,760 ≈ 1,020 MWh", "a thousandth of MWh"),
     ("8 × 80 = 0.64 TB", "a thousandth of TB"),
