@@ -384,6 +384,6 @@ def judge_deployment(
     spoken = Counter(value for sentence in found for value in _devices_said(sentence, per_node))
     claims += [claim for sentence in found for claim in _degrees_give(sentence, per_node, spoken)]
     claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]
-    claims += [*judge_derived(found, figures), *judge_capacity(found), *judge_architecture(found)]
+    claims += [*judge_derived(found, figures), *judge_capacity(found, figures), *judge_architecture(found)]
     claims += [*(launch.claim for launch in launches), *judge_code(found, launches)]
     return [*claims, *judge_log(found, launches)]

@@ -275,10 +275,11 @@ def _of_row(sentence: Sentence, at: int, segments: Sequence[Segment]) -> Iterato
             if number.value <= 0 or number.unit is lexicon.PERCENT:
                 continue
             kinds, value, period = typed(text, number, own)
-            if number.unit is lexicon.ONE and not number.nouns and not number.per and len(numbers) == 1:
+            plain = number.unit.dimensions == lexicon.NONE and not number.nouns and not number.per
+            if plain and len(numbers) == 1:
                 heads = (label, sentence.header, *([first] if column else []))
                 kinds, scale = next((found for head in heads if (found := _header(head))[0]), ((), Fraction(1)))
-                value = number.digits * scale
+                value = number.value * (scale if number.unit is lexicon.ONE else min(scale, Fraction(1)))
             if kinds:
                 half = number.half_digit * value / number.digits
                 where = Place(place.line, place.column + number.start)
