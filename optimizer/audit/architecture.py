@@ -21,9 +21,8 @@ from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import Known, Sentence, models_in
 from optimizer.audit.facts import Derivation
 from optimizer.audit.hedges import asserted, clause_of, clause_span
-from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on
+from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on, stretch
 from optimizer.audit.lexicon import ONE
-from optimizer.audit.said import stretch
 from optimizer.audit.scope import models_of, names_another, of_another, scoped
 from optimizer.audit.verdict import Verdict, plain
 from optimizer.domain.families import Family

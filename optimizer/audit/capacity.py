@@ -19,10 +19,9 @@ from optimizer.audit.deployment import Sentence
 from optimizer.audit.document import Place
 from optimizer.audit.facts import Derivation
 from optimizer.audit.hedges import clause_of
-from optimizer.audit.known_figures import GB, JudgedClaims, claim_at, priced_on, verdict_of, weights_of
+from optimizer.audit.known_figures import GB, JudgedClaims, claim_at, priced_on, stretch, verdict_of, weights_of
 from optimizer.audit.lexicon import NONE, ONE
 from optimizer.audit.quantities import Quantity, bare, noun
-from optimizer.audit.said import stretch
 from optimizer.audit.tokens import numbers_of, tokenize
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.readers.catalog import load_hardware

@@ -19,9 +19,18 @@ from optimizer.audit.counts import COUNT, count
 from optimizer.audit.deployment import Known, Sentence, precisions_in
 from optimizer.audit.facts import Derivation
 from optimizer.audit.hedges import asserted, clause_of
-from optimizer.audit.known_figures import GB, ROUGHLY, JudgedClaims, cache_bytes, claim_at, priced_on, verdict_of
+from optimizer.audit.known_figures import (
+    GB,
+    ROUGHLY,
+    JudgedClaims,
+    cache_bytes,
+    claim_at,
+    priced_on,
+    stretch,
+    verdict_of,
+)
+from optimizer.audit.lexicon import ONE
 from optimizer.audit.quantities import Quantity
-from optimizer.audit.said import Said, figures_of, stretch
 from optimizer.audit.scope import models_of, names_another
 from optimizer.audit.verdict import Verdict, plain, shown
 
@@ -303,53 +312,69 @@ _GOES_THROUGH: Final = re.compile(
 )
 
 
-_PARAMETERS: Final = re.compile(r"\W*(?:total\s+|model\s+)?(?P<active>activ\w+\s+)?param")
-_LABELLED: Final = re.compile(r"\W*(?:total |(?P<active>activ\w+ ))?param\w*\s*:\s*[~≈]?$")
+_PARAMETERS: Final = re.compile(
+    r"(?<![\w.,-])(?P<number>\d[\d,]*(?:\.\d+)?)\s?(?P<scale>[BTM]|[bmtr]+illion)\b"
+    r"(?:[\s-]*(?P<kind>activ\w+|total|in total)\b)?(?:[\s-]*(?P<noun>param\w*))?",
+)
+_HEADS: Final = re.compile(r"(?:total |active )?param\w*(?: \(.*\))?|total|active", re.IGNORECASE)
+_SCALES: Final = {"m": 10**6, "b": 10**9, "t": 10**12}
 _OF_A_PART: Final = re.compile(
     r"\b(?:embedding\w*|head|mtp|modules?|layers?|blocks?|vision|encoder|draft\w*|lora|adapters?|each(?!\s+token)|experts?|shared"
     r"|dense|attention|stages?|rank|gpu|without|distill\w*|not|if|would|claim\w*|wrong\w*|only|memory|loaded|resident"
-    r"|stored|train\w*|backward|its|their|than|unlike|whose)\b|n't"
+    r"|stored|train\w*|backward|its|them|their|than|unlike|whose)\b|n't"
 )
 _NAMED: Final = re.compile(r"\b[A-Z][A-Za-z]+-?[A-Za-z]?\d")
 """A name with a number, as models have."""
 
 
-def _work(figures: Sequence[Said]) -> JudgedClaims:
+def _work(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
     """Parameters of a model and operations of a token, against all of its parameters and the active ones."""
-    for said in figures:
-        flop = said.unit.dimensions == lexicon.FLOP and re.search(r"\btokens?\b", said.words) is not None
-        counted = _PARAMETERS.match(said.after) or _LABELLED.match(said.before)
-        passed = _GOES_THROUGH.search(said.before) is not None
-        count = said.unit.dimensions == lexicon.NONE and said.value >= _FEWEST_PARAMETERS and counted is not None
-        reckoned = said.before.rstrip().endswith(("=", "≈", "×", "x"))
-        if not (flop or count) or reckoned or _OF_A_PART.search(said.words):
+    priced = priced_on(sentence.known.over(Known(device="h100-sxm-8")), 1)
+    if priced is None:
+        return
+    text = sentence.text
+    total, active = (Fraction(priced[2].figures[name].value) for name in ("parameters", "active_parameters"))
+    for one in figures if priced[0].model.moe is not None else ():
+        words = _near_words(text, one.start, one.end)
+        kinds = dict(one.type)
+        if kinds.get("FLOP") == 1 and "second" not in kinds and "token" in words and not _OF_A_PART.search(words):
+            readings = [Derivation("of the active parameters", active * 2, "2 × active", f"2 × {plain(active)}")]
+            # other work of a token is none of the parameters alone
+            if abs(one.value - total * 2) <= total * 2 * ROUGHLY and not _RECKONED.search(text, 0, one.start):
+                yield from _said(sentence, one, "flops_per_token", readings, ROUGHLY, conditional=True)
+    named = sentence.own.model or (
+        sentence.item and not sentence.cells and not any(map(_NAMED.search, (sentence.section or ("",))[:-1]))
+    )
+    cells = {place.column: label for label, (_, place) in sentence.cells.items()}
+    for match in _PARAMETERS.finditer(text):
+        words, start = _near_words(text, *match.span("number")), match.start()
+        label = cells.get(sentence.at(start).column, "")
+        headed = bool(sentence.cells) and _HEADS.fullmatch(label) is not None
+        if not (match["noun"] or match["kind"] or headed) or _RECKONED.search(text, 0, start):
             continue
-        sentence = said.sentence
-        priced = priced_on(sentence.known.over(Known(device="h100-sxm-8")), 1)
-        if priced is None or (flop and priced[0].model.moe is None):
+        if _OF_A_PART.search(label.lower() if headed else words):
             continue
-        total, active = (Fraction(priced[2].figures[name].value) for name in ("parameters", "active_parameters"))
-        if flop or (passed and abs(said.value - total) <= total * ROUGHLY):
-            each = 2 if flop else 1
-            told = f"{each} × {plain(active)}" if flop else plain(active)
-            reading = Derivation("of the active parameters", active * each, f"{each} × active_parameters", told)
-            # Other work of a token is none of the parameters alone.
-            if abs(said.value - total * each) <= total * each * ROUGHLY:
-                name = "flops_per_token" if flop else "active_parameters"
-                yield from said.claim(name, [reading], ROUGHLY, "all parameters taken for the active ones")
-        elif sentence.own.model or (
-            sentence.item and not sentence.cells and not any(map(_NAMED.search, (sentence.section or ("",))[:-1]))
-        ):
-            told_active = "activ" in said.before or (counted is not None and counted["active"])
-            names = ("active_parameters",) if told_active else ("parameters", "active_parameters")
-            values = {"parameters": total, "active_parameters": active}
-            readings = [Derivation(name, values[name], name, plain(values[name])) for name in names]
-            for claim in said.claim(names[0], readings, ROUGHLY):
-                rounded = abs(claim.derived.value - said.value) > said.number.half if claim.derived else False
-                yield replace(claim, verdict=Verdict.AMBIGUOUS) if rounded and not claim.verdict.wrong else claim
+        value = Fraction(match["number"].replace(",", "")) * _SCALES[match["scale"][0].lower()]
+        told_active = "activ" in f"{match['kind']} {label if headed else words.partition('|')[0]}".lower()
+        passed = _GOES_THROUGH.search(text, 0, start) is not None and abs(value - total) <= total * ROUGHLY
+        given = {"parameters": total, "active_parameters": active}
+        names = ("active_parameters",) if told_active or passed else ("parameters", "active_parameters")
+        readings = [Derivation(name, given[name], name, plain(given[name])) for name in names]
+        best = min(readings, key=lambda reading: abs(reading.value - value))
+        right = abs(best.value - value) <= best.value * ROUGHLY
+        if (named or passed) and asserted(sentence, *match.span()) and not (passed and total == active):
+            note = "all parameters taken for the active ones" if passed else ""
+            span, verdict = stretch(text, *match.span()), verdict_of(right=right)
+            yield claim_at(sentence, span, names[0], value, ONE, verdict, [best] if right else readings, note)
 
 
-_FEWEST_PARAMETERS: Final = 10**6
+def _near_words(text: str, start: int, end: int) -> str:
+    """Words around a figure up to the figures beside it, those before it parted from those behind."""
+    before, behind = re.search(r"[^\d]*$", text[:start]), re.match(r"[^\d]*", text[end:])
+    return f"{before[0] if before else ''}|{behind[0] if behind else ''}".lower()
+
+
+_RECKONED: Final = re.compile(r"[=≈×x+]\s*$")
 
 
 def judge_derived(sentences: Sequence[Sentence], figures: Sequence[Sequence[Quantity]]) -> JudgedClaims:
@@ -360,7 +385,7 @@ def judge_derived(sentences: Sequence[Sentence], figures: Sequence[Sequence[Quan
         yield from _cache(sentence, own)
         yield from _weights(sentence, own)
         if _WORK.search(sentence.text):
-            yield from _work(figures_of(sentence))
+            yield from _work(sentence, own)
 
 
-_WORK: Final = re.compile(r"flop|param", re.IGNORECASE)
+_WORK: Final = re.compile(r"flop|param|activ|total", re.IGNORECASE)

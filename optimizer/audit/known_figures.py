@@ -95,6 +95,16 @@ def _row_refutes(sentence: Sentence, match: re.Match[str]) -> bool:
     )
 
 
+_ANYTHING: Final = re.compile(r".+", re.DOTALL)
+
+
+def stretch(text: str, start: int, end: int) -> re.Match[str]:
+    """A stretch of a text as a match."""
+    found = _ANYTHING.match(text, start, end)
+    assert found is not None  # noqa: S101 - a figure has a character
+    return found
+
+
 _ADDED_TO: Final = re.compile(r"[+×÷/*]\s*$")
 _GOES_ON: Final = re.compile(r"\s*(?:[+×÷/*]|[x−-]\s)\s*\$?\d")
 """Around a figure that is a part of some arithmetic."""

@@ -18,10 +18,9 @@ from optimizer.audit.counts import COUNT, DEVICES, NODES, count
 from optimizer.audit.deployment import Known, Sentence, devices_in, models_in
 from optimizer.audit.facts import MOST_READINGS, Derivation
 from optimizer.audit.hedges import IF, asserted, clause_of
-from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, priced_on
+from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, priced_on, stretch
 from optimizer.audit.lexicon import UNITS, Unit
 from optimizer.audit.quantities import Quantity, noun
-from optimizer.audit.said import stretch
 from optimizer.audit.scope import layouts, models_of, names_another, scoped
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.figures.bounds import Bound, throughput_bounds, tpot_bound
