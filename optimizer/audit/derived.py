@@ -316,6 +316,7 @@ _PARAMETERS: Final = re.compile(
     r"(?<![\w.,-])(?P<number>\d[\d,]*(?:\.\d+)?)\s?(?P<scale>[BTM]|[bmtr]+illion)\b"
     r"(?:[\s-]*(?P<kind>activ\w+|total|in total)\b)?(?:[\s-]*(?P<noun>param\w*))?",
 )
+_LABELLED: Final = re.compile(r"\bparam\w*\s*:\s*[~≈]?$")
 _HEADS: Final = re.compile(r"(?:total |active )?param\w*(?: \(.*\))?|total|active", re.IGNORECASE)
 _SCALES: Final = {"m": 10**6, "b": 10**9, "t": 10**12}
 _OF_A_PART: Final = re.compile(
@@ -350,7 +351,8 @@ def _work(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
         words, start = _near_words(text, *match.span("number")), match.start()
         label = cells.get(sentence.at(start).column, "")
         headed = bool(sentence.cells) and _HEADS.fullmatch(label) is not None
-        if not (match["noun"] or match["kind"] or headed) or _RECKONED.search(text, 0, start):
+        labelled = _LABELLED.search(words.partition("|")[0])
+        if not (match["noun"] or match["kind"] or headed or labelled) or _RECKONED.search(text, 0, start):
             continue
         if _OF_A_PART.search(label.lower() if headed else words):
             continue
@@ -364,14 +366,19 @@ def _work(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
         right = abs(best.value - value) <= best.value * ROUGHLY
         if (named or passed) and asserted(sentence, *match.span()) and not (passed and total == active):
             note = "all parameters taken for the active ones" if passed else ""
-            span, verdict = stretch(text, *match.span()), verdict_of(right=right)
+            half = _SCALES[match["scale"][0].lower()] / Fraction(2 * 10 ** len(match["number"].partition(".")[2]))
+            rounded = right and abs(best.value - value) > half
+            span = stretch(text, *match.span())
+            verdict = Verdict.AMBIGUOUS if rounded else verdict_of(right=right)
             yield claim_at(sentence, span, names[0], value, ONE, verdict, [best] if right else readings, note)
 
 
 def _near_words(text: str, start: int, end: int) -> str:
     """Words around a figure up to the figures beside it, those before it parted from those behind."""
-    before, behind = re.search(r"[^\d]*$", text[:start]), re.match(r"[^\d]*", text[end:])
-    return f"{before[0] if before else ''}|{behind[0] if behind else ''}".lower()
+    return f"{_FIGURE.split(text[:start])[-1]}|{_FIGURE.split(text[end:])[0]}".lower()
+
+
+_FIGURE: Final = re.compile(r"(?<![\w.-])\d[\d,.]*")
 
 
 _RECKONED: Final = re.compile(r"[=≈×x+]\s*$")

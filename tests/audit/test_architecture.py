@@ -4,6 +4,7 @@ import pytest
 
 from optimizer.audit import audit_document
 
+POOL = "# Llama-3.3-70B\n\nThe pool holds 418k tokens: 137 GB over 327,680 bytes.\n\n"
 DESKS = "# Notes\n\n| Name | Model |\n|---|---|\n| Desk | Llama-3.3-70B, FP8, H100 |\n| Mail | Qwen3-8B, L40S |"
 WRONG = (
     ("DeepSeek-V3 has 61 layers and 96 attention heads.", "96 attention heads"),
@@ -39,6 +40,10 @@ WRONG = (
     ("Llama-3.3-70B on two H100, TP2. In BF16 a lone user gets 90 tokens/s, in FP8 80.", "90"),
     ("| GPUs | Ceiling, tok/s | Measured, tok/s |\n|---|---|---|\n| 4 | 95 | 131 |\n| 8 | 190 | 98 |", "131"),
     (f"{DESKS}\n\n## Desk\n\nPrefill of two GPUs sustained 41,000 tokens per second.", "41,000"),
+    (f"{POOL}Sessions average 6,000 tokens, so a replica has room for about 120 of them.", "120"),
+    (f"{POOL}| Sequence length | Sequences |\n|---|---|\n| 8,192 | 51 |\n| 32,768 | 25 |", "25"),
+    ("gpt-oss-120b has 117 B in total and 12 B active.", "12 B active"),
+    ("| Model | Parameters | Active |\n|---|---|---|\n| Mixtral-8x22B | 176 B | 39 B |", "176 B"),
     ("Kimi-K2 in FP8 on H20. The sixteen cards are one. They read 120 thousand tokens per second.", "120 thousand"),
 )  # fmt: skip
 RIGHT = (
@@ -102,6 +107,13 @@ RIGHT = (
     "# Llama-3.3-70B on 4 H100\n\nChunked prefill of a 16,000-token prompt adds 0.1 s to the first token of others.",
     "| Chat | Floor, tok/s | Measured, tok/s |\n|---|---|---|\n| all | 20 | 35 |",
     "| GPUs | Ceiling, tok/s | Measured with EAGLE, tok/s |\n|---|---|---|\n| 4 | 95 | 131 |",
+    f"{POOL}Sessions average 6,000 tokens, so a replica has room for about 69 of them.",
+    f"{POOL}At 32,768 tokens per conversation that is about 12 conversations.",
+    f"{POOL}| Sequence length | Sequences |\n|---|---|\n| 8,192 | 51 |\n| 32,768 | 12 |",
+    f"{POOL}| Prompt tokens | Requests per day |\n|---|---|\n| 8,192 | 5,000 |\n| 32,768 | 900 |",
+    f"{POOL}The acceptance test is: 30 simultaneous sessions of 32,768 tokens.",
+    f"{POOL}Our average session is 4,096 tokens. The load test has 200 sessions, so half of them queue.",
+    "gpt-oss-120b: one token uses 4/128 of them, 3.6 B parameters.",
     "# GLM-4.5 training\n\nThe run reads 1.1M tokens per second from the data set on 256 H100.",
     "# Kimi-K2 on 16 H20\n\nOne stream: 45 tok/s. Each of the 64 clients: 31 tok/s, 1,984 tok/s in all.",
     "# Mixtral-8x22B, 8x A100\n\nPrefill shows 40k tok/s in the dashboard, but 79% are cache hits.",
