@@ -108,7 +108,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         *find_missettings(said),
     ]
     told = {item.lines for item in contradictions}
-    mismatches = find_mismatches(segments, tokens, table)
+    mismatches = find_mismatches(segments, table)
     contradictions += [item for item in mismatches if item.lines not in told]
     assumed = [
         f"{fact.name} = {fact.value}, read from {fact.text!r} on line {fact.place.line}"

@@ -1,10 +1,10 @@
-"""Where a document says two things: two values, parts against a total, two ratios, what does not fit, uneven stages."""
+"""Where a document says two things: two values, parts against a total, two ratios, uneven stages."""
 
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from fractions import Fraction
-from itertools import pairwise, product
+from itertools import product
 from typing import Any, Final
 
 from optimizer.audit import lexicon
@@ -12,7 +12,7 @@ from optimizer.audit.compare import rounding
 from optimizer.audit.deployment import Sentence
 from optimizer.audit.document import Kind, Segment
 from optimizer.audit.facts import Facts, JudgedClaim
-from optimizer.audit.hedges import OTHERWISE
+from optimizer.audit.hedges import OTHERWISE, clause_span
 from optimizer.audit.quantities import noun
 from optimizer.audit.statements import EXPERT_COUNTS
 from optimizer.audit.tokens import Number, Token, numbers_of, tokenize
@@ -41,32 +41,19 @@ _DIGITS: Final = 1000
 """A sum of money below it may be another by chance."""
 _LABELLED: Final = re.compile(r"\W*([A-Za-z][\w /-]{0,40}?)\s*[:=]\W*")
 _CALLED: Final = re.compile(
-    r"\b((?:maximum|max|total|global|overall|peak)\s+(?!of\b)[a-z][a-z-]+(?:\s+(?!of\b|is\b)[a-z][a-z-]+)?)"
+    r"\b((?:maximum|max|total|global|overall|peak|mean|average|median)\s+(?!of\b)[a-z][a-z-]+(?:\s+(?!of\b|is\b)[a-z][a-z-]+)?)"
     r"\s*(?::|=|\bof\b|\bis\b)\W{0,4}$",
     re.IGNORECASE,
 )
 _ONE_OF_A_KIND: Final = re.compile(
     r"(?:(?:number of|total|all) )*(?P<noun>gpu|device|accelerator|card|layer|expert|parameter|node)s?"
-    r"|hidden(?: size)?|vocabulary(?: size)?|(?:attention|kv) heads|(?:max|maximum|total|global|overall|peak) .+"
+    r"|hidden(?: size)?|vocabulary(?: size)?|(?:attention|kv) heads"
+    r"|(?:max|maximum|total|global|overall|peak|mean|average|median) .+"
 )
 """What a deployment has one value of."""
+_SENTENCES: Final = re.compile(r"[.;!?]\s")
+_NO_LIMIT: Final = re.compile(r"\bis not the (?:constraint|limit|bottleneck)\b", re.IGNORECASE)
 _MOST: Final = 24
-_FITS: Final = re.compile(
-    r"[^.;:|?]{0,80}?\bfits?\s+(?:\w+ly\s+|well\s+|still\s+)?(?:on|in|into|within|inside)\s+"
-    r"(?:an?|one|the|each|every|its|our|single)?\s*(?:single\s+)?(?:[A-Za-z][\w-]*\s+){0,2}(?:(?:memory|hbm|vram)\s+of\s+(?:an?|one|the|each|every)\s+(?:single\s+)?(?:[A-Za-z][\w-]*\s+){0,2})?",
-    re.IGNORECASE,
-)
-_THIS: Final = re.compile(
-    r"\W*(?:x\W+)?(?:(?:confirmed|checked|verified|so|thus|hence)\s+(?:that\s+)?)?"
-    r"(?:this|that|it|which|(?:the|all)\s+(?:[\w-]+\s+){0,2}?(?P<noun>weights|model|parameters|sum|total|cache))\b",
-    re.IGNORECASE,
-)
-_UNSURE: Final = re.compile(
-    r"\b(?:not?|never|nor|cannot|if|unless|whether|would|could|should|might|may|only|barely|hardly|half|quarter|across"
-    r"|until|once|without|after|both|two|three|four|eight|together|claims?|claimed|says?|said|wrong\w*|checks?)\b"
-    r"|n['’]t\b|\?|[❌✗✘]",
-    re.IGNORECASE,
-)
 _STAGES: Final = re.compile(
     r"\b(?:each|every)\s+(?:one\s+)?(?:of\s+(?:the\s+|its\s+|our\s+)?(?P<count>\d{1,4})\s+)?(?:pipeline\s+|PP\s+)?stages?\s+"
     r"(?:holds?|has|have|takes?|gets?|runs?|contains?|carries|owns?)\s+(?:exactly\s+)?(?P<layers>\d{1,4})\s+"
@@ -144,13 +131,15 @@ def _two_values(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> I
     found: dict[tuple[str, object], list[tuple[Number, Segment]]] = {}
     title = next((segment.text for segment in segments if segment.kind is Kind.HEADING), "")
     for segment, own in zip(segments, tokens, strict=True):
-        around = " ".join((*(one for one in segment.section if one != title), segment.text, segment.row_label))
+        around = " ".join((*(one for one in segment.section if one != title), segment.row_label))
         if segment.kind not in {Kind.PROSE, Kind.CELL} or segment.quoted or segment.removed or OTHERWISE.search(around):
             continue
         for one in numbers_of(own):
             some = one.bound or one.approximate or (segment.item and _OF_SOME.match(segment.text, one.end))
             label = "" if some else _label(segment, one)
-            if named := _ONE_OF_A_KIND.fullmatch(label):
+            named = _ONE_OF_A_KIND.fullmatch(label)
+            begin, end = clause_span(segment.text, one.start, one.end, _SENTENCES) if named else (0, 0)
+            if named and not OTHERWISE.search(_NO_LIMIT.sub("", segment.text[begin:end])):
                 name = "devices" if named["noun"] and noun(named["noun"]) == "device" else label
                 key = (one.unit.dimensions, one.nouns[:1], one.per)
                 found.setdefault((name, key), []).append((one, segment))
@@ -200,7 +189,8 @@ def _sums(
         if segment.row >= 0 and _TOTAL.match(segment.text):
             named.setdefault(segment.row, segment.text)
         numbers = numbers_of(tokens[index])
-        numbers = numbers[-1:] if segment.item and ":" in segment.text else numbers
+        # the result of an equation, or what is behind a label
+        numbers = numbers[-1:] if "=" in segment.text or (segment.item and ":" in segment.text) else numbers
         if len(numbers) != 1:
             continue
         if segment.kind is Kind.CELL and segment.column_label:
@@ -331,54 +321,7 @@ def _weighted(parts: Sequence[_Row], beside: Sequence[list[_Row]]) -> Iterator[F
             yield sum((item.value * counts[segment.row] for _, item, segment in parts), Fraction(0))
 
 
-def find_mismatches(
-    segments: Sequence[Segment], tokens: Sequence[list[Token]], table: Facts
-) -> Iterator[Contradiction]:
-    """Mismatches in document order, kind by kind."""
-    yield from _misfits(segments, tokens)
-    yield from _stages(segments, table)
-
-
-def _misfits(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Contradiction]:
-    """``70.3 GB fits on one 64 GB device``, under whatever reading of the units leaves most room."""
-    for index, segment in enumerate(segments):
-        text = segment.text
-        if segment.kind is Kind.CODE or segment.quoted or segment.removed or " fit" not in text:
-            continue
-        numbers = numbers_of(tokens[index])
-        pairs = [
-            (need, room, need.number_end, max(text.rfind(". ", 0, need.start) + 1, need.start - 120, 0), need.start)
-            for need, room in pairwise(numbers)
-        ]
-        room = next((item for item in numbers if item.unit.dimensions == lexicon.BYTES), None)
-        if room is not None and (above := _figure_above(segments, tokens, index)) is not None:
-            pairs.append((above[0], room, above[1], 0, room.start))
-        for need, room, behind, start, at in pairs:
-            if need.unit.dimensions != lexicon.BYTES or room.unit.dimensions != lexicon.BYTES:
-                continue
-            plural = room.nouns and room.nouns[-1].endswith("s")
-            if plural or _FITS.fullmatch(text, behind, room.start) is None or _UNSURE.search(text, start, room.start):
-                continue
-            least = min(need.value, need.digits * (need.unit.other or need.unit.scale)) - need.half
-            most = max(room.value, room.digits * (room.unit.other or room.unit.scale))
-            if least > most:
-                told = f"{shown(need.value, need.unit)} do not fit in {shown(room.value, room.unit)}"
-                yield Contradiction((segment.place(at).line,), "fit", (need.value, room.value), told)
-
-
-def _figure_above(segments: Sequence[Segment], tokens: Sequence[list[Token]], index: int) -> tuple[Number, int] | None:
-    """``... = 44.1 GB per GPU``, and in the next line ``This fits``: the figure, and where "This" ends."""
-    segment = segments[index]
-    start = _THIS.match(segment.text)
-    if not index or segments[index - 1].section != segment.section or start is None:
-        return None
-    noun, before = start["noun"], numbers_of(tokens[index - 1])
-    if not before or (noun and noun.lower() not in segments[index - 1].text.lower()):
-        return None
-    return before[-1], start.end()
-
-
-def _stages(segments: Sequence[Segment], table: Facts) -> Iterator[Contradiction]:
+def find_mismatches(segments: Sequence[Segment], table: Facts) -> Iterator[Contradiction]:
     """``Each of the 7 stages holds 14 layers`` of a model of 96."""
     layers = table.values("layers")
     if table.values("mixed_layers"):
@@ -390,7 +333,7 @@ def _stages(segments: Sequence[Segment], table: Facts) -> Iterator[Contradiction
             count = Fraction(int(match["count"])) if match["count"] else table.one("pp")
             each = Fraction(int(match["layers"]))
             others = [value for value in layers if value != each]
-            if count is None or len(others) != 1 or _UNEVEN.search(match[0]) or _UNSURE.search(segment.text):
+            if count is None or len(others) != 1 or _UNEVEN.search(match[0]) or OTHERWISE.search(segment.text):
                 continue
             if count * each != others[0]:
                 line = segment.place(match.start()).line

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
 from math import prod
@@ -19,9 +20,10 @@ from optimizer.audit.architecture import judge_architecture
 from optimizer.audit.capacity import judge_capacity
 from optimizer.audit.counts import COUNT, DEVICES, NODES, ORDINALS, count
 from optimizer.audit.degrees import degrees_in
-from optimizer.audit.deployment import SIZE, Sentence, size
+from optimizer.audit.deployment import SIZE, Sentence, devices_in, precisions_in, size
 from optimizer.audit.derived import judge_derived
 from optimizer.audit.facts import Derivation, JudgedClaim
+from optimizer.audit.hedges import clause_of
 from optimizer.audit.known_figures import (
     GB,
     JudgedClaims,
@@ -41,29 +43,29 @@ from optimizer.domain.convention import CONVENTIONS
 from optimizer.readers.catalog import load_hardware
 
 _UNSURE: Final = re.compile(
-    r"\b(?:not|no(?!\s+(?:problem|issue|trouble))|never|neither|nor|cannot"
-    r"|unless|until|if we|too (?:big|large|much)|exceeds?|more than|would need|"
-    r"needs? (?:at least|more)|fails?|out of memory|oom|offload\w*|won't|nothing|claim\w* by|wrong\w*"
-    r"|impossible|without)\b"
-    r"|n['’]t\b|≠|>|✗|❌",
+    r"\b(?:no[rt]?(?!\s+(?:problem|issue|trouble))|never|neither|cannot|unless|until|wrong\w*|claim\w* by|says?|said"
+    r"|exceeds?|too (?:big|large|much)|more than|would need|needs? (?:at least|more)|fails?|out of memory|oom"
+    r"|nothing|impossible|(?<!without )offload\w*|adapters?|lora|draft|half|quarter|third|part|layers?|experts?|shards?"
+    r"|slices?|stages?|ranks?|(?:kv|prefix) cache)\b|n['’]t\b|≠|>|✗|❌",
     re.IGNORECASE,
 )
-_ASIDE: Final = re.compile(r",\s+(?:so|you|we)\b|\.\s", re.IGNORECASE)
-"""Where a sentence goes on to something else."""
+"""In the clause of what fits: it does not, or is a part or another thing than the model."""
+_IF: Final = re.compile(r"^\W*not\b|\bif (?:we|it|they|you)\b", re.IGNORECASE)
 _DENIED: Final = re.compile(
     r"\b(?:not|never|cannot|impossible|beyond|lost|down|remain\w*|spare)\b|n['’]t\b", re.IGNORECASE
 )
 _FITS: Final = re.compile(
-    r"\b(?:(fits?|fitted)|holds?|loads?|serves?|serve it|keeps?|takes?|runs?|deploys?|hosts?|spread over"
+    r"\b(?:(fits?|fitted)|holds?|load(?:s|ed)?|goes|go|serves?|serve it|keeps?|takes?|runs?|deploys?|hosts?|spread over"
     r"|(?:is|are) (?:enough|plenty)|(?:would|will) do|suffices?)\b",
     re.IGNORECASE,
 )
 _THE_MODEL: Final = re.compile(
-    r"\b(?:weights|checkpoint|parameters|it|model|unquanti[sz]ed|the build|\d+B)\b", re.IGNORECASE
+    r"\b(?:weights|checkpoint|ckpt|parameters|model|unquanti[sz]ed|the build|\d+B)\b", re.IGNORECASE
 )
+_IT: Final = re.compile(r"\b(?:it|that|this|which)\b", re.IGNORECASE)
 _INTO: Final = re.compile(
-    r"\bfits?\s+(?:comfortably\s+|easily\s+|just\s+)?(?:in(?:to)?|on|within)?\s*"
-    r"(?:its|the|our|their|a|these)?\s*(\d[\d,.]*)\s*(GB|GiB|TB)\b",
+    r"\bfits?\s+(?:comfortably\s+|easily\s+|just\s+)?(?:in(?:to|side)?|on|within)?\s*"
+    r"(?:(?:its|the|our|their|an?|one|single|these)\s+)*(?:[A-Z]+\d+\w*\s+)?(\d[\d,.]*)\s*(GB|GiB|TB)\b",
     re.IGNORECASE,
 )
 _TIMES_SIZE: Final = re.compile(rf"({COUNT})\s*(?:{DEVICES})?\s*[×x*]\s*(\d+)\s*(GB|GiB)\b", re.IGNORECASE)
@@ -71,6 +73,12 @@ _ALONE: Final = re.compile(
     r"\bfits?\b(?:\s+(?:comfortably|easily|well|fine|too))?\s*(?:[.,;:]|and\b|so\b|$)", re.IGNORECASE
 )
 """What fits, without a word where: into all that there is."""
+_HERE: Final = re.compile(
+    rf"\b(?:on|in(?:to|side)?|within)\s+(?:(?:this|that|the|our|its|an?|one|single|same)\s+)+(?:`?([\w-]+)`?\s+)?"
+    rf"(?:{NODES}|({DEVICES}))\b(?!\s+(?:of|with \d|each|per|memory|ram|disks?|nvme|storage)\b|['’]s)",
+    re.IGNORECASE,
+)
+"""A node, or a device, that the text before it describes: ``on this same node``, ``on a single `lime` node``."""
 _EACH: Final = re.compile(rf"\s*(?:per|each|/|a)\b|\s*{DEVICES}", re.IGNORECASE)
 
 
@@ -78,7 +86,8 @@ def _room(sentence: Sentence) -> tuple[Fraction, str, int] | None:
     """Bytes of the devices that a sentence speaks of, how they come about, and where they are named."""
     into = _INTO.search(sentence.text)
     if into is not None:
-        return size(into[1], into[2]), f"{into[1]} {into[2]}", into.start(1)
+        widest = size(into[1], into[2].replace("B", "iB") if "i" not in into[2] else into[2])  # a GB that may be a GiB
+        return widest, f"{into[1]} {into[2]}", into.start(1)
     written = _TIMES_SIZE.search(sentence.text)
     most = max(sentence.whole.counts, default=0)
     if not sentence.groups and written is None and most and sentence.known.device and _ALONE.search(sentence.text):
@@ -95,27 +104,57 @@ def _room(sentence: Sentence) -> tuple[Fraction, str, int] | None:
     if written is not None and not sentence.groups:
         each = size(written[2], written[3])
         return count(written[1]) * each, f"{written[1]} × {shown(each, GB)}", written.start()
+    here = None if sentence.groups else _HERE.search(sentence.text)
+    if here is not None and not here[0].endswith("s"):
+        first = [(row, next(iter(row.cells.items()))) for row in sentence.whole.said if row.cells and here[1]]
+        for group in (group for row, (label, (cell, _)) in first if here[1] in {label, cell} for group in row.groups):
+            each = group.memory or Fraction(load_hardware(group.device).device.memory)
+            return group.devices * each, f"{group.devices} × {shown(each, GB)}", here.start()
+        ahead = [kinds for one in sentence.whole.ahead(sentence) if (kinds := devices_in(one.text))]
+        if sentence.known.device and [sentence.known.device] == (
+            ahead[-1] if ahead else [*sentence.whole.devices[None]]
+        ):
+            hardware = load_hardware(sentence.known.device)
+            devices = 1 if here[2] else hardware.devices_per_node
+            each = max(sentence.known.memory or Fraction(0), Fraction(hardware.device.memory))
+            return devices * each, f"{devices} × {shown(each, GB)}", here.start()
     return None
 
 
 def _fits(sentence: Sentence) -> JudgedClaims:
     """``The 700 GB fit 8 × H100``; ``FP8 weights run on one H100``: the need against the memory of the devices."""
-    text, verb = sentence.text, _FITS.search(sentence.text)
-    behind = None if verb is None else _ASIDE.search(text, verb.end())
-    unsure = _UNSURE.search(text, 0, behind.start() if behind else len(text))
-    found = None if verb is None or unsure else _room(sentence)
-    if verb is None or found is None:
+    text, verbs = sentence.text, [*_FITS.finditer(sentence.text)]
+    found = _room(sentence) if verbs else None
+    if found is None:
         return
     room, told, at = found
-    surely = next((match for match in _FITS.finditer(text) if match[1]), None)
-    stated = [match for match in SIZE.finditer(text, 0, min(at, surely.start() + 4) if surely else 0)
-              if not _EACH.match(text, match.end()) and size(match[1], match[2]) != room]  # fmt: skip
+    verb = next((one for one in reversed(verbs) if one.start() < at), verbs[0])
+    first, last = min(verb.start(), at), max(verb.end(), at)
+    clause = clause_of(text, first, last)
+    if _UNSURE.search(clause) or _IF.search(text) or sentence.refuted:
+        return
+    surely = next((match for match in verbs if match[1]), None)
+    outright = [match for match in SIZE.finditer(text, 0, min(at, surely.start() + 4) if surely else 0)
+                if "×" not in told or not _EACH.match(text, match.end())]  # fmt: skip
+    if not outright and "×" not in told and _IT.match(clause.strip(" *-")):
+        outright = [*SIZE.finditer(sentence.lead)][-1:]
+    stated = [match for match in outright if size(match[1], match[2]) != room]
     need = size(stated[-1][1], stated[-1][2]) if stated else None
-    if sentence.known.precision and (sentence.own.model or _THE_MODEL.search(text)):
+    named = precisions_in(clause)
+    precision = named[0] if named else sentence.known.precision
+    spoken = _THE_MODEL.search(text) or (_IT.search(clause) and _of_model(sentence.lead))
+    if precision and len(named) < 2 and (sentence.own.model or spoken):
         # What an author takes the weights for is judged of its own; they fit or not as they are.
-        need = max(need or Fraction(0), weights_of(sentence.known) or Fraction(0)) or None
+        weights = weights_of(replace(sentence.known, precision=precision))
+        need = max(need or Fraction(0), weights or Fraction(0)) or None
     if need is not None:
         yield _fit(sentence, stated[-1] if stated else verb, need, room, told)
+
+
+def _of_model(text: str) -> bool:
+    """Whether a sentence is of a model as a whole: "it", in the next one, is the model."""
+    whole = precisions_in(text) or _THE_MODEL.search(text)
+    return bool(whole) and re.search(r"\b(?:each|every|per)\b", text, re.IGNORECASE) is None
 
 
 def _fit(sentence: Sentence, match: re.Match[str], need: Fraction, room: Fraction, told: str) -> JudgedClaim:
@@ -137,7 +176,7 @@ _COLUMNS: Final = {
         ("cp", r"cp(?:[-_ ]size)?|context[-_ ]parallel\w*(?: size)?"),
         ("nodes", "(?:number of )?(?:nodes|servers|hosts)"),
         ("per_node", rf"{DEVICES} ?(?:per|/|in a) ?(?:node|server|host)"),
-        ("per_replica", rf"{DEVICES} ?(?:per|/|a) ?(?:replica|instance|copy)"),
+        ("per_replica", rf"(?:{DEVICES}|[A-Z]+\d+\w*) ?(?:per|/|a) ?(?:replica|instance|copy)"),
         ("need", r".*(?:weights|model size|checkpoint|needed).*"),
         ("room", r".*(?:total (?:memory|hbm|vram)|capacity).*"),
         ("each", r".*(?:memory (?:per|/) ?gpu|per[- ]gpu memory|hbm per).*"),
@@ -231,11 +270,15 @@ def _degrees_give(sentence: Sentence, per_node: int | None, spoken: Counter[int]
         degrees.setdefault("tp", int(written[1]))
         copies.add(count(written[2]))
     totals = _devices_said(sentence, per_node)
+    if not totals and (lead := _item_lead(sentence)) is not None:
+        totals = dict.fromkeys(_devices_said(lead, per_node), _at(text))
     one_node = {count(match[1]) for match in _NODES.finditer(text)} <= {1}
     if not degrees and copies and totals and not sentence.cells and one_node:
-        # copies of the one layout that the document has
-        axes = {axis: values for axis in ("tp", "pp", "dp") if (values := sentence.whole.every(axis))}
-        degrees = {axis: values[0] for axis, values in axes.items() if [len(one) for one in axes.values()] == [1]}
+        degrees = _sole_degrees(sentence.whole.said)  # copies of the one layout that the document has
+        degrees = degrees if len(degrees) == 1 else {}
+    if degrees.keys() == {"dp"} and totals and not copies and not sentence.cells:
+        # the rest of a layout stands before it
+        degrees = {**_sole_degrees(sentence.whole.ahead(sentence)[:-1]), **degrees}
     if "dp" not in degrees and len(copies) == 1 and "tp" in degrees:
         degrees["dp"] = copies.pop()
     if sentence.cells and not any(len(degrees_in(cell)) > 1 for cell, _ in sentence.cells.values()):
@@ -268,15 +311,48 @@ def _degrees_give(sentence: Sentence, per_node: int | None, spoken: Counter[int]
             yield claim_at(sentence, match, "devices", Fraction(devices), ONE, verdict, readings, note)
 
 
+def _sole_degrees(said: Sequence[Sentence]) -> dict[str, int]:
+    """The degrees that sentences give, one for an axis; nothing where they give several."""
+    found = {(one.axis, one.value) for sentence in said for one in degrees_in(sentence.text) if one.axis in _GRID}
+    degrees = dict(found)
+    return degrees if len(degrees) == len(found) else {}
+
+
+def _item_lead(sentence: Sentence) -> Sentence | None:
+    """The sentence with which a list item begins, where the next one goes on: ``- 8 nodes (64 GPUs). Keep TP 8``."""
+    own = sentence.whole.segments.get(sentence.segment, []) if sentence.item and not sentence.code else []
+    return own[0] if own[1:2] == [sentence] else None
+
+
+def _alike(rows: Sequence[Sentence]) -> JudgedClaims:
+    """Rows of a table that lay out the same devices, all but one of them: what that one gives."""
+    every = [(one, counts) for one in rows if len((counts := _counts_of(one)).keys() & {*_GRID}) > 2]
+    given = Counter(prod(counts.get(axis, 1) for axis in _GRID) for _, counts in every)
+    most, times = max(given.items(), key=lambda item: item[1], default=(0, 0))
+    spoken = most in rows[0].whole.counts or re.search(rf"\b{most}\b", " ".join((*rows[0].section, rows[0].lead)))
+    for one, counts in every if spoken and times == len(every) - 1 >= _FELLOWS else ():
+        degrees = {axis: counts[axis] for axis in _GRID if axis in counts}
+        if (value := prod(degrees.values())) != most and "devices" not in counts:
+            product = " × ".join(f"{axis} {degree}" for axis, degree in degrees.items())
+            reading = Derivation("row", Fraction(value), " × ".join(degrees), product)
+            match = _ANYTHING.match(one.text)
+            assert match is not None  # noqa: S101 - a row has a character
+            note = f"{product} give {value} devices, those of every other row {most}"
+            yield claim_at(one, match, "devices", Fraction(most), ONE, Verdict.FAILS, [reading], note)
+
+
 def _at(text: str) -> tuple[int, int]:
     first = next(iter(degrees_in(text)), None)
     return (first.start, first.start + len(first.text)) if first is not None else (0, len(text))
 
 
+_GRID: Final = ("tp", "pp", "cp", "dp")
+_FELLOWS: Final = 3
+"""Rows that agree before another is odd."""
 _ANYTHING: Final = re.compile(r".+", re.DOTALL)
 _NODES: Final = re.compile(rf"({COUNT}|{ORDINALS})\s+(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE)
 _SOME_NODES: Final = re.compile(
-    rf"({COUNT})\s+(?:(?!replicas?|cop)[a-z-]+\s+)?(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE
+    rf"({COUNT})\s+(?:(?!replicas?|cop|per\b)[a-z-]+\s+)?(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE
 )
 _A_NODE: Final = re.compile(
     rf"(?:(?<![\d.,])(\d{{1,3}})\s*[×x]?\s*(?:(?:[A-Z]+\d+\w*(?:\s+[A-Z]\w+)?\s*{DEVICES}?|{DEVICES})\s*each"
@@ -384,6 +460,11 @@ def judge_deployment(
     spoken = Counter(value for sentence in found for value in _devices_said(sentence, per_node))
     claims += [claim for sentence in found for claim in _degrees_give(sentence, per_node, spoken)]
     claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]
+    tables: dict[tuple[str, ...], list[Sentence]] = {}
+    for sentence in found:
+        if sentence.cells.keys() & {"TP", "tp"}:
+            tables.setdefault((*sentence.section, *sentence.cells), []).append(sentence)
+    claims += [claim for rows in tables.values() for claim in _alike(rows)]
     claims += [*judge_derived(found, figures), *judge_capacity(found, figures), *judge_architecture(found)]
     claims += [*(launch.claim for launch in launches), *judge_code(found, launches)]
     return [*claims, *judge_log(found, launches)]

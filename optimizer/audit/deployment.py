@@ -85,7 +85,7 @@ def size(number: str, unit: str) -> Fraction:
 
 _BEFORE: Final = 48
 _AHEAD: Final = re.compile(
-    rf"(?:({COUNT})\s*(?:nodes?\s*(?:,?\s*each\s*with\s*|of\s*)?)?[×x*]?\s*)?({COUNT})\s*(?:[×x*-]\s*)?"
+    rf"(?:({COUNT})\s*(?:nodes?\s*(?:,?\s*each\s*with\s*|of\s*)?)?[×x*]?\s*)?({COUNT})\s*(?:[×x*-]\s*|[a-z]{{4,}}\s+)?"
     r"(?:NVIDIA\s+|AMD\s+|NVIDIA\s+HGX\s+)?$",
     re.IGNORECASE,
 )

@@ -33,9 +33,14 @@ _CONTEXT: Final = re.compile(r"max-model-len|context-length")
 _LONGEST: Final = r"(?:max\w*|served|serving)[- ]context(?:[- ](?:length|window))?|context[- ](?:length|window|limit)"
 _FRACTION: Final = r"(?:fraction|utili[sz]ation)(?: [a-z][a-z-]*){0,4}?"
 _GIVEN: Final = r"[\"'`*]*(?:\s*(?:=|:|\||\bis\b|\bof\b|\bat\b|\bto\b|\bbe\b|\bset to\b))?\s*[\"'`*]*"
+_RUN_WITH: Final = r"\b(?:runs?|serves?)\b[^.;]{0,60}?\bwith\s+[`\"]*"
+_SEQUENCES: Final = re.compile(r"max-num-seqs|max-running-requests")
+_LIMIT: Final = rf"(?:limit|cap|ceiling)\s+of\s+{_VALUE}\s+(?:concurrent\s+|running\s+)?(?:sequences|requests)"
+_UNREACHED: Final = re.compile(r"\b(?:(?:was|is)\s+)?never\s+(?:reached|hit|exceeded|approached)\b", re.IGNORECASE)
+"""Said of a limit that holds."""
 _CHANGED: Final = re.compile(
     r"\b(?:just|set|use|using|cut|rais\w+|lower\w*|chang\w+|bump\w*|increas\w+|decreas\w+|reduc\w+|fix\w*|own|an?other"
-    r"|jobs?|start\w*|(?<!static )(?<!kv )pool)\b",
+    r"|staging|canary|shadow|standby|spare|jobs?|start\w*(?! command)|(?<!static )(?<!kv )pool)\b",
     re.IGNORECASE,
 )
 _THIS: Final = re.compile(
@@ -83,6 +88,7 @@ def _against(name: str, setting: _Setting, said: Sequence[Sentence], *, alone: b
             if sentence.section != setting.section and not (alone or _THIS.search(sentence.text)):
                 continue
             spoken = " ".join((*sentence.section[1:], sentence.text.partition(": ")[0][:first], *clause))
+            spoken = _UNREACHED.sub("", spoken)
             if setting.value in {value, *(_value(*other.groups()) for other in _NUMBERS.finditer(sentence.text))}:
                 return
             if not (OTHERWISE.search(spoken) or _CHANGED.search(spoken)):
@@ -115,5 +121,6 @@ def _named(name: str, *, fraction: bool) -> re.Pattern[str]:
     runs = {tuple(words[at:end]) for at in range(len(words)) for end in range(at + 2, len(words) + 1)}
     names = [r"[-_ ]".join(map(re.escape, run)) for run in sorted(runs, key=len, reverse=True)]
     names += [_LONGEST] if _CONTEXT.search(name) else [_FRACTION] if fraction else []
-    pattern = rf"(?<![\w-])(?:{'|'.join(names)}){_GIVEN}{_VALUE}"
-    return re.compile(rf"{pattern}|{_OF_MEMORY}" if fraction else pattern, re.IGNORECASE)
+    pattern = rf"(?<![\w-])(?:{'|'.join(names)}){_GIVEN}{_VALUE}|{_RUN_WITH}--{re.escape(name)}[\s=]+{_VALUE}"
+    other = _OF_MEMORY if fraction else _LIMIT if _SEQUENCES.search(name) else None
+    return re.compile(rf"{pattern}|{other}" if other else pattern, re.IGNORECASE)

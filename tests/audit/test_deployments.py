@@ -117,6 +117,18 @@ def test_a_start_up_log_is_judged_line_by_line(figures: tuple[str, ...], wrong: 
     assert found["kv_cache_room_bytes"] == "unsupported"
 
 
+ON_H200 = "# DeepSeek-R1 on 8 x H200\n\nWe serve DeepSeek-R1 in FP8, 671 GB, on one node of 8 x H200, at TP8.\n\n"
+SLATE = (
+    "# Nodes\n\nLlama-3.1-405B is big.\n\n| Node | GPUs |\n|---|---|\n| slate | 4 x A100 40GB |\n"
+    "| grit | 8 x A100 80GB |\n\n"
+)
+LAYOUTS = (
+    "All layouts use 512 GPUs.\n\n| # | TP | PP | CP | DP | MFU |\n|---|---|---|---|---|---|\n"
+    "| 1 | 8 | 4 | 1 | 16 | 37% |\n"
+    "| 2 | 8 | 8 | 1 | 8 | 34% |\n| 3 | 4 | 8 | 1 | 16 | 36% |\n| 4 | 8 | 8 | 2 | {} | 33% |\n"
+)
+
+
 HYBRID = """# gpt-oss-120b on 1 × H100 80GB (vLLM)
 TP=1. max_model_len 131072.
 Available KV cache memory: 10 GiB
@@ -141,6 +153,15 @@ def test_a_hybrid_models_concurrency_is_only_confirmed(times: str, verdict: str)
     [
         "Llama-3.3-70B in BF16 does not fit on one H100.",
         "Llama-3.3-70B in BF16 fits on two H100.",
+        f"{ON_H200}Adapters of the BF16 model fit on one card.",
+        f"{ON_H200}The BF16 checkpoint is kept on the node's disks and loaded in the node memory.",
+        f"{ON_H200}Each rank loads its shard of the BF16 checkpoint on one GPU.",
+        f"{ON_H200}The BF16 weights go on two such nodes.",
+        f"{ON_H200}The BF16 checkpoint does not fit on one node.",
+        f"{ON_H200}The BF16 checkpoint is loaded on one node per site, where the CPU converts it.",
+        f"{ON_H200}Each GPU gets 84 GB of FP8 weights. It fits on one GPU.",
+        f"{SLATE}The INT4 405B has 203 GB. That fits on a single `grit` node, with room to spare.",
+        LAYOUTS.format(4),
         "Llama-3.3-70B in BF16 would fit on one H100 if we offload half of it.",
         "TP=8, PP=2 on 32 GPUs: two replicas.",
         "The roofline of Llama-3.3-70B in BF16 on 8 H100 is 190 tokens/s for a single user.",
@@ -157,6 +178,14 @@ def test_what_may_be_right_is_not_accused(text: str) -> None:
     ("text", "name"),
     [
         ("Llama-3.3-70B in BF16 fits on one H100.", "weights_total"),
+        ("The corrected sum of 70.3 GB still fits on one 64 GB device.", "weights_total"),
+        ("With 44.1 GB per GPU it fits on the A100 40 GB.", "weights_total"),
+        ("- 36 + 5.4 + 2.7 = 44.1 GB per GPU\n- This fits on the A100 40 GB without offloading.", "weights_total"),
+        (f"{ON_H200}For the evaluation the BF16 checkpoint is loaded on this same node.", "weights_total"),
+        (f"{ON_H200}The upcast to BF16 takes 1,342 GB. It goes on the one node, at night.", "weights_total"),
+        (f"{ON_H200}For a demo four borrowed H100 with TP4 hold the FP8 weights.", "weights_total"),
+        (f"{SLATE}The INT4 405B has 203 GB. That fits on a single `slate` node, with room.", "weights_total"),
+        (LAYOUTS.format(8), "devices"),
         ("TP=8, PP=4 on 16 GPUs.", "devices"),
         ("A node has 8 GPUs per node.\n\nWe grow to 14 nodes, 116 GPUs.", "devices"),
         ("Llama-3.3-70B in BF16 on 8 H100 reaches 410 tokens/s for a single user.", "throughput"),
@@ -182,6 +211,9 @@ MESHES = (
          "four", "eight"),
         ("If memory is short: TP 8, PP 8, DP {}, on the same 256 GPUs.", "8", "4"),
         ("Megatron runs on 64 cards with tensor parallelism of four, a {}-stage pipeline and 4-way DP.", "two", "four"),
+        ("- **8 nodes (64 GPUs).** Keep TP 8, PP 4, DP {} so that it loads as it is.", "4", "2"),
+        (("```\n--tensor-model-parallel-size 2\n--pipeline-model-parallel-size 2\n```\n\n"
+          "With these two degrees, 64 GPUs leave a data-parallel degree of {}."), "32", "16"),
         (MESHES, "240", "224"),
         ("We serve with TP2.\n\nAll {} replicas pack onto one host, which has its 8 GPUs free.\n", "six", "four"),
         ("A server has 8 GPUs per server.\n\n- 30 replicas × 2 cards = 60 cards\n- that is covered by {} servers\n",
@@ -198,6 +230,7 @@ def test_degrees_copies_and_nodes_give_the_devices(text: str, wrong: str, right:
     "text",
     [
         "TP 8 and DP 4 have 64 GPUs, and the pipeline is not said.",
+        "Three nodes of 8 GPUs per node.\n\nEach replica runs at TP4 (PP1), so 24 / 4 = 6 replicas, two per node.",
         "| Pool | GPUs | TP | DP |\n|---|---|---|---|\n| Prefill | 32 | 32 | 4 |\n",
         "| Layout | TP | DP | EP | GPUs |\n|---|---|---|---|---|\n| wide | 1 | 16 | 16 | 16 |\n",
         "We serve with TP2.\n\nSix replicas are spread over two hosts of 8 GPUs.\n",
