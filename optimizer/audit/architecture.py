@@ -81,12 +81,12 @@ _NEAR: Final = Fraction(3, 2)
 """Ratio to the number of layers within which a number of layers means all of them."""
 _COPIED: Final = Fraction(5, 4)
 """Most slots over experts where redundant ones are spoken of and not counted. Assumed: 288 for 256 is published."""
-_KINDS: Final = frozenset([
-    "attention", "query", "q", "kv", "key", "value", "routed", "shared", "active", "activated", "sparse", "moe",
-    "transformer", "decoder", "hidden", "model", "total", "physical", "logical", "full", "such", "gated", "ffn",
-    "dense", "different", "small", "fine", "grained", "local", "key/value", "key-value", "selected",
+_OTHER_KINDS: Final = frozenset([
+    "redundant", "extra", "spare", "additional", "further", "more", "other", "remaining", "idle", "busy", "hot",
+    "hottest", "cold", "popular", "virtual", "replicated", "unused", "missing", "new", "lora", "carry",
+    "have", "hold", "own", "keep", "contain", "use", "get", "need", "see", "share", "are", "were",
 ])  # fmt: skip
-"""Words between a number and its noun that leave it a shape of the model."""
+"""Words between a number and its noun by which it is no shape of the model; so are verbs and plurals on -s."""
 _ACTIVE: Final = frozenset({"active", "activated", "selected"})
 _LABELS: Final = {
     ("heads", "kv"): r"(?:kv|key[-/ ]?value)[- ]heads?",
@@ -169,7 +169,11 @@ def _counted(sentence: Sentence, named: Sequence[str]) -> Iterator[_Counted]:
         some = _SOME.search(before) or (not part and _BESIDE.search(before))
         some = some or _RECKONED.search(before) or _RECKONED.match(after) or _ENUMERATED.search(before)
         part |= word == "expert" and "ep" in sentence.own.degrees and _A_LAYER.match(after) is not None
-        if words <= _KINDS and not some and (part or (word != "slot" and "noun" in match.groupdict())):
+        if (
+            not (words & _OTHER_KINDS or any(word.endswith("s") for word in words))
+            and not some
+            and (part or (word != "slot" and "noun" in match.groupdict()))
+        ):
             kinds = words | ({"part"} if part else {"placed"} if _PLACED.search(text) else set())
             noun = f"{word.replace('slot', 'expert')}s"
             yield _Counted(match.span(), count(match["number"]), noun, kinds, named)

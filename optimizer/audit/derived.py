@@ -33,6 +33,7 @@ from optimizer.audit.lexicon import ONE
 from optimizer.audit.quantities import Quantity
 from optimizer.audit.scope import models_of, names_another
 from optimizer.audit.verdict import Verdict, plain, shown
+from optimizer.domain.precision import FORMATS
 
 _DEVICE: Final = r"(?:gpu|device|rank|card|chip|accelerator)s?\b"
 _EACH_DEVICE: Final = re.compile(rf"\b(?:per|each|every|any|single|the same)\s+(?:[a-z]+\s+)?{_DEVICE}|/\s*{_DEVICE}")
@@ -63,7 +64,10 @@ def _said(
         return  # a share over degrees that the sentence does not name
     unit = one.number.unit if one.number and one.number.unit.dimensions == lexicon.BYTES else GB
     span = stretch(sentence.text, one.start, one.end)
-    yield claim_at(sentence, span, name, one.value, unit, verdict_of(right=right), first)
+    claim = claim_at(sentence, span, name, one.value, unit, verdict_of(right=right), first)
+    # a width of the cache, a precision or a part that the words leave open makes it true of one reading alone
+    several = right and any(abs(reading.value - one.value) > one.value * ROUGHLY for reading in readings)
+    yield replace(claim, verdict=Verdict.AMBIGUOUS, note=f"true as {best.reading}") if several else claim
 
 
 def _shared(whole: Fraction, value: Fraction, ranks: Collection[int]) -> bool:
@@ -214,9 +218,12 @@ _FEW: Final = 3
 # --- bytes of the weights
 
 
-def _weights(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
-    """Weights of the model, or of one device, against its parameters in the precision that is said of them."""
-    for one in figures:
+def _weights(sentence: Sentence, figures: Sequence[Quantity], *, known: bool) -> JudgedClaims:
+    """Weights of the model, or of one device, against its parameters in the precision that is said of them.
+
+    ``known``: of the catalog's model; else of the parameters that the sentence gives alone.
+    """
+    for previous, one in zip((None, *figures), figures, strict=False):
         kinds, text = dict(one.type), sentence.text
         if kinds.pop("byte", 0) != 1 or kinds.keys() - {"device", "replica", "node"} or one.value < _LIGHTEST:
             continue
@@ -233,7 +240,10 @@ def _weights(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
             continue
         own = precisions_in(words) or precisions_in(text)
         told = [sentence.known.precision, *sorted(sentence.whole.precisions)] if sentence.known.precision else []
-        readings = [reading for width in own or dict.fromkeys(told) if width for reading in _shares(sentence, width)]
+        widths = (own or dict.fromkeys(told)) if known else ()
+        readings = [reading for width in widths if width for reading in _shares(sentence, width)]
+        if len(own) == 1 and previous is not None and previous.type == _PARAMETERS_OF and not _SPREAD.search(text):
+            readings = [_of_parameters(previous, own[0])]
         if one.value > _LARGEST_DEVICE:
             readings = [reading for reading in readings if reading.reading == WHOLE]
         for claim in _said(sentence, one, "weights", readings, ROUGHLY, conditional=bool(sentence.own.degrees)):
@@ -242,6 +252,14 @@ def _weights(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
             yield replace(claim, verdict=Verdict.UNSUPPORTED) if claim.verdict.wrong and split else claim
 
 
+def _of_parameters(written: Quantity, precision: str) -> Derivation:
+    """Weights of the parameters that the sentence of a figure gives before it."""
+    bits = FORMATS[precision].bits
+    return Derivation(WHOLE, written.value * bits / 8, "parameters × bits ÷ 8", f"{written.text} × {bits} ÷ 8")
+
+
+_PARAMETERS_OF: Final = (("parameter", 1),)
+_SPREAD: Final = re.compile(r"\b(?:each|every|per|half|split|over|across|[tpde]p ?\d)\b", re.IGNORECASE)
 _OF_WEIGHTS: Final = re.compile(
     r"[\s(]*(?:of|in|for)?\s*(?:the\s+|its\s+)?(?:bf16|fp16|fp8|int8|int4|\d+-bit|quanti[sz]ed|model|raw)?\s*"
     r"(?:weights?|checkpoint)\b",
@@ -387,11 +405,10 @@ _RECKONED: Final = re.compile(r"[=≈×x+]\s*$")
 def judge_derived(sentences: Sequence[Sentence], figures: Sequence[Sequence[Quantity]]) -> JudgedClaims:
     """Every figure of the sentences that the model which they speak of gives."""
     for sentence, own in zip(sentences, figures, strict=True):
-        if sentence.known.model is None or names_another(sentence.text):
-            continue
-        yield from _cache(sentence, own)
-        yield from _weights(sentence, own)
-        if _WORK.search(sentence.text):
+        known = sentence.known.model is not None and not names_another(sentence.text)
+        yield from _weights(sentence, own, known=known)
+        yield from _cache(sentence, own) if known else ()
+        if known and _WORK.search(sentence.text):
             yield from _work(sentence, own)
 
 

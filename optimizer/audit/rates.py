@@ -15,6 +15,7 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.counts import COUNT, DEVICES, NODES, count
+from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import Known, Sentence, devices_in, models_in
 from optimizer.audit.facts import MOST_READINGS, Derivation
 from optimizer.audit.hedges import IF, asserted, clause_of
@@ -271,6 +272,9 @@ def _width(sentence: Sentence, *, lone: bool, each: bool) -> int:
             return max(degrees.values())
         if counted:
             return counted * (1 if lone else max(_counts(_COPIES, (one.text for one in near)), default=1))
+    headed = {one.value for one in degrees_in(" ".join(sentence.section)) if one.axis == "tp"}
+    if lone and len(headed) == 1:
+        return headed.pop()
     if lone and whole.every("tp"):
         return max((whole.told("tp") or {*whole.every("tp")}) | {*whole.every("ep")})
     return most if lone or _ALL_OF_IT.search(sentence.text) else 0

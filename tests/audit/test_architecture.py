@@ -7,6 +7,8 @@ from optimizer.audit import audit_document
 POOL = "# Llama-3.3-70B\n\nThe pool holds 418k tokens: 137 GB over 327,680 bytes.\n\n"
 DESKS = "# Notes\n\n| Name | Model |\n|---|---|\n| Desk | Llama-3.3-70B, FP8, H100 |\n| Mail | Qwen3-8B, L40S |"
 WRONG = (
+    ("# Qwen3-235B-A22B\n\nUnder EP 4 each GPU owns 16 whole routed experts.", "16 whole routed experts"),
+    ("# Qwen3-235B-A22B FP8, H100\n\n## TP4\n\n| Batch | tok/s | ITL |\n|-|-|-|\n| 1 | 910 | 2 ms |\n\n# TP8", "910"),
     ("DeepSeek-V3 has 61 layers and 96 attention heads.", "96 attention heads"),
     ("Qwen3-30B-A3B: 48 layers, 64 experts, eight a token.", "64 experts"),
     ("# Llama-3.1-405B\n\nPP=2 puts 64 layers on each stage.", "64 layers"),

@@ -15,8 +15,12 @@ WRONG = (
     ("| Model | Precision | Weights | TP |\n|---|---|---|---|\n| Qwen2.5-72B | FP8 | 145 GB | 4 |", "145 GB"),
     ("# Mixtral-8x22B on 8 A100\n\nIn FP8, TP8, the weights are 8.8 GB per card.", "8.8 GB"),
     ("# Llama-3.1-8B on L40S\n\nThe weights take 32 GB in BF16.", "32 GB"),
+    ("The tagger has 8.2 billion parameters in BF16, 8.2 GB of weights on a card.", "8.2 GB"),
 )
 RIGHT = (
+    "The tagger has 8.2 billion parameters in BF16, 16.4 GB of weights on a card.",
+    "It has 13B parameters in BF16: 13 GB of weights on each of two GPUs.",
+    "It has 7B parameters in BF16 with 14 GB of weights, and 30 GB of weights for the other.",
     "We compare Nemotron-3-Nano-30B-A3B and Qwen3-32B.\n\nThe cache is 24 KiB per token.",
     "# Llama-3.3-70B\n\nKV cache in BF16: 320 KiB per token for the model; at TP8 each card keeps 40 KiB per token.",
     "# Llama-3.3-70B\n\nAn FP8 cache halves the token from 320 to 160 KiB.",
@@ -132,3 +136,16 @@ def test_bytes_that_no_reading_gives_are_accused(text: str, accused: str) -> Non
 @pytest.mark.parametrize("text", RIGHT)
 def test_bytes_that_a_reading_gives_or_of_something_else_are_not(text: str) -> None:
     assert _accused(text) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "verdict"),
+    [
+        ("# Llama-3.3-70B\n\nThe cache takes 320 KiB per token.", "holds"),
+        ("# Llama-3.3-70B\n\nAn FP8 cache is considered. The cache takes 160 KiB per token.", "ambiguous"),
+        ("# Llama-3.3-70B\n\nAn FP8 cache is considered. The cache takes 320 KiB per token.", "ambiguous"),
+    ],
+)
+def test_what_is_true_of_one_width_alone_is_ambiguous(text: str, verdict: str) -> None:
+    (claim,) = [one for one in audit_document(text, "x").to_json()["claims"] if one["name"] == "kv_cache_per_token"]
+    assert claim["verdict"] == verdict
