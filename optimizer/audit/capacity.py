@@ -311,8 +311,10 @@ def _resident(sentence: Sentence, load: Load) -> JudgedClaims:
     # The list around a sentence may have gone on to more devices than the last that were named with their kind.
     devices = sentence.own.devices or max(known.devices or 0, *sentence.whole.counts)
     most = (devices * memory - weights) / (load.tokens * each)
+    if most <= 0:
+        return  # devices or a precision that are not the model's
     reading = Derivation(
-        "most that fit", Fraction(max(floor(most), 0)), "(devices × memory − weights) ÷ (tokens × cache of a token)",
+        "most that fit", Fraction(floor(most)), "(devices × memory − weights) ÷ (tokens × cache of a token)",
         f"({devices} × {shown(memory, GB)} − {shown(weights, GB)}) ÷ ({plain(load.tokens)} × {plain(each)} bytes)",
     )  # fmt: skip
     verdict = verdict_of(right=load.requests <= most)

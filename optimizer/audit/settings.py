@@ -59,6 +59,7 @@ class _Setting:
     value: Fraction
     line: int
     section: tuple[str, ...]
+    device: str | None
 
 
 def find_missettings(said: Sequence[Sentence]) -> Iterator[Contradiction]:
@@ -69,7 +70,7 @@ def find_missettings(said: Sequence[Sentence]) -> Iterator[Contradiction]:
             name = match[1].lower().replace("_", "-")
             if not _DEGREES.search(name):
                 settings.setdefault(name, []).append(
-                    _Setting(_value(match[2], match[3]), one.at(match.start(1)).line, one.section)
+                    _Setting(_value(match[2], match[3]), one.at(match.start(1)).line, one.section, one.known.device)
                 )
     models = {model for one in said for model in models_in(one.text)} if settings else set()
     for name, given in settings.items():
@@ -86,6 +87,8 @@ def _against(name: str, setting: _Setting, said: Sequence[Sentence], *, alone: b
             first, last = clause_span(sentence.text, *match.span())
             clause = (sentence.text[first : match.start()], sentence.text[match.end() : last])
             if sentence.section != setting.section and not (alone or _THIS.search(sentence.text)):
+                continue
+            if setting.value < 1 < value or sentence.own.device not in {None, setting.device}:
                 continue
             spoken = " ".join((*sentence.section[1:], sentence.text.partition(": ")[0][:first], *clause))
             spoken = _UNREACHED.sub("", spoken)
