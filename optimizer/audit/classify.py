@@ -12,7 +12,7 @@ from optimizer.domain.limits import PERCENTILES
 
 _DEVICE: Final = re.compile(r"^(?:gpus?|devices?|accelerators?|chips?|npus?|tpus?|cards?|ranks?)$")
 _PER_DEVICE: Final = re.compile(
-    r"(?:per|/|each|every|one|single)[\s-]*(?:gpu|device|accelerator|chip|npu|tpu|card|rank)s?\b|\bgpu'?s? each\b"
+    r"(?:per|/|each|every|one|single)[\s-]*(?:gpu|device|accelerator|chip|npu|tpu|card|rank)s?\b(?!-h)|\bgpu'?s? each\b"
     r"|\b(?:each|every) (?:h100|h200|h800|a100|b200|gb200|l40s|v100|mi3\d\dx)\b"
 )
 _KEPT: Final = re.compile(

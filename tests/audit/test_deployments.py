@@ -62,12 +62,19 @@ def test_errors_are_told(folder: Path, errors: int, least: int) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "least", "most"),
-    list(zip(AUTHORS, (16, 15, 13, 13, 5, 8, 5, 4, 7, 10), (0, 0, 0, 0, 1, 4, 1, 4, 3, 1), strict=True)),
+    list(
+        zip(
+            AUTHORS,
+            (16, 15, 16, 16, 9, 9, 11, 14, 14, 18, 8, 10, 12, 7, 7, 6),
+            (0, 0, 0, 0, 0, 2, 0, 1, 2, 1, *[0] * 6),
+            strict=True,
+        )
+    ),
     ids=lambda value: getattr(value, "name", ""),
 )
 def test_authors_who_had_not_seen_it(folder: Path, least: int, most: int) -> None:
     told, false, errors = deployment_errors(folder)
-    assert 20 < errors < 30
+    assert 13 < errors < 30
     assert told >= least
     assert false <= most
 
@@ -168,6 +175,8 @@ def test_a_hybrid_models_concurrency_is_only_confirmed(times: str, verdict: str)
         "Llama-3.3-70B in BF16 on 8 H100 reaches 410 tokens/s for a single user with speculative decoding.",
         '"TP=8, PP=4 on 16 GPUs" is what the ticket says.',
         "With SGLang, TP=8 and DP=8 run on 8 GPUs.",
+        "24 GPUs: 2,000 tok/s per replica, 12,000 tok/s in total.\n\nAt $1.10 per GPU-hour: 43.2 M tokens per hour.",
+        "DeepSeek-R1 on 8 H200 has 37 GB for the cache: about 526,000 tokens in BF16, or 64 requests of 8,192 tokens.",
     ],
 )
 def test_what_may_be_right_is_not_accused(text: str) -> None:

@@ -120,6 +120,7 @@ def test_a_setting_that_the_text_gives_otherwise_is_told(text: str, flag: str, v
         "With four stages and 128 micro-batches the bubble is 2.3 percent.",
         "| Key | Value |\n|---|---|\n| Max context | 40,960 |",
         "The long variant has max-running-requests 8.",
+        "At 50 % utilisation of the mem fraction it is 1.26 s.",
         "Before the incident max-running-requests was 96.",
         "Just set `--max-running-requests 96`.",
         "Calls beyond go to a replica started with `--max-running-requests 96`.",
@@ -142,6 +143,15 @@ def test_a_number_of_something_else_is_no_setting(text: str) -> None:
 def test_a_fault_is_located_in_the_document() -> None:
     _, said = _launch(ON_TWO + _block("# first", "vllm serve Qwen/Qwen3-32B \\", "  --tensro-parallel-size 2"))
     assert said.startswith("line 8, column 3: --tensro-parallel-size")
+
+
+@pytest.mark.parametrize(("before", "wrong"), [("The service", True), ("The attempt on MI300X", False)])
+def test_what_is_said_of_another_device_is_not_the_commands(before: str, wrong: bool) -> None:  # noqa: FBT001
+    log = _block("INFO Available KV cache memory: 54.49 GiB", "INFO GPU KV cache size: 446,368 tokens")
+    text = f"{ON_TWO}{_block(SERVED)}\n{before} has a memory utilization of 0.8:\n\n{log}"
+    found = {name: verdict for (name, _), (verdict, _) in _claims(text).items()}
+    assert (found["kv_cache_room_bytes"] == "fails") == wrong
+    assert ("gpu_memory_utilization" in _told(text)) == wrong
 
 
 @pytest.mark.parametrize(("room", "tokens", "verdict"), [("34.49", 282_480, "holds"), ("54.49", 446_368, "fails")])
