@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Final
 
 from optimizer.audit.counts import COUNT, count
@@ -193,6 +194,7 @@ def _commented(document: MarkdownDocument, inside: Sequence[Sentence]) -> int:
     return found.pop() if len(found) == 1 else 0
 
 
+@lru_cache(maxsize=8)
 def _most_devices(whole: Whole) -> int:
     """The most devices that anything said comes to: counted, or in so many nodes; 0 where none are counted."""
     nodes = [count(match[1]) for one in whole.said for match in _NODES.finditer(one.text)]

@@ -6,7 +6,8 @@ nothing of its type comes near it, no words take it back, and it is a conclusion
 """
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -139,10 +140,14 @@ def find_misreckoned(
     The cells of a table follow from one another by the rules of its columns, of which others judge; here, a cell is but
     another's figure in another unit.
     """
+    every: dict[Type, list[float]] = {}
     rates: dict[tuple[tuple[str, ...], Type], list[Quantity]] = {}
     for one in chain.from_iterable(figures):
+        every.setdefault(bare(one.type) or one.type, []).append(one.size)
         if one.type in _RATES:
             rates.setdefault((said[one.sentence].section, one.type), []).append(one)
+    for sizes in every.values():
+        sizes.sort()
     for at, (sentence, own) in enumerate(zip(said, figures, strict=True)):
         near = [
             other
@@ -150,13 +155,19 @@ def find_misreckoned(
             if other.column < 0 and said[other.sentence].section == sentence.section
         ]
         for one in own if not sentence.code and len(near) <= _MOST else ():
-            if one.place in judged or refused(sentence.text, one.start, one.end):
+            if one.place in judged or _again_elsewhere(one, every) or refused(sentence.text, one.start, one.end):
                 continue
             beside = [other for other in near if other is not one]
             alike = [other for other in rates.get((sentence.section, one.type), ()) if _beside(one, other)]
             if (told := _Conclusion(said, figures, one, beside, alike).refuted()) is not None:
                 yield told
                 break
+
+
+def _again_elsewhere(one: Quantity, every: Mapping[Type, Sequence[float]]) -> bool:
+    """Whether the document has the figure more than once: it is given, and a list of one line need not be reckoned."""
+    sizes, slack = every[bare(one.type) or one.type], 2 * float(one.half) + one.size / 200
+    return bisect_right(sizes, one.size + slack) - bisect_left(sizes, one.size - slack) > 1
 
 
 def _beside(one: Quantity, other: Quantity) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -24,7 +24,7 @@ def scoped(sentence: Sentence, find: Callable[[str], Sequence[str]]) -> Sequence
         sentence.text,
         whole.paragraphs.get(sentence.segment, ""),
         " ".join(headings),
-        *_rows(whole, headings),
+        *(row for heading in headings for row in _rows(whole).get(heading, ())),
     ):
         if found := find(text):
             return found
@@ -34,12 +34,14 @@ def scoped(sentence: Sentence, find: Callable[[str], Sequence[str]]) -> Sequence
     return title if len(title) == 1 else ()
 
 
-def _rows(whole: Whole, headings: Sequence[str]) -> Iterator[str]:
-    """Rows that are called what a heading is."""
-    for one in whole.said if headings else ():
+@lru_cache(maxsize=8)
+def _rows(whole: Whole) -> dict[str, list[str]]:
+    """Rows by what they are called."""
+    rows: dict[str, list[str]] = {}
+    for one in whole.said:
         for label, (cell, _) in [*one.cells.items()][:1]:
-            if (cell if len(one.cells) > 1 else label) in headings:
-                yield one.text
+            rows.setdefault(cell if len(one.cells) > 1 else label, []).append(one.text)
+    return rows
 
 
 def models_of(sentence: Sentence) -> Sequence[str]:

@@ -234,6 +234,7 @@ GROWING = {
     ),
     "quotes": lambda n: ">" * n + " 8 × 4 = 32",
     "brackets": lambda n: "(" * n + "1" + ")" * n + " = 1",
+    "one line": lambda n: "The pool of 8 GPUs holds 418k tokens, 137 GB over 327,680 bytes.\n" * n,
     "ratios": lambda n: "\n".join(f"- memory {i} GB against {i + 1} GB, {i}x higher" for i in range(1, n)),
     "data blocks": lambda n: "".join(f"```yaml\nlayout: {{tp: {i}}}\n```\n" for i in range(1, n)),
 }
