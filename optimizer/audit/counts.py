@@ -1,5 +1,7 @@
 """Counts as people write them, in digits and in words, and the nouns of what a deployment counts."""
 
+import re
+from collections.abc import Iterable
 from typing import Final
 
 _UNITS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -25,6 +27,14 @@ NODES: Final = r"(?:nodes?|servers?|hosts?|box(?:es)?)"
 def count(text: str) -> int:
     """Number that a numeral or a word stands for."""
     return _WORDS.get(text.lower()) or int(text)
+
+
+_OF_DEVICES: Final = re.compile(rf"({COUNT})\s+{DEVICES}\b", re.IGNORECASE)
+
+
+def devices_counted(texts: Iterable[str]) -> set[int]:
+    """Every number of devices that some texts count."""
+    return {count(number) for text in texts for number in _OF_DEVICES.findall(text)}
 
 
 def is_count(text: str) -> bool:

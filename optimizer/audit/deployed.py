@@ -28,6 +28,7 @@ from optimizer.audit.known_figures import (
     GB,
     JudgedClaims,
     claim_at,
+    stretch,
     verdict_of,
     weights_of,
 )
@@ -306,15 +307,14 @@ def _degrees_give(sentence: Sentence, per_node: int | None, spoken: Counter[int]
         first = min((one.start for one in degrees_in(text)), default=start)
         if spoken[devices] > 1:
             start = min(first, start)  # the count is said elsewhere as well: the degrees are wrong
-        match = _ANYTHING.match(text, start, end)
-        if match is not None:
-            yield claim_at(sentence, match, "devices", Fraction(devices), ONE, verdict, readings, note)
+        span = stretch(text, start, end)
+        yield claim_at(sentence, span, "devices", Fraction(devices), ONE, verdict, readings, note)
 
 
 def _sole_degrees(said: Sequence[Sentence]) -> dict[str, int]:
     """The degrees that sentences give, one for an axis; nothing where they give several."""
     found = {(one.axis, one.value) for sentence in said for one in degrees_in(sentence.text) if one.axis in _GRID}
-    degrees = dict(found)
+    degrees = dict(sorted(found, key=lambda one: _GRID.index(one[0])))
     return degrees if len(degrees) == len(found) else {}
 
 
@@ -335,8 +335,7 @@ def _alike(rows: Sequence[Sentence]) -> JudgedClaims:
         if (value := prod(degrees.values())) != most and "devices" not in counts:
             product = " × ".join(f"{axis} {degree}" for axis, degree in degrees.items())
             reading = Derivation("row", Fraction(value), " × ".join(degrees), product)
-            match = _ANYTHING.match(one.text)
-            assert match is not None  # noqa: S101 - a row has a character
+            match = stretch(one.text, 0, len(one.text))
             note = f"{product} give {value} devices, those of every other row {most}"
             yield claim_at(one, match, "devices", Fraction(most), ONE, Verdict.FAILS, [reading], note)
 
@@ -349,7 +348,6 @@ def _at(text: str) -> tuple[int, int]:
 _GRID: Final = ("tp", "pp", "cp", "dp")
 _FELLOWS: Final = 3
 """Rows that agree before another is odd."""
-_ANYTHING: Final = re.compile(r".+", re.DOTALL)
 _NODES: Final = re.compile(rf"({COUNT}|{ORDINALS})\s+(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE)
 _SOME_NODES: Final = re.compile(
     rf"({COUNT})\s+(?:(?!replicas?|cop|per\b)[a-z-]+\s+)?(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE
@@ -442,9 +440,9 @@ def _fleet(sentence: Sentence) -> JudgedClaims:
     # more may be spare, and fewer be there already: what no rows give, between the largest and all, is neither
     if some and max(rows) < devices < sum(rows) and devices not in some:
         reading = Derivation("the rows", Fraction(sum(rows)), "replicas × devices", " + ".join(map(str, rows)))
-        match = _ANYTHING.match(sentence.text, *span)
-        assert match is not None  # noqa: S101 - a count has a character
-        yield claim_at(sentence, match, "devices", Fraction(devices), ONE, Verdict.FAILS, [reading])
+        yield claim_at(
+            sentence, stretch(sentence.text, *span), "devices", Fraction(devices), ONE, Verdict.FAILS, [reading]
+        )
 
 
 _RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (_fits, _row, _fleet)

@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Final, TypeVar
 
-from optimizer.audit.counts import COUNT, DEVICES, count
+from optimizer.audit.counts import COUNT, count, devices_counted
 from optimizer.audit.degrees import degrees_in
 from optimizer.audit.document import Kind, Place, Segment, rows_of
 from optimizer.audit.statements import AXES
@@ -66,7 +66,6 @@ _ENGINES: Final = re.compile(
     r"\b(?:sglang|trtllm|tensorrt|megatron|deepspeed|fsdp|(?:DP|data[- ]parallel)[- _]attention)\b", re.IGNORECASE
 )
 _SCALE: Final = {"mb": 10**6, "gb": 10**9, "tb": 10**12, "mib": 2**20, "gib": 2**30, "tib": 2**40}
-COUNTED: Final = re.compile(rf"({COUNT})\s+{DEVICES}\b", re.IGNORECASE)
 _TP_OVER: Final = re.compile(
     rf"\btensor[- ]parallel(?:ism)?\s+(?:over|across|on)\s+(?:all\s+)?(?:the\s+|its\s+)?({COUNT})\b", re.IGNORECASE
 )
@@ -166,7 +165,7 @@ class Whole:
     def counts(self) -> set[int]:
         """Devices that are spoken of together, at most so many of them."""
         found = {group.devices for one in self.said for group in one.groups}
-        found |= {count(match[1]) for one in self.said for match in COUNTED.finditer(one.text)}
+        found |= devices_counted(one.text for one in self.said)
         return set(sorted(found - {0})[-_MOST_DEGREES:])
 
     @cached_property

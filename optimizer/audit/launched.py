@@ -12,8 +12,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-from optimizer.audit.counts import COUNT, count
-from optimizer.audit.deployment import COUNTED, Sentence, Whole
+from optimizer.audit.counts import COUNT, count, devices_counted
+from optimizer.audit.deployment import Sentence, Whole
 from optimizer.audit.document import MarkdownDocument, Place
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.hedges import OTHERWISE
@@ -137,10 +137,9 @@ def _judged(document: MarkdownDocument, block: tuple[int, int], said: Sequence[S
 
     def found(verdict: Verdict, devices: int, note: str, judged: LaunchVerdict | None = None,
               at_flag: Place = place) -> Launched:  # fmt: skip
-        if verdict.wrong and failing:
-            verdict, note = Verdict.UNSUPPORTED, f"does not run on {device or 'any hardware'}, as the text says: {note}"
-        elif verdict.wrong:
-            note = f"does not run on {device or 'any hardware'}: {note}"
+        if verdict.wrong:
+            note = f"does not run on {device or 'any hardware'}{', as the text says' if failing else ''}: {note}"
+            verdict = Verdict.UNSUPPORTED if failing else verdict
         told = " ".join(document.lines[at_flag.line - 1].split())
         statement = Statement("launch", Fraction(devices), at_flag, told, Role.STATED, 0, ONE, section=section)
         return Launched(first, last, section, JudgedClaim(statement, verdict, note=note), judged)
@@ -190,7 +189,7 @@ def _commented(document: MarkdownDocument, inside: Sequence[Sentence]) -> int:
     """Devices that the comments of a block say it runs on; 0 where they give none, or several numbers."""
     comments = [one for one in inside if document.lines[one.place.line - 1].lstrip().startswith("#")]
     found = {group.devices for one in comments for group in one.groups}
-    found |= {count(number) for one in comments for number in COUNTED.findall(one.text)}
+    found |= devices_counted(one.text for one in comments)
     return found.pop() if len(found) == 1 else 0
 
 

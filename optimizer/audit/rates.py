@@ -220,6 +220,7 @@ def _judged(sentence: Sentence, one: Quantity, *, time: bool, lone: bool, each: 
 def _bounds(sentence: Sentence, width: int, clause: str, *, lone: bool) -> Iterator[Bound]:
     """A bound for every model, device and layout that the words leave open; none where they are too many to try."""
     devices = scoped(sentence, devices_in) or sorted(sentence.whole.devices[None])
+    training = not lone and _of_training(sentence)
     ways = [*product(scoped(sentence, models_in) or models_of(sentence), devices, layouts(sentence, clause))]
     for model, device, (precision, tp) in ways if len(ways) <= MOST_READINGS else ():
         own = min(width, tp or width) if lone else width
@@ -228,7 +229,7 @@ def _bounds(sentence: Sentence, width: int, clause: str, *, lone: bool) -> Itera
             continue
         problem, layout, verdict = priced
         held = verdict.figures["model_bytes"].value <= own * problem.hardware.device.memory
-        if _of_training(sentence) and not lone:
+        if training:
             peaks, active = problem.hardware.device.peak, Fraction(verdict.figures["active_parameters"].value)
             peak = Fraction(peaks.get("fp8" if precision in {"fp8", "int8", "int4"} else "bf16", peaks["bf16"]))
             told = f"{width} · {float(peak):.4g} ÷ (6 · {float(active):.4g})"

@@ -49,8 +49,8 @@ def models_of(sentence: Sentence) -> Sequence[str]:
 
     None where unknown ones are among them.
     """
-    ahead = [one.text for one in sentence.whole.ahead(sentence)]
-    return models_in(sentence.text) or _every(sentence.whole) or _named((*sentence.section, *ahead))
+    named = models_in(sentence.text) or _every(sentence.whole)
+    return named or _named((*sentence.section, *(one.text for one in sentence.whole.ahead(sentence))))
 
 
 @lru_cache(maxsize=8)

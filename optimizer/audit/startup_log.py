@@ -40,11 +40,12 @@ def _own_launch(sentence: Sentence, launches: Sequence[Launched]) -> Launched | 
     # What stands in a sentence may be any command's.
     before = [one for one in launches if sentence.code and one.last < sentence.place.line
               and (one.section == sentence.section or len(launches) == 1)]  # fmt: skip
-    if not before or before[-1].verdict is None:
+    judged = before[-1].verdict if before else None
+    if judged is None:
         return None
-    problem, tp = before[-1].verdict.verdict.problem, before[-1].verdict.verdict.layout.tp
-    spoken, degree = sentence.known.device, sentence.known.degrees.get("tp", tp)
-    return before[-1] if spoken in {None, problem.hardware.name} and degree == tp else None
+    hardware, tp = judged.verdict.problem.hardware.name, judged.verdict.layout.tp
+    same = sentence.known.device in {None, hardware} and sentence.known.degrees.get("tp", tp) == tp
+    return before[-1] if same else None
 
 
 def _of_launch(
