@@ -290,3 +290,9 @@ def test_a_model_is_known_by_its_size_alone(gigabytes: str, wrong: bool) -> None
 def test_a_size_is_read_however_its_unit_is_capitalised() -> None:
     assert size("80", "gb") == size("80", "Gb") == size("80", "GB") == 80 * 10**9
     assert size("1,024", "gib") == 2**40
+
+
+def test_degrees_of_several_sentences_are_told_in_the_order_of_their_axes() -> None:
+    text = "We train with TP 2 and PP 2.\n\n64 GPUs leave a data-parallel degree of 32.\n"
+    (claim,) = [one for one in audit_document(text, "x").to_json()["claims"] if one["verdict"] == "fails"]
+    assert claim["substituted"] == "tp 2 × pp 2 × dp 32 = 128"
