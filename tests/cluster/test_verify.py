@@ -19,6 +19,7 @@ from optimizer.readers.fleet import fleet_in, unplaced
 from optimizer.readers.read import read_question
 from optimizer.verify.proposed import judge_proposed, price
 from tests.cluster.brute_force import leaves, random_cluster
+from tests.cluster.questions import DISAGGREGATED
 
 
 def _judged(document: dict):
@@ -245,8 +246,9 @@ def test_redundant_slots_stand_with_the_degrees_or_beside_them_but_not_both_ways
     assert "llama-3.3-70b has no experts, but redundant_slots=2" in capsys.readouterr().out
 
 
-def test_a_priced_fleet_makes_the_same_round():
-    result = solve_cluster(read_question("llama-3.3-70b-h100-a100-disaggregated"))
+def test_a_priced_fleet_makes_the_same_round(tmp_path):
+    (tmp_path / "cluster.yaml").write_text(DISAGGREGATED)
+    result = solve_cluster(read_question(str(tmp_path / "cluster.yaml")))
     document = json.loads(json.dumps(result.to_json()))
     assert certify(document).accepted
     judged = _judged(document)
