@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from optimizer.audit.result import AuditResult
-from optimizer.audit.verdict import Verdict, plain, shown
+from optimizer.audit.verdict import Verdict, shown
 
 _BOLD: Final = "\x1b[1m"
 _RESET: Final = "\x1b[0m"
@@ -42,7 +42,7 @@ def remarks(result: AuditResult) -> list[Remark]:
         made.append(Remark(equation.place.line, equation.place.column, equation.verdict, equation.text, detail))
     for claim in result.claims:
         derived = claim.derived
-        arithmetic = "" if derived is None else f"{derived.formula}: {derived.substituted} = {plain(derived.value)}"
+        arithmetic = "" if derived is None else f"{derived.formula}: {derived.worked(claim.statement.unit)}"
         needs = f"needs {', '.join(claim.missing)}" if claim.verdict is Verdict.UNSUPPORTED and claim.missing else ""
         subject = f"{claim.statement.name}: {claim.statement.text}"
         place = claim.statement.place
@@ -84,9 +84,8 @@ def annotated(result: AuditResult, *, coloured: bool = False) -> Iterator[str]:
             quote = result.document.lines[last - 1].strip() if last <= len(result.document.lines) else ""
             yield f"{bold}{source}:{last}: {_clipped(quote)}{plainly}"
         yield verdicts[remark.verdict] + _clipped(remark.subject)
-        for detail in remark.detail:
-            if detail:
-                yield f"              {_printable(detail)}"
+        for detail in dict.fromkeys(filter(None, remark.detail)):
+            yield f"              {_printable(detail)}"
     for title, items in (("Contradictions", result.contradictions), ("Disputes", result.disputes)):
         if items:
             yield f"\n{bold}{title}{plainly}"

@@ -11,8 +11,9 @@ from typing import Any, Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.compare import tolerance
+from optimizer.audit.lexicon import Unit
 from optimizer.audit.statements import Role, Statement
-from optimizer.audit.verdict import Verdict, number, plain
+from optimizer.audit.verdict import Verdict, number, plain, shown
 
 MOST_READINGS: Final = 32
 """Readings of one figure that are tried; nothing is refuted by a list cut short."""
@@ -29,6 +30,11 @@ class Derivation:
     value: Fraction
     formula: str
     substituted: str
+
+    def worked(self, unit: Unit | None = None) -> str:
+        """The numbers put in and what they give, in ``unit`` or else the base unit."""
+        given, value = self.substituted, shown(self.value, unit)
+        return value if given == plain(self.value) else given if given.endswith(f"= {value}") else f"{given} = {value}"
 
 
 class Facts:
@@ -129,7 +135,7 @@ class JudgedClaim:
             "verdict": str(self.verdict),
             "ratio": None if ratio is None else number(ratio),
             "formula": None if derived is None else derived.formula,
-            "substituted": None if derived is None else f"{derived.substituted} = {plain(derived.value)}",
+            "substituted": None if derived is None else derived.worked(),
             "readings": [_reading(reading, holds=holds) for reading, holds in self.readings],
             "line": self.statement.place.line,
             "column": self.statement.place.column,
@@ -145,7 +151,7 @@ def _reading(reading: Derivation, *, holds: bool) -> dict[str, Any]:
         "derived": number(reading.value),
         "holds": holds,
         "formula": reading.formula,
-        "substituted": f"{reading.substituted} = {plain(reading.value)}",
+        "substituted": reading.worked(),
     }
 
 
