@@ -59,6 +59,11 @@ class _Reading:
     half: Fraction
     name: str
 
+    @property
+    def natural(self) -> bool:
+        """Whether nothing is read otherwise than as written, but for a letter that counts billions."""
+        return not self.name or _BILLIONS in self.name
+
 
 def tolerance(number: Number, scale: Fraction, *, approximate: bool) -> Fraction:
     """Half a unit of the last digit written; about 5 % where the author wrote "about"."""
@@ -111,11 +116,11 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
         return Judgement(Verdict.UNSUPPORTED, stated.value, None, explanation=str(error))
     for reading in readings:
         if _matches(reading, stated, approximate=approximate):
-            natural = not reading.name or _BILLIONS in reading.name
-            verdict = Verdict.HOLDS if natural else Verdict.AMBIGUOUS
+            verdict = Verdict.HOLDS if reading.natural else Verdict.AMBIGUOUS
             return Judgement(verdict, reading.stated, reading.value.point, reading.name, _note(reading, first, stated))
     for reading in readings:
-        if not reading.name and (why := _nearly(reading, stated, approximate=approximate)) is not None:
+        counted = reading.natural or _KIBI in reading.name
+        if counted and (why := _nearly(reading, stated, approximate=approximate)) is not None:
             verdict, name = why
             return Judgement(
                 verdict, reading.stated, reading.value.point, "; ".join(filter(None, (reading.name, name)))
@@ -129,7 +134,7 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
         return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="a sign may be no operator")
     if any(not lexicon.UNSPACED_ONLY.isdisjoint(number.nouns) for number in expression.numbers()):
         return Judgement(Verdict.UNSUPPORTED, target, value.point, explanation="a letter may be a unit or a symbol")
-    nearest = next((reading for reading in readings if not reading.name and _apart(reading) < _NEAR), first)
+    nearest = next((reading for reading in readings if reading.natural and _apart(reading) < _NEAR), first)
     return Judgement(
         Verdict.FAILS,
         nearest.stated,
@@ -141,6 +146,7 @@ def judge(expression: Node, stated: Number, *, approximate: bool) -> Judgement:
 _PREFIXED: Final = re.compile(r"[kKMGTPmgt]i?(?:[Bb]|Wh?|wh?|FLOP|g\b|Hz|hz|J|j|V|VA|va)(?![A-Za-z])|m?s$")
 _BILLIONS: Final = f"{lexicon.SPACED_B.name} as {lexicon.SPACED_B.other_name}"
 """How ``70 B × 2 bytes = 140 GB`` is meant: the letter counts parameters."""
+_KIBI: Final = "K as Ki"
 _NEAR: Final = 3
 """A bare result within this factor was meant in the stated unit."""
 _LARGEST_IMPLIED: Final = 10_000

@@ -8,6 +8,7 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.compare import Judgement, judge, tolerance
+from optimizer.audit.counts import count, is_count
 from optimizer.audit.document import Kind, Segment
 from optimizer.audit.equation import Equation
 from optimizer.audit.evaluate import EvaluationError, evaluate
@@ -27,8 +28,6 @@ _SHARES: Final = {
     "half", "third", "quarter", "fifth", "tenth", "share", "fraction", "percent", "part", "most", "quarters",
 }  # fmt: skip
 """Words of a share: ``half of 12 × 4``."""
-_TIMES: Final = {"at", "@", "in"}
-"""Words that multiply the figure before them by what follows."""
 _NEARLY: Final = Fraction(1, 100)
 _LEFT_WORDS: Final = 6
 _LOOK_BACK: Final = 40
@@ -111,37 +110,31 @@ class _Finder:
         if at < 2:
             return False
         before = self.tokens[at - 2]
-        if self.tokens[at - 1].sign in _TIMES and self._counted(at - 1):
-            return True
         if self.tokens[at - 1].mark is not Mark.OPERATOR:
             return False
         return self.tokens[at - 1].sign != "of" or before.mark is not Mark.WORD or before.sign in _SHARES
 
-    def _counted(self, at: int) -> bool:
-        """A figure stands before, in the same clause: ``16 GPUs at 26% of 4,000 tok/s give``, ``671B at 1 byte``."""
-        for token in reversed(self.tokens[max(0, at - _LEFT_WORDS) : at]):
-            if isinstance(token, Number):
-                return True
-            if token.mark is not Mark.WORD:
-                return False
-        return False
-
     def _multiplied(self, at: int, stated: Number, result: Judgement) -> bool:
-        """A figure before makes the result right: ``38,000 × 1.04² = 41,100, and 1.04³ gives 42,700``.
+        """Figures before make the result right: ``38,000 × 1.04² = 41,100, and 1.04³ gives 42,700``, ``both cards at``.
 
-        Or its unit does: ``989 TFLOPS per GPU, 64 × 989 = 63.3 PFLOPS``.
+        Or their unit does: ``989 TFLOPS per GPU, 64 × 989 = 63.3 PFLOPS``.
         """
         half = max(tolerance(stated, stated.unit.scale, approximate=stated.approximate), result.stated * _NEARLY)
         operands = {token.digits for token in self.tokens[at : at + _LOOK_BACK] if isinstance(token, Number)}
+        together, aside = Fraction(1), False
         for before, token in enumerate(reversed(self.tokens[max(0, at - _LOOK_BACK) : at])):
             if token.sign in {".", ";"} or not result.evaluated:
                 return False
-            if not isinstance(token, Number):
+            aside |= token.mark is Mark.BREAK
+            if not isinstance(token, Number) and (aside or not is_count(token.sign)):
                 continue
-            unsaid = token.unit.dimensions == stated.unit.dimensions and token.digits in operands
-            near = before < _LEFT_WORDS or token.digits > _LARGEST_SLIP
-            factor = token.unit.scale if unsaid else token.digits if near else Fraction(0)
-            if factor > 1 and abs(result.evaluated * factor - result.stated) <= half:
+            digits = token.digits if isinstance(token, Number) else Fraction(count(token.sign))
+            unsaid = isinstance(token, Number) and token.unit.dimensions == stated.unit.dimensions
+            factor = digits if before < _LEFT_WORDS or digits > _LARGEST_SLIP else Fraction(0)
+            if isinstance(token, Number) and unsaid and digits in operands:
+                factor = token.unit.scale
+            together *= factor if factor and not aside else 1
+            if any(by > 1 and abs(result.evaluated * by - result.stated) <= half for by in (factor, together)):
                 return True
         return False
 
@@ -238,6 +231,7 @@ class _Finder:
             not same
             or (source.per != target.per and (source.per or right.relation != "="))
             or self._dash_left(left.first)
+            or (left.first and self.tokens[left.first - 1].sign in {"at", "@", "in"})
         ):
             return None
         result = judge(left.node, target, approximate=approximate or target.approximate)

@@ -420,7 +420,7 @@ def _spaced_unit(text: str, unit: Unit | None, at: int) -> tuple[Unit, int]:
             return lexicon.SCALES[scale[1]], at + len(scale[0].rstrip())
         if word == "B" and unit is None and not bare.isalnum():
             return lexicon.SPACED_B, letters.end()
-        if word in {"M", "k"} and unit is None and _MILLIONS.match(text, letters.end()):
+        if word in {"M", "k", "K", "T"} and unit is None and _MILLIONS.match(text, letters.end()):
             return lexicon.SCALES[word], letters.end()
         if found is not None and not bare.isdigit() and bare not in {"_", "("}:
             if unit is None and word not in lexicon.SCALE_WORDS:

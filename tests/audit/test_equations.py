@@ -118,6 +118,9 @@ HOLDS = [
     "4 x 750 W x $0.20/kWh x 24 h = $14.40",
 ]
 FAILS = [
+    "16 GPUs at 26% of 4,000 tok/s give 20,640 tok/s",
+    "Four GPUs at 45% of 989 TFLOPS give 2,780 TFLOP/s",
+    "300 B / 4,194,304 = 91,500 steps",
     "6.6 + 3.22 = 8.92 GFLOP",
     "61 × 576 × 2 = 70.3 MB",
     "1.08e23 / 1.44e18 = 85,000 H100-hours",
@@ -205,6 +208,11 @@ NOTHING = [
         "235B at 1 byte = 235 GB",
         "70B in 4 bit = 35 GB",
         "12 GPUs at 30% of 5,000 tok/s give 18K tok/s",
+        "two cards at 45% of 733 TFLOPS are 660 TFLOP/s",
+        "Both nodes of 8 cards at 40% of 989 TFLOPS make 6,330 TFLOP/s",
+        "120 B / 1,048,576 = 114,400 steps",
+        "15 T / 2,097,152 = 7,150,000 steps",
+        "32k × 4 = 131,000 tokens",
         "A prompt of 8,192 tokens at 2 × 70 GFLOP/token ≈ 1.15 PFLOP",
         "8 cards, 350 W/card = 2.8 kW",
         "2 nodes with 8 x 80 = 1,280 GB",
