@@ -236,8 +236,9 @@ class HardwareSpec(Grown):
                 message = f"tier {tier.name!r} of {tier.size} devices does not consist of whole domains of {inner}"
                 raise ValueError(message)
             inner = tier.size
-        for name in self.device.peak:
-            if name not in self.efficiency.compute and "bf16" not in self.efficiency.compute:
-                message = f"efficiency.compute has neither {name!r} nor 'bf16'"
-                raise ValueError(message)
+        kernels = self.efficiency.experts
+        if "bf16" not in self.efficiency.compute:
+            raise FieldError("needs a share for bf16", ("efficiency", "compute"))
+        if kernels is not None and "bf16" not in kernels.compute:
+            raise FieldError("needs a share for bf16", ("efficiency", "experts", "compute"))
         return self

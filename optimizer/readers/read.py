@@ -265,7 +265,7 @@ def read_question(
     content = problem_content(reference, overrides)
     work = content.get("workload")
     phase = work.get("phase") if isinstance(work, Mapping) else None
-    if not pools and phase not in {"disaggregated", "either"}:
+    if not pools and phase not in ("disaggregated", "either"):
         return read_problem(reference, overrides)
     source = COMMAND_LINE if document is None else document.source
     return cluster_in(Document(cluster_content(content, pools), source, "", yaml_places=PlaceTree((1, 1))))
