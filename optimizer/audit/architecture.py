@@ -386,8 +386,11 @@ _CONTEXT: Final = re.compile(
     re.IGNORECASE,
 )
 _STRETCHED: Final = re.compile(
-    r"\b(?:yarn|rope[- ]scal\w*|extrapolat\w*|dual[- ]chunk|extend\w*|stretch\w*)\b", re.IGNORECASE
+    r"\b(?:yarn|rope[- ]scal\w*|extrapolat\w*|dual[- ]chunk|extend\w*|stretch\w*"
+    r"|(?<=[a-z]-)(?:\d{4}|1M)|(?<=Instruct )\d{4}|\d{4} (?:release|instruct|variant|version|checkpoint))\b",
+    re.IGNORECASE,
 )
+"""Longer than a model's own, or another release of it than the catalog's: ``Qwen3-30B-A3B-Instruct-2507``."""
 _SCALES: Final = {"": (1,), "k": (1000, 1024), "m": (10**6, 2**20)}
 
 
