@@ -31,11 +31,33 @@ _DEGREES: Final = re.compile(r"parallel|[tpdec]p[-_]size|port|rank|seed|nnodes")
 """Degrees are judged with the launch; the rest are no settings of capacity."""
 _CONTEXT: Final = re.compile(r"max-model-len|context-length")
 _LONGEST: Final = r"(?:max\w*|served|serving)[- ]context(?:[- ](?:length|window))?|context[- ](?:length|window|limit)"
-_FRACTION: Final = r"(?:fraction|utili[sz]ation)(?: [a-z][a-z-]*){0,4}?"
+_FRACTION: Final = r"(?:fraction|utili[sz]ation)(?: (?!reach|rose|ran|hit|peak|climb)[a-z][a-z-]*){0,4}?"
 _GIVEN: Final = r"[\"'`*]*(?:\s*(?:=|:|\||\bis\b|\bof\b|\bat\b|\bto\b|\bbe\b|\bset to\b))?\s*[\"'`*]*"
 _RUN_WITH: Final = r"\b(?:runs?|serves?)\b[^.;]{0,60}?\bwith\s+[`\"]*"
-_SEQUENCES: Final = re.compile(r"max-num-seqs|max-running-requests")
-_LIMIT: Final = rf"(?:limit|cap|ceiling)\s+of\s+{_VALUE}\s+(?:concurrent\s+|running\s+)?(?:sequences|requests)"
+_SEQUENCES: Final = re.compile(r"max-num-seqs|max-running-requests|max-batch-size")
+_LIMITED: Final = r"\b(?:limit\w*|cap(?:s|ped)?|ceiling|allow(?:s|ed)?|admit\w*)\b[^.;\d]{0,32}?(?<![\w.,-])"
+_LIMIT: Final = (
+    rf"{_LIMITED}{_VALUE}\s+(?:sequences|(?:concurrent|running|simultaneous|parallel) (?:sequences|requests))\b(?!/)"
+    rf"|(?<=limit of ){_VALUE}\s+requests\b(?!/)"
+)
+_AT_ONCE: Final = r"max(?:imum)? (?:(?:concurrent|running|number of) ){0,2}(?:sequences|requests|seqs)"
+_WINDOW: Final = (
+    rf"(?<![\w.,-]){_VALUE}[- ]tokens?\b(?=[,;(–\s]+(?:(?:and|that|this|which|is|being|was)\s+){{0,3}}(?:the|our)\s+"
+    r"(?:\w+\s+)?(?:limit|cap|maximum)\b[^.;\d]{0,24}\b(?:server|engine)\b)"
+    r"|\b(?:server|engine|vLLM|SGLang)\s+(?:accepts|serves|allows|refuses|rejects|cuts off|is limited|is capped)\b"
+    rf"[^.;\d]{{0,32}}\b(?:at most|up to|over|beyond|more than|longer than|above|to|at)\s+{_VALUE}[- ]tokens?\b"
+)
+"""A limit by what it limits: ``allowed 96 concurrent sequences``, ``24,576 tokens is the limit of the server``."""
+_OTHERS: Final = re.compile(
+    r"\b(?:cache|pool|memory|gateway|proxy|router|balancer|customers?|tenants?|users?|clients?|for the [\w ]*queue"
+    r"|route|chunk\w*|prefill|(?<!plus )(?<!and )(?<!its )(?:outputs?|answers?)|generat\w*)\b",
+    re.IGNORECASE,
+)
+"""Beside a limit that is not the server's own setting."""
+_BEFORE_NAME: Final = (
+    r"(?:\s+(?:running|waiting|sequences|requests|tokens)){0,2}[\s,(`\"'*]{1,3}"
+    r"(?:(?:i\.e\.|is|as|the|our|its|which|value|limit|set|by|with|of|in)[\s`\"'*,]{1,3}){0,5}"
+)
 _UNREACHED: Final = re.compile(r"\b(?:(?:was|is)\s+)?never\s+(?:reached|hit|exceeded|approached)\b", re.IGNORECASE)
 """Said of a limit that holds."""
 _CHANGED: Final = re.compile(
@@ -43,13 +65,26 @@ _CHANGED: Final = re.compile(
     r"|staging|canary|shadow|standby|spare|jobs?|start\w*(?! command)|(?<!static )(?<!kv )pool)\b",
     re.IGNORECASE,
 )
+_OTHERWISE_USED: Final = re.compile(
+    r"\b(?:not|never|cannot|unless|until|would|could|should|may|might|can|option\w*|alternativ\w*|reject\w*|scenario"
+    r"|variant|propos\w*|recommend\w*|fallback|default|later|earlier|previous\w*|before|after|old|new|tr(?:y|ied)"
+    r"|test\w*|now|instead|than|route)\b|n['’]t\b|[?<>≤≥→]",
+    re.IGNORECASE,
+)
+"""Beside a value that another time or thing has, where the text reckons with the command's."""
+_SPELLED: Final = {
+    "seq": "seq(?:uence)?", "seqs": "(?:seq|sequence)s", "len": "len(?:gth)?", "num": "num(?:ber of)?",
+    "max": "max(?:imum)?", "mem": "mem(?:ory)?",
+}  # fmt: skip
+"""Words of flags as the text may have them."""
 _THIS: Final = re.compile(
     r"\b(?:as in|above|below|final|commands?|config\w*|deployed|running|live|in production|start-?up|budget)\b",
     re.IGNORECASE,
 )
 """In another section than the command's, of the command's deployment."""
 _OF_MEMORY: Final = (
-    r"(?<![\w.,])(0?\.[5-9]\d?)()\s*(?:[x×*]|of)\s*(?:16|24|32|40|48|80|94|96|141|180|192|256|288)\b(?:\s*G|(?![.,\d]))"
+    r"(?<![\w.,])(0?\.[5-9]\d?)()\s*(?:[x×*]|of(?: the)?)\s*"
+    r"(?:16|24|32|40|48|80|94|96|141|180|192|256|288)\b(?:\s*G|(?![.,\d]))"
 )
 """A share of a device's memory in GB, as its makers name it: ``0.85 x 141``."""
 
@@ -72,17 +107,25 @@ def find_missettings(said: Sequence[Sentence]) -> Iterator[Contradiction]:
                 settings.setdefault(name, []).append(
                     _Setting(_value(match[2], match[3]), one.at(match.start(1)).line, one.section, one.known.device)
                 )
-    models = {model for one in said for model in models_in(one.text)} if settings else set()
+    models = {model.removesuffix("-fp8") for one in said for model in models_in(one.text)} if settings else set()
+    texts = [one.text for one in said if not one.code] if settings else []
+    used = {_value(*match.groups()) for text in texts for match in _NUMBERS.finditer(text)}
     for name, given in settings.items():
         if len({one.value for one in given}) == 1:
-            yield from _against(name, given[0], said, alone=len(given) == len(models) == 1)
+            alone = len(given) == len(models) == 1
+            yield from _against(name, given[0], said, alone=alone, used=alone and given[0].value in used)
 
 
-def _against(name: str, setting: _Setting, said: Sequence[Sentence], *, alone: bool) -> Iterator[Contradiction]:
+def _against(
+    name: str, setting: _Setting, said: Sequence[Sentence], *, alone: bool, used: bool
+) -> Iterator[Contradiction]:
+    """``used``: the text reckons with the command's value, so that no other time is spoken of."""
     told: dict[Fraction, int] = {}
+    otherwise = _OTHERWISE_USED if used else OTHERWISE
+    limits = _SEQUENCES.search(name) or _CONTEXT.search(name)
     for sentence in said:
         for match in _named(name, fraction=setting.value < 1).finditer(sentence.text) if not sentence.code else ():
-            number, scale = [group for group in match.groups() if group is not None]
+            *before, number, scale = [group for group in match.groups() if group is not None]
             value = _value(number, scale)
             first, last = clause_span(sentence.text, *match.span())
             clause = (sentence.text[first : match.start()], sentence.text[match.end() : last])
@@ -90,17 +133,20 @@ def _against(name: str, setting: _Setting, said: Sequence[Sentence], *, alone: b
                 continue
             if setting.value < 1 < value or sentence.own.device not in {None, setting.device}:
                 continue
-            spoken = " ".join((*sentence.section[1:], sentence.text.partition(": ")[0][:first], *clause))
-            spoken = _UNREACHED.sub("", spoken)
+            label, colon, _ = sentence.text[:first].partition(": ")
+            spoken = _UNREACHED.sub("", " ".join((*sentence.section[1:], label if colon else "", *clause)))
             if setting.value in {value, *(_value(*other.groups()) for other in _NUMBERS.finditer(sentence.text))}:
-                return
-            if not (OTHERWISE.search(spoken) or _CHANGED.search(spoken)):
+                if before or setting.value < 1 or not used:
+                    return
+                continue
+            of_others = limits and _OTHERS.search(sentence.text, first, last)
+            if before or not (of_others or otherwise.search(spoken) or _CHANGED.search(spoken)):
                 told.setdefault(value, sentence.at(match.start()).line)
     if _CONTEXT.search(name):  # the model's own is no setting
         shapes = [shape_of(model) for model in said[0].whole.models]
         told = {value: line for value, line in told.items() if value not in {one and one.max_context for one in shapes}}
     # what a rank has, or all of them
-    degrees = {degree for axis in ("tp", "dp", "ep") for degree in said[0].whole.every(axis)}
+    degrees = {degree for axis in ("dp",) for degree in said[0].whole.every(axis)}
     told = {
         value: line
         for value, line in told.items()
@@ -122,8 +168,14 @@ def _named(name: str, *, fraction: bool) -> re.Pattern[str]:
     """A value behind the name of a setting, two or more of its words in a row, or what all people call it."""
     words = name.split("-")
     runs = {tuple(words[at:end]) for at in range(len(words)) for end in range(at + 2, len(words) + 1)}
-    names = [r"[-_ ]".join(map(re.escape, run)) for run in sorted(runs, key=len, reverse=True)]
+    names = [r"[-_ ]".join(_SPELLED.get(word, word) for word in run) for run in sorted(runs, key=len, reverse=True)]
     names += [_LONGEST] if _CONTEXT.search(name) else [_FRACTION] if fraction else []
+    names += [_AT_ONCE] if _SEQUENCES.search(name) else []
+    flag = rf"(?:--)?{r'[-_ ]'.join(map(re.escape, words))}\b"
     pattern = rf"(?<![\w-])(?:{'|'.join(names)}){_GIVEN}{_VALUE}|{_RUN_WITH}--{re.escape(name)}[\s=]+{_VALUE}"
-    other = _OF_MEMORY if fraction else _LIMIT if _SEQUENCES.search(name) else None
+    pattern += rf"|(?<![\w.,-]){_VALUE}{_BEFORE_NAME}{flag}(?!\W{{0,3}}\d)"
+    pattern += rf"|{flag}\W{{1,3}}(?:was\s+|is\s+)?\w+ed\s+from\s+{_VALUE}\s+to\s+{_VALUE}"
+    other = (
+        _OF_MEMORY if fraction else _LIMIT if _SEQUENCES.search(name) else _WINDOW if _CONTEXT.search(name) else None
+    )
     return re.compile(rf"{pattern}|{other}" if other else pattern, re.IGNORECASE)
