@@ -213,11 +213,12 @@ def _documents() -> dict[str, _Schema]:
                 "problem": _object({"digest": _TEXT}),
                 "objective": _object({"name": _TEXT, "value": _MAYBE, "bound": _MAYBE, "gap": _MAYBE}),
                 "layout": _nullable(_result_layout()),
-                "figures": _nullable(_figures()),
+                "figures": {"anyOf": [_figures(), {"type": "null"}, {"type": "object", "maxProperties": 0}]},
                 "search": _object({"candidates": _WHOLE, "wall_s": _NUMBER}),
                 "certificate": {"type": ["object", "null"]},
             },
             {
+                "fleet": {"type": ["object", "null"]},
                 "conflict": _list(limit),
                 "conflict_proof": {"type": ["object", "null"]},
                 "accuracy": _ACCURACY,

@@ -388,10 +388,10 @@ class Cluster(Spec):
     """
 
     name: str
-    pools: Annotated[tuple[Pool, ...], AsTuple, Field(min_length=1)]
-    demands: Annotated[tuple[Demand, ...], AsTuple, Field(min_length=1)]
+    pools: Annotated[tuple[Pool, ...], Field(min_length=1), AsTuple]
+    demands: Annotated[tuple[Demand, ...], Field(min_length=1), AsTuple]
     links: dict[str, BytesPerSecond] = Field(default_factory=dict)
-    periods: Annotated[tuple[Period, ...], AsTuple, Field(min_length=1)]
+    periods: Annotated[tuple[Period, ...], Field(min_length=1), AsTuple]
     survive: Survive | None = None
     limits: ClusterLimits = ClusterLimits()
     max_kinds: int | None = Field(default=None, ge=1)

@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    field_validator,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from optimizer.domain.base import FieldError, Grown
 from optimizer.domain.margins import DEFAULT_CONFIDENCE, SHARES
@@ -120,9 +130,22 @@ def as_tuple(value: object) -> object:
     return tuple(value) if isinstance(value, list) else (value,) if isinstance(value, int | str) else value
 
 
-AsTuple = BeforeValidator(as_tuple)
+class _AsTuple:
+    """Reads a lone value as a list of one, and says so in the JSON Schema."""
 
-AllowedDegrees = Annotated[tuple[Annotated[int, Field(ge=1, le=10**7)], ...], AsTuple, Field(min_length=1)]
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:  # noqa: ANN401
+        return no_info_before_validator_function(as_tuple, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        forms = schema.get("anyOf", [schema])
+        lone = [form["items"] for form in forms if {"integer", "string"} & {form.get("items", {}).get("type")}]
+        return {"anyOf": [*lone, *forms]} if lone else schema
+
+
+AsTuple = _AsTuple()
+
+AllowedDegrees = Annotated[tuple[Annotated[int, Field(ge=1, le=10**7)], ...], Field(min_length=1), AsTuple]
 
 
 class SearchLimits(Grown):
@@ -140,4 +163,4 @@ class SearchLimits(Grown):
     batch: AllowedDegrees | None = None
     prefill_chunk: AllowedDegrees | None = None
     devices: AllowedDegrees | None = None
-    overlap: Annotated[tuple[Overlap, ...], AsTuple, Field(min_length=1)] | None = None
+    overlap: Annotated[tuple[Overlap, ...], Field(min_length=1), AsTuple] | None = None

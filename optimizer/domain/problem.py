@@ -34,7 +34,7 @@ class ExpertsSpec(Grown):
 
     load: Annotated[tuple[str, ...] | None, AsTuple] = None
     weights: Annotated[tuple[int, ...] | None, AsTuple] = None
-    redundant_slots: Annotated[tuple[Annotated[int, Field(ge=0, le=65536)], ...], AsTuple, Field(min_length=1)] = (0,)
+    redundant_slots: Annotated[tuple[Annotated[int, Field(ge=0, le=65536)], ...], Field(min_length=1), AsTuple] = (0,)
     robust: Literal["worst", "mean", "cvar"] = "worst"
     split: Literal["even", "free"] = "even"
     hierarchy: Literal["free", "node", "rack"] = "free"

@@ -17,7 +17,7 @@ import pytest
 from optimizer.cli import main
 from optimizer.cli.main import COMMANDS, run
 from optimizer.cli.options import PROBLEM_OPTIONS
-from optimizer.cli.schemas import schema_of
+from optimizer.cli.schemas import KINDS, schema_of
 from optimizer.domain.engines import ENGINES
 from optimizer.domain.objectives import OBJECTIVES
 from optimizer.readers.catalog import path
@@ -174,9 +174,7 @@ def test_catalog(ask: Json, capsys: pytest.CaptureFixture[str]) -> None:
     assert "llama-2-70b" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(
-    "kind", ["model", "hardware", "problem", "layout", "claims", "result", "verdict", "calibration", "error"]
-)
+@pytest.mark.parametrize("kind", KINDS)
 def test_schemas_are_schemas(kind: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["schema", kind]) == 0
     jsonschema.Draft202012Validator.check_schema(json.loads(capsys.readouterr().out))
@@ -195,11 +193,35 @@ def test_the_catalog_fits_its_schemas() -> None:
     from optimizer.readers import catalog  # noqa: PLC0415 - beside its only use
     from optimizer.readers.document import load  # noqa: PLC0415 - beside its only use
 
-    for kind, schema in (("hardware", "hardware"), ("scenarios", "problem")):
+    kinds = {
+        "models": "model", "hardware": "hardware", "scenarios": "problem", "clusters": "cluster", "layouts": "layout",
+    }  # fmt: skip
+    for kind, schema in kinds.items():
         validator = jsonschema.Draft202012Validator(schema_of(schema))
-        for name in catalog.names(kind)[::6]:
+        for name in catalog.names(kind):
             document = load(catalog.path(kind, name)).data
             assert [error.message for error in validator.iter_errors(document)] == [], name
+
+
+def test_a_lone_value_is_a_list_of_one_in_schemas() -> None:
+    asked = {"model": "m", "hardware": "h", "devices": 8, "workload": {"input_tokens": 9, "output_tokens": 9}}
+    for degree in (5, [5], [1, 2]):
+        valid({**asked, "search": {"tp": degree}}, "problem")
+    for degree in (0, [0], [], "5"):
+        with pytest.raises(jsonschema.ValidationError):
+            valid({**asked, "search": {"tp": degree}}, "problem")
+
+
+def test_the_result_of_a_cluster_fits_its_schema(ask: Json, tmp_path: Path) -> None:
+    (tmp_path / "rates.csv").write_text("pool,demand,layout,devices,requests_per_s\na,x,small,1,9\n")
+    (tmp_path / "cluster.yaml").write_text(
+        "pools: {a: {devices_per_node: 4, nodes: 2}}\nrates: rates.csv\n"
+        "demands: {x: {workload: {input_tokens: 1000, output_tokens: 100, request_rate: 8}}}\n"
+    )
+    status, document = ask("solve", str(tmp_path / "cluster.yaml"))
+    assert status == 0
+    assert document["figures"] == {}
+    valid(document, "result")
 
 
 @pytest.mark.parametrize(
