@@ -40,10 +40,12 @@ _COUNTED: Final = re.compile(
 _OF_A_TOKEN: Final = re.compile(
     rf"(?P<number>{_NUMBER_TEXT})\s+(?:of\s+(?:them|these|those|the\s+\w+|{_NUMBER_TEXT})\s+)?"
     r"(?:(?:routed|active)\s+)?(?:experts?\s+)?(?:(?:(?:are|is)\s+)?(?:active|chosen|used)\s+)?"
-    r"(?:per|for (?:each|every|a)|a|each|every)\s+token\b|\btop[- ](?P<top>\d+)\b",
+    r"(?:per|for (?:each|every|a)|a|each|every)\s+token\b|\btop[- ](?P<top>\d+)\b"
+    r"|\b(?:rout|pick|choos|select|activat)\w*\s+(?:(?:only|each|every|an?|tokens?|to|just|it)\s+)*"
+    rf"(?P<taken>{_NUMBER_TEXT})\s+(?:of\s+(?:them|these|those|its)|experts)\b",
     re.IGNORECASE,
 )
-"""Experts that a router takes: ``eight of them per token``, ``top-8``."""
+"""Experts that a router takes: ``eight of them per token``, ``top-8``, ``routes a token to eight of them``."""
 _SAMPLED: Final = re.compile(r"\b(?:sampl\w+|temperature|top-p|accurac\w+)\b", re.IGNORECASE)
 """Where ``top-40`` counts no experts."""
 _PART: Final = r"(?:rank|gpu|card|device|chip|accelerator|stage|node|host|box|server|group|machine)s?\b"
@@ -54,11 +56,13 @@ _EACH: Final = (
 _A_PART: Final = re.compile(rf"[^.;:\d]{{0,48}}?{_EACH}", re.IGNORECASE)
 _PART_BEFORE: Final = re.compile(rf"{_EACH}[^.;\d]{{0,40}}$", re.IGNORECASE)
 _SHARED: Final = re.compile(
-    rf"(?P<number>{_NUMBER_TEXT})\s+(?:of\s+(?:them|these|those|(?:the|its|all)\s+(?:{_NUMBER_TEXT}\s+)?(?:[\w-]+\s+)?experts?)\b"
+    rf"(?P<number>{_NUMBER_TEXT})\s+(?:of\s+(?:them|these|those|(?:the|its|all)\s+(?:{_NUMBER_TEXT}\s+)?(?:[\w-]+\s+)?(?:experts?|heads?))\b"
     rf"|(?=(?:(?:to|on|for)\s+)?{_EACH}))",
     re.IGNORECASE,
 )
-"""Of experts that are named before: ``owns 12 of them``, ``24 to each GPU``."""
+"""Of experts or heads that are named before: ``owns 12 of them``, ``24 to each GPU``."""
+_NO_NUMBER: Final = re.compile(r"[^\d.;]{1,48}(?:[A-Z]P\W?\d+[^\d.;]{1,24})?")
+"""Between a noun and a number that counts some of it."""
 _A_LAYER: Final = re.compile(r"\s*(?:per|in each|/)\s*layer", re.IGNORECASE)
 _SOME: Final = re.compile(
     r"\b(?:first|last|others?|another|remaining|rest|only|next|every|further|more|plus|additional|extra|up to"
@@ -72,8 +76,8 @@ _BESIDE: Final = re.compile(
 """Before a number that is no count of the model's own."""
 _ENUMERATED: Final = re.compile(r"(?<![A-Za-z\d])\d+(?:,|,?\s+(?:and|or))\s+$")
 """Before the last of several numbers of one noun."""
-_RECKONED: Final = re.compile(r"^\s*(?:[×x*·÷/+=≈→]|instances?\b|come to\b)|[×x*·÷/+=≈→~-]\s*$", re.IGNORECASE)
-"""Beside a number that an equation has: a product of experts and layers is no shape."""
+_RECKONED: Final = re.compile(r"^\s*(?:[×x*·+=≈→]|instances?\b|come to\b)|[×x*·÷/+=≈→~-]\s*$", re.IGNORECASE)
+"""Beside a number that an equation has: a product of experts and layers is no shape, what is divided is one."""
 _PLACED: Final = re.compile(rf"\b(?:{_PART}|[etpd]p[ =]?\d+|TP|EP|PP|parallel\w*)\b", re.IGNORECASE)
 _SEVERAL: Final = 3
 _PARTS_OF: Final = {"heads": ("tp",), "experts": ("ep", "tp", "dp"), "layers": ("pp",)}
@@ -153,16 +157,19 @@ def _counted(sentence: Sentence, named: Sequence[str]) -> Iterator[_Counted]:
     experts = re.search("expert|moe|rout", text, re.IGNORECASE) is not None
     if experts:
         for match in _OF_A_TOKEN.finditer(text):
-            group = "top" if match["top"] else "number"
+            group = next(name for name, found in match.groupdict().items() if found)
             if match["top"] and _SAMPLED.search(text):
                 continue
             yield _Counted(match.span(group), count(match[group]), "experts", _ACTIVE, named)
-    degrees = {one.start + len(one.text) for one in degrees_in(text)} if experts else set()
-    shared = [match for match in _SHARED.finditer(text) if match.end("number") not in degrees] if experts else []
+    degrees = {one.start + len(one.text) for one in degrees_in(text)}
+    nouns = [match for match in _COUNTED.finditer(text) if match["noun"].lower() not in {"slot", "slots"}]
+    shared = [match for match in _SHARED.finditer(text) if match.end("number") not in degrees]
     whole = (match for match in _COUNTED.finditer(text)
              if not any(other.start() < match.start() < other.end() for other in shared))  # fmt: skip
     for match in (*shared, *whole):
-        word = match.groupdict().get("noun", "experts").lower().rstrip("s")
+        last = [one["noun"] for one in nouns if _NO_NUMBER.fullmatch(text, one.end(), max(one.end(), match.start()))]
+        last = last or (["experts"] if experts else [""])
+        word = match.groupdict().get("noun", last[-1]).lower().rstrip("s")
         words = frozenset(re.split(r"[ -]", match.groupdict().get("kind", "").lower().strip())) - {""}
         before, after = text[: match.start()], text[match.end() :]
         part = bool(_A_PART.match(after) or _PART_BEFORE.search(before))
@@ -172,6 +179,7 @@ def _counted(sentence: Sentence, named: Sequence[str]) -> Iterator[_Counted]:
         if (
             not (words & _OTHER_KINDS or any(word.endswith("s") for word in words))
             and not some
+            and word
             and (part or (word != "slot" and "noun" in match.groupdict()))
         ):
             kinds = words | ({"part"} if part else {"placed"} if _PLACED.search(text) else set())
@@ -257,14 +265,17 @@ def _divided(sentence: Sentence, said: _Counted, whole: list[Derivation]) -> lis
         apart = len(sentence.cells) > 1 and not ranks  # EP stands in another row
         if apart or value in {one.value + extra for one in every for extra in (0, *(spare or ()))}:
             return []
-        anywhere = sentence.whole.counts.union(beside, *map(sentence.whole.every, _PARTS_OF["experts"]))
+        told = sentence.whole.prose.get(("ep", None), ())
+        before = {one.own.degrees["ep"] for one in told if one.place.line < sentence.place.line}
+        others = sentence.whole.counts.union(*map(sentence.whole.every, _PARTS_OF["experts"]))
+        anywhere = beside.union(before or others)
         readings = [one for each in every for one in _parts(each, ranks or anywhere, spare or ())]
         readings += [replace(one, value=one.value + 1) for one in readings if _SHARED_ONE.search(sentence.text)]
         uncounted = spare == () and any(one.value < value <= ceil(one.value * _COPIED) for one in readings)
         return [] if uncounted else readings
     if part or "placed" in said.words:
         axes = _PARTS_OF[said.noun]
-        said_so = sentence.text[: clause_span(sentence.text, *said.at)[1]] if part else ""
+        said_so = sentence.text[: clause_span(sentence.text, *said.at)[1]]
         own = {one.value for one in degrees_in(said_so) if one.axis in axes}
         degrees = own or sentence.whole.counts.union(*(sentence.whole.every(axis) for axis in axes))
         degrees |= {other * degree for other in beside for degree in {1, *degrees}}
@@ -285,10 +296,11 @@ def _near_ranks(sentence: Sentence) -> set[int]:
                 break
             continue
         if "ep" in one.own.degrees:
-            return {one.own.degrees["ep"]}
+            return {one.own.degrees["ep"], *map(count, _RANKS.findall(sentence.text))}
         counted = set(map(count, _RANKS.findall(one.text) if parallel else ()))
-        if counted or (parallel and one.own.degrees):
-            return counted or {one.own.degrees.get("tp", 1) * one.own.degrees.get("dp", 1)}
+        degrees = one.known.degrees if one.code else one.own.degrees
+        if counted or (parallel and degrees):
+            return counted or {degrees.get("tp", 1) * degrees.get("dp", 1)}
     return set()
 
 
@@ -323,7 +335,7 @@ def _whole(model: ModelSpec, noun: str, words: frozenset[str]) -> list[Derivatio
         names = model.layer_names
         runs = [len(list(group)) for _, group in groupby(names)]
         found = [("layers", len(names)), *(("layers of a kind", names.count(name)) for name in model.blocks)]
-        found += [("layers up to a kind's end", size) for size in accumulate(runs)]
+        found += [("layers up to a kind's end", size) for size in (accumulate(runs) if len(runs) <= _SEVERAL else ())]
         found += [
             ("layers with experts", model.moe_layer_count),
             ("layers without", len(names) - model.moe_layer_count),

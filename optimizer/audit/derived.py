@@ -324,71 +324,93 @@ def weight_shares(
 # --- work of a token
 
 
-_GOES_THROUGH: Final = re.compile(
-    r"\b(?:each|every|one|a|per)\s+token\b(?!.{0,80}\b(?:may|can|might|could|router|any)\b).{0,24}\b"
-    r"(?:goes? through|pass\w* through|runs? through|touch\w*|uses?|activat\w+|comput\w+|travers\w+)\b.{0,24}$"
+_ACTIVE: Final = re.compile(
+    r"\bactiv(?!ation|ity)|\b(?:each|every|one|a|per)\s+token\b(?!.{0,80}\b(?:may|can|might|could|router|any)\b).{0,24}\b"
+    r"(?:goes? through|pass\w* through|runs? through|touch\w*|uses?|comput\w+|travers\w+)\b"
 )
-
-
+"""Of parameters that a token passes through."""
 _PARAMETERS: Final = re.compile(
-    r"(?<![\w.,-])(?P<number>\d[\d,]*(?:\.\d+)?)\s?(?P<scale>[BTM]|[bmtr]+illion)\b"
-    r"(?:[\s-]*(?P<kind>activ\w+|total|in total)\b)?(?:[\s-]*(?P<noun>param\w*))?",
+    r"(?<![\w.,-])(?P<number>\d[\d,]*(?:\.\d+)?)\s?(?P<scale>[BTM]\b|[bmtr]+illion\b)"
+    r"(?:[\s-]*(?P<kind>activ\w+|total|in total)\b)?(?:[\s-]*(?P<noun>param\w*))?(?!\s*(?:tok|FLOP|requests?\b))",
 )
 _LABELLED: Final = re.compile(r"\bparam\w*\s*:\s*[~≈]?$")
 _HEADS: Final = re.compile(r"(?:total |active )?param\w*(?: \(.*\))?|total|active", re.IGNORECASE)
 _SCALES: Final = {"m": 10**6, "b": 10**9, "t": 10**12}
 _OF_A_PART: Final = re.compile(
     r"\b(?:embedding\w*|head|mtp|modules?|layers?|blocks?|vision|encoder|draft\w*|lora|adapters?|each(?!\s+token)|experts?|shared"
-    r"|dense|attention|stages?|rank|gpu|without|distill\w*|not|if|would|claim\w*|wrong\w*|only|memory|loaded|resident"
-    r"|stored|train\w*|backward|its|them|their|than|unlike|whose)\b|n't"
+    r"|dense|attention|stages?|rank|gpu|without|distill\w*|not|if|would|claim\w*|wrong\w*|memory|loaded|resident"
+    r"|stored|train\w*|backward|its|(?<!of )them|them(?=.*\|)|their|than|unlike|whose|others?|else|rest)\b|n't"
 )
+
 _NAMED: Final = re.compile(r"\b[A-Z][A-Za-z]+-?[A-Za-z]?\d")
 """A name with a number, as models have."""
 
 
 def _work(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
     """Parameters of a model and operations of a token, against all of its parameters and the active ones."""
-    priced = priced_on(sentence.known.over(Known(device="h100-sxm-8")), 1)
-    if priced is None:
+    text, ahead = sentence.text, sentence.whole.ahead(sentence)[-_PAIR:]
+    named = {one.own.model for one in ahead if one.own.model} if not sentence.own.model else {sentence.own.model}
+    models = sorted(named) or models_of(sentence)
+    given = [known for model in models[:_FEW] if (known := _parameters_of(model))]
+    if not given or len(given) < len(models):
         return
-    text = sentence.text
-    total, active = (Fraction(priced[2].figures[name].value) for name in ("parameters", "active_parameters"))
-    for one in figures if priced[0].model.moe is not None else ():
+    for one in figures if all(active < total for total, active, _ in given) else ():
         words = _near_words(text, one.start, one.end)
         kinds = dict(one.type)
         if kinds.get("FLOP") == 1 and "second" not in kinds and "token" in words and not _OF_A_PART.search(words):
-            readings = [Derivation("of the active parameters", active * 2, "2 × active", f"2 × {plain(active)}")]
+            readings = [
+                Derivation("of the active parameters", active * 2, "2 × active", f"2 × {plain(active)}")
+                for _, active, _ in given
+            ]
             # other work of a token is none of the parameters alone
-            if abs(one.value - total * 2) <= total * 2 * ROUGHLY and not _RECKONED.search(text, 0, one.start):
+            all_of_it = any(abs(one.value - total * 2) <= total * 2 * ROUGHLY for total, *_ in given)
+            if all_of_it and not _RECKONED.search(text, 0, one.start):
                 yield from _said(sentence, one, "flops_per_token", readings, ROUGHLY, conditional=True)
-    named = sentence.own.model or (
-        sentence.item and not sentence.cells and not any(map(_NAMED.search, (sentence.section or ("",))[:-1]))
-    )
     cells = {place.column: label for label, (_, place) in sentence.cells.items()}
+    listed = sentence.item and not cells and not any(map(_NAMED.search, (sentence.section or ("",))[:-1]))
     for match in _PARAMETERS.finditer(text):
-        words, start = _near_words(text, *match.span("number")), match.start()
+        start, scale = match.start(), match["scale"][0].lower()
         label = cells.get(sentence.at(start).column, "")
         headed = bool(sentence.cells) and _HEADS.fullmatch(label) is not None
-        labelled = _LABELLED.search(words.partition("|")[0])
-        if not (match["noun"] or match["kind"] or headed or labelled) or _RECKONED.search(text, 0, start):
+        words = label.lower() if headed else _near_words(text, *match.span("number"))
+        before, _, behind = words.partition("|")
+        near = _PIECE.split(before)[-1] + (match["kind"] or _PIECE.split(behind)[0])
+        told_active = _ACTIVE.search(near) is not None
+        labelled = headed or _LABELLED.search(before)
+        if not (match["noun"] or labelled or ((match["kind"] or told_active) and scale != "m")):
             continue
-        if _OF_A_PART.search(label.lower() if headed else words):
+        if not (sentence.own.model or (named and told_active) or (labelled and listed)):
             continue
-        value = Fraction(match["number"].replace(",", "")) * _SCALES[match["scale"][0].lower()]
-        told_active = "activ" in f"{match['kind']} {label if headed else words.partition('|')[0]}".lower()
-        passed = _GOES_THROUGH.search(text, 0, start) is not None and abs(value - total) <= total * ROUGHLY
-        given = {"parameters": total, "active_parameters": active}
-        names = ("active_parameters",) if told_active or passed else ("parameters", "active_parameters")
-        readings = [Derivation(name, given[name], name, plain(given[name])) for name in names]
+        if _OF_A_PART.search(words) or _RECKONED.search(text, 0, start):
+            continue
+        value = Fraction(match["number"].replace(",", "")) * _SCALES[scale]
+        both = "total" in before and not match["kind"]  # "total / active: 671 B / 37 B"
+        first, last = int(told_active and not both), 3 if told_active else 2
+        names = ("parameters", "active_parameters", "active_parameters")[first:last]
+        readings = [Derivation(name, size, name, plain(size))
+                    for known in given for name, size in zip(names, known[first:last], strict=True)]  # fmt: skip
         best = min(readings, key=lambda reading: abs(reading.value - value))
         right = abs(best.value - value) <= best.value * ROUGHLY
-        if (named or passed) and asserted(sentence, *match.span()) and not (passed and total == active):
-            note = "all parameters taken for the active ones" if passed else ""
-            half = _SCALES[match["scale"][0].lower()] / Fraction(2 * 10 ** len(match["number"].partition(".")[2]))
+        if asserted(sentence, *match.span()):
+            half = _SCALES[scale] / Fraction(2 * 10 ** len(match["number"].partition(".")[2]))
             rounded = right and abs(best.value - value) > half
             span = stretch(text, *match.span())
             verdict = Verdict.AMBIGUOUS if rounded else verdict_of(right=right)
-            yield claim_at(sentence, span, names[0], value, ONE, verdict, [best] if right else readings, note)
+            yield claim_at(sentence, span, names[0], value, ONE, verdict, [best] if right else readings)
+
+
+_PIECE: Final = re.compile(r"[,;.()/|]|\band\b|\bof\b(?! (?:them|these|those|it)\b)")
+"""Between what is said of one number and of the next."""
+
+
+@lru_cache(maxsize=64)
+def _parameters_of(model: str) -> tuple[Fraction, Fraction, Fraction] | None:
+    """All parameters of a model of the catalog, and those that a token passes through, with its embedding and not."""
+    priced = priced_on(Known(model, None, "h100-sxm-8"), 1)
+    if priced is None:
+        return None
+    total, active = (Fraction(priced[2].figures[name].value) for name in ("parameters", "active_parameters"))
+    return total, active, active - priced[0].model.hidden_size * priced[0].model.vocab_size
 
 
 def _near_words(text: str, start: int, end: int) -> str:
@@ -412,4 +434,4 @@ def judge_derived(sentences: Sequence[Sentence], figures: Sequence[Sequence[Quan
             yield from _work(sentence, own)
 
 
-_WORK: Final = re.compile(r"flop|param|activ|total", re.IGNORECASE)
+_WORK: Final = re.compile(r"flop|param|activ|total|through", re.IGNORECASE)

@@ -143,9 +143,8 @@ def judge_log(found: Sequence[Sentence], launches: Sequence[Launched] = ()) -> J
                 yield claim_at(sentence, match, "kv_cache_tokens", cached, ONE, Verdict.UNSUPPORTED)
                 continue
             each = Fraction(priced[2].figures["kv_cache_bytes_per_token"].value) / pp
-            widths = {"fp8": (8,), "bf16": (16,)}.get(known.cache or "", (16, 8))
             options = [Derivation(f"a cache of {bits} bits", room * 16 / bits / each, "room ÷ bytes of a token",
-                                  f"{plain(room)} ÷ {plain(each * bits / 16)}") for bits in widths]  # fmt: skip
+                                  f"{plain(room)} ÷ {plain(each * bits / 16)}") for bits in (16, 8)]  # fmt: skip
             options.sort(key=lambda one: abs(one.value - cached))
             near = abs(options[0].value - cached) <= options[0].value * _LOGGED
             # attention data parallelism divides heads among fewer ranks than tp
