@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, Final
 
+from optimizer.domain.engines import Engine, release_of
+from optimizer.domain.engines.reservation import Paged
 from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.figures.reserve import context_bytes
 from optimizer.figures.serving import Evaluation, cuts_of
-from optimizer.readers.launch import sglang, vllm
+from optimizer.readers.launch import sglang, trtllm, vllm
 from optimizer.readers.launch.flags import table
 from optimizer.readers.launch.launch import budget_of
 from optimizer.verify.constraints import BLOCKING, structural_violations
@@ -118,7 +120,24 @@ def engine_plan(answer: ExportPlan, engine: str, version: str | None = None) -> 
         message = f"{engine!r} is no engine that can be launched; engines: {', '.join(PLANNERS)}"
         raise SpecError(Fault(None, None, None, "--engine", message, nearest(engine, list(PLANNERS))))
     known = version or table("torchtitan" if engine == "fsdp" else engine).newest
-    return PLANNERS[engine](answer, known)
+    plan = PLANNERS[engine](answer, known)
+    release, shape = _release(plan), answer.layout.shape
+    if not release.overlaps:
+        # a step that runs whole is a difference that the plan names
+        shape = replace(shape, overlap=False)
+    for _, reason in release.refusals(answer.problem, shape):
+        raise _refuse(engine, reason)
+    return plan
+
+
+VERSIONED: Final = frozenset({"vllm", "sglang"})
+"""Engines whose flags and rules are known of several versions."""
+
+
+def _release(plan: Plan) -> Engine:
+    """The release whose rules and pages stand for the version that a plan is of."""
+    name = "fsdp" if plan.engine == "torchtitan" else plan.engine
+    return release_of(name, plan.version if name in VERSIONED else None)
 
 
 def _instance(layout: Layout, *, whole: bool) -> tuple[Layout, int]:
@@ -252,7 +271,7 @@ def _sglang(answer: ExportPlan, version: str) -> Plan:
     plan.put("memory_utilization", _decimal(_static_share(answer)))
     plan.put("max_num_seqs", layout.batch * instance.dp)
     if work.prompts:
-        plan.put("prefill_chunk", budget_of(work, "sglang", layout) * instance.dp)
+        plan.put("prefill_chunk", _whole_pages(plan, answer) * instance.dp)
     plan.put("max_model_len", answer.longest)
     cache = _cache(answer, {"fp8": "fp8_e4m3"})
     if cache is not None:
@@ -271,6 +290,19 @@ def _sglang(answer: ExportPlan, version: str) -> Plan:
     _stages(plan, answer, sglang.PARTITION)
     _common(plan, answer)
     return plan
+
+
+def _whole_pages(plan: Plan, answer: ExportPlan) -> int:
+    """Prompt tokens of a step of one rank, of whole pages: SGLang starts with no others."""
+    priced = budget_of(answer.problem.serving, "sglang", answer.layout)
+    page_of = _release(plan).cache.page
+    page = 1 if page_of is None else page_of(Paged(answer.problem.model, answer.problem.hardware.device))
+    tokens = -(-priced // page) * page
+    if tokens != priced:
+        plan.differences.append(
+            f"a step's prompt tokens: {priced} of a rank were priced; SGLang takes whole pages of {page}: {tokens}"
+        )
+    return tokens
 
 
 def _sglang_experts(plan: Plan, answer: ExportPlan) -> None:
@@ -310,7 +342,10 @@ def _trtllm(answer: ExportPlan, version: str) -> Plan:
     plan = Plan("trtllm", version, instance, count)
     plan.yaml = {"tensor_parallel_size": width, "pipeline_parallel_size": instance.pp}
     if instance.cp > 1:
-        plan.yaml["context_parallel_size"] = instance.cp
+        plan.yaml |= {
+            "context_parallel_size": instance.cp,
+            "cp_config": {"cp_type": trtllm.HELIX, "tokens_per_block": 32},
+        }
     if problem.model.moe is not None:
         plan.yaml |= {"moe_expert_parallel_size": instance.ep, "moe_tensor_parallel_size": instance.etp}
     if instance.dp > 1:

@@ -52,9 +52,12 @@ def _model(name: str, weights: str | None) -> ModelSpec:
 def _asked(case: dict[str, Any], which: str) -> tuple[Problem, Shape]:
     degrees = dict(case[which])
     model = _model(degrees.pop("model", case["model"]), case.get("weights"))
-    shared = degrees.pop("dcp", case.get("dcp", 1))
-    shape = Shape(**{"cp": 1, "etp": 1, "ep": 1, "pp": 1, **degrees})
-    return problem(model, devices=4096, workload={"decode_context_parallel": shared}), shape
+    stated = {name: degrees.pop(name, case.get(name)) for name in ("dcp", "mtp", "phase")}
+    asked = {
+        "decode_context_parallel": stated["dcp"] or 1, "mtp_tokens": stated["mtp"] or 0,
+        "phase": stated["phase"] or "aggregated",
+    }  # fmt: skip
+    return problem(model, devices=4096, workload=asked), Shape(**{"cp": 1, "etp": 1, "ep": 1, "pp": 1, **degrees})
 
 
 @pytest.mark.parametrize(("engine", "rule", "case"), _cases(), ids=lambda v: getattr(v, "name", ""))

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from optimizer.cli.main import run
+from optimizer.domain.engines import engine_named
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
@@ -22,8 +23,9 @@ from optimizer.export.plan import ExportPlan
 from optimizer.figures.serving import cuts_of, evaluate
 from optimizer.readers.document import load_text
 from optimizer.readers.launch.launch import Launch
+from optimizer.readers.launch.problem import pose
 from optimizer.readers.launch.read import launch_from, read_launch
-from optimizer.readers.read import problem_in
+from optimizer.readers.read import Override, problem_in
 
 ENGINES = ("vllm", "sglang", "trtllm", "megatron", "fsdp")
 POWERS = (1, 2, 4, 8)
@@ -107,6 +109,11 @@ def layouts(draw: st.DrawFn, engine: str, problem: Problem) -> Layout:
 def test_round_trip(engine: str, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     problem = PROBLEMS[data.draw(st.sampled_from(sorted(PROBLEMS)))]
     layout = data.draw(layouts(engine, problem))
+    release = engine_named(engine)
+    if not release.accepts(problem, replace(layout.shape, overlap=layout.shape.overlap and release.overlaps)):
+        with pytest.raises(SpecError, match="cannot run this layout"):
+            export(_answer(problem, layout), engine)
+        return
     exported = export(_answer(problem, layout), engine)
     launch = _read_back(exported, engine, tmp_path_factory.mktemp("x"))
     batch = launch.operating.max_num_seqs or 1
@@ -123,7 +130,7 @@ def test_round_trip(engine: str, tmp_path_factory: pytest.TempPathFactory, data:
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_map_holds_every_rank_once(engine: str) -> None:
-    problem = PROBLEMS["deepseek-v3", "decode"]
+    problem = PROBLEMS["deepseek-v3", "prefill"]
     layout = Layout(tp=1, dp=16, pp=2, ep=16, batch=8)
     ranks = json.loads(export(_answer(problem, layout), engine).files["map.json"])
     assert sorted((one["node"], one["device"]) for one in ranks) == [(n, d) for n in range(4) for d in range(8)]
@@ -164,6 +171,41 @@ def test_two_batch_overlap_is_told_with_the_backend_that_it_needs(phase: str) ->
     assert told["--moe-a2a-backend"] == "deepep"
     whole = _answer(problem, Layout(tp=1, dp=16, ep=16, batch=8, overlap="two_batch"))
     assert any("runs a step whole" in line for line in export(whole, "trtllm").differences)
+
+
+def test_a_chunk_is_whole_pages_of_sglang(tmp_path: Path) -> None:
+    """SGLang does not start with others: DeepSeek's sparse attention has pages of 64 tokens."""
+    problem = _problem("deepseek-v3.2")
+    layout = Layout(tp=1, dp=8, ep=8, batch=8, prefill_chunk=160)
+    exported = export(_answer(problem, layout), "sglang")
+    assert exported.plan.arguments["--chunked-prefill-size"] == str(8 * 192)
+    assert any("160 of a rank were priced" in line and "pages of 64: 192" in line for line in exported.differences)
+    launch = _read_back(exported, "sglang", tmp_path)
+    pose(
+        launch, [Override("--hardware", ("hardware",), "h200-sxm-8"), Override("--model", ("model",), "deepseek-v3.2")]
+    )
+    whole = export(_answer(problem, layout.model_copy(update={"prefill_chunk": 192})), "sglang")
+    assert whole.plan.arguments["--chunked-prefill-size"] == str(8 * 192)
+    assert not any("were priced; SGLang takes" in line for line in whole.differences)
+    earlier = export(_answer(problem, layout), "sglang", "0.5.2")
+    assert earlier.plan.arguments["--chunked-prefill-size"] == str(8 * 160)
+
+
+@pytest.mark.parametrize(
+    ("engine", "model", "layout", "says"),
+    [
+        ("vllm", "deepseek-v3", {"tp": 32, "ep": 32}, "rule fp8_blocks"),
+        ("sglang", "deepseek-v3", {"tp": 8, "ep": 8, "pp": 2}, "rule pipelined_drafts"),
+        ("trtllm", "qwen3-235b-a22b", {"dp": 48, "ep": 48}, "rule even_experts"),
+        ("megatron", "qwen3-235b-a22b", {"dp": 48, "ep": 48}, "rule even_experts"),
+    ],
+)
+def test_what_the_rules_of_the_engine_refuse_is_not_written(
+    engine: str, model: str, layout: dict[str, int], says: str
+) -> None:
+    problem = PROBLEMS[model, "aggregated"]
+    with pytest.raises(SpecError, match=says):
+        export(_answer(problem, Layout(**{"tp": 1, "batch": 8, "prefill_chunk": 1000} | layout)), engine)
 
 
 def test_static_placement_is_a_difference_for_vllm_and_a_file_for_sglang() -> None:

@@ -22,7 +22,8 @@ ANY = "any"
 
 
 def _number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+    """A version as numbers that compare; a post-release comes after its own."""
+    return tuple(int(part) for part in version.replace(".post", ".").split("."))
 
 
 def before(version: str, other: str) -> bool:
@@ -55,6 +56,14 @@ def engine_named(name: str) -> Engine:
     if not fitting:
         raise ValueError(f"engine {name!r}: nothing is known of {base} before {known[0].since}")
     return fitting[-1]
+
+
+def release_of(name: str, version: str | None) -> Engine:
+    """The release of an engine that stands for a version: the oldest that is known for an older one."""
+    try:
+        return engine_named(f"{name}@{version}" if version else name)
+    except ValueError:
+        return (*OLDER.get(name, ()), *ENGINES[name])[0]
 
 
 def _least(reservations: tuple[Reservation, ...]) -> Reservation:
@@ -98,4 +107,4 @@ def union(members: tuple[Engine, ...]) -> Engine:
     )
 
 
-__all__ = ["ANY", "ENGINES", "OLDER", "Engine", "EngineRule", "before", "engine_named"]
+__all__ = ["ANY", "ENGINES", "OLDER", "Engine", "EngineRule", "before", "engine_named", "release_of"]

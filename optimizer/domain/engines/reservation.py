@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Literal
 
 from optimizer.domain.hardware import Device
+from optimizer.domain.model import ModelSpec
 
 MIB = 2**20
 GIB = 2**30
@@ -227,6 +228,24 @@ def capture_sizes(largest: int, step: int = 16) -> int:
 
 
 @dataclass(frozen=True, slots=True)
+class Paged:
+    """What a page follows from: the model, the device, and what a command says of both.
+
+    Attributes
+    ----------
+    backends
+        Kernels of attention that are named; none: as the engine chooses.
+    stated
+        Tokens of a page as they are asked for.
+    """
+
+    model: ModelSpec
+    device: Device
+    backends: tuple[str, ...] = ()
+    stated: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CacheRules:
     """How an engine lays out the cache.
 
@@ -254,6 +273,8 @@ class CacheRules:
         Bytes of each scale of DeepSeek-V4's experts as it was loaded that stay beside the repacked ones, likewise.
     position_tables
         Sines and cosines of every position that the model knows are logged with the weights.
+    page
+        Tokens of a page, of which a step's prompt tokens have to be whole ones; None: any number will do.
     """
 
     block_tokens: int
@@ -266,6 +287,7 @@ class CacheRules:
     expert_padding: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
     loaded_scales: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     position_tables: bool = False
+    page: Callable[[Paged], int] | None = None
 
     def scales_left(self, weights: str, device: Device) -> int:
         """Bytes of each scale of an expert in a format that stay on a device beside those that kernels read."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
+from optimizer.domain.attention import LatentAttention
 from optimizer.domain.engines import checks, vllm
 from optimizer.domain.engines.engine import Engine, Waiting
-from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, DefaultsTier, StaticShare
+from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, DefaultsTier, Paged, StaticShare
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.shape import Shape
 
@@ -134,6 +136,33 @@ OVERLAP = EngineRule(
     "0.5.23 srt/arg_groups/overrides.py:1611",
 )
 
+
+def _pipelined_drafts(premise: Premise, shape: Shape) -> str | None:
+    if shape.pp == 1 or not premise.workload.mtp_tokens or not premise.workload.decodes:
+        return None
+    return f"PP + speculative decoding (MTP) is only supported on prefill nodes; here pp={shape.pp}."
+
+
+def _no_pipelined_drafts(premise: Premise, shape: Shape) -> str | None:
+    if shape.pp == 1 or not premise.workload.mtp_tokens:
+        return None
+    return f"Pipeline parallelism (pp={shape.pp}) is not compatible with overlap schedule, speculative decoding."
+
+
+PIPELINED_DRAFTS = EngineRule(
+    name="pipelined_drafts",
+    statement="a pipeline drafts tokens on instances of the prefill phase alone",
+    reads=("pp",),
+    breach=_pipelined_drafts,
+    source="sglang 0.5.23 srt/arg_groups/validation_hook.py:122",
+)
+NO_PIPELINED_DRAFTS = replace(
+    PIPELINED_DRAFTS,
+    statement="no pipeline beside speculative decoding",
+    breach=_no_pipelined_drafts,
+    source="sglang 0.5.2, 0.5.10, 0.5.15 srt/server_args.py check_server_args",
+)
+
 _ALWAYS = (
     EXPERT_MESH, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EVEN_EXPERTS, EXPERT_WIDTH, FP8_EXPERT_BLOCKS, FP8_BLOCKS,
     GROUPS, TP_WITHIN_EXPERTS, OVERLAP,
@@ -244,11 +273,55 @@ def first_fraction(command: StaticShare) -> Fraction:
     return _share(gib, reserved * 1024, command)
 
 
+BACKEND_PAGES: Mapping[str, tuple[int, ...]] = {
+    "flashmla": (64,), "cutlass_mla": (128,), "trtllm_mla": (64, 32), "cutedsl_mla": (64, 32),
+    "trtllm_mha": (64, 16, 32, 128), "hpc_ops": (64,),
+}  # fmt: skip
+"""Tokens of a page that kernels of attention take, the one that they are given otherwise first (srt/arg_groups/
+overrides.py:1143; 0.5.2 and 0.5.10 srt/server_args.py)."""
+_DATACENTER_BLACKWELL = ("b200", "b300")
+_FIXED_PAGES = {"dsa": 64, "compressed": 256, "block_sparse": 128}
+"""Tokens of a page of DeepSeek's sparse attention, DeepSeek-V4 and MiniMax-M3, whatever is asked for (srt/arg_groups/
+model_overrides/deepseek_v2.py:171, deepseek_v4.py:51, minimax_m3.py)."""
+
+
+def stated_page(asked: Paged) -> int:
+    """Tokens of a page as a command asks for them; 1 where it does not, and what kernels that it names take."""
+    page = asked.stated or 1
+    for backend in asked.backends:
+        takes = BACKEND_PAGES.get(backend, (page,))
+        page = page if page in takes else takes[0]
+    return page
+
+
+def sparse_page(asked: Paged) -> int:
+    """The same, where sparse attention has a page of its own."""
+    if asked.device.vendor not in {"", "NVIDIA"}:
+        return stated_page(asked)
+    fixed = [_FIXED_PAGES[kind] for kind in attention_kinds(asked) if kind in _FIXED_PAGES]
+    return max(fixed) if fixed else stated_page(asked)
+
+
+def default_page(asked: Paged) -> int:
+    """The same, where B200 and B300 take TensorRT-LLM's kernels unless told (srt/arg_groups/model_override_base.py)."""
+    kinds = attention_kinds(asked)
+    if not asked.backends and kinds in ({"gqa"}, {"mla"}):
+        blackwell = any(part in asked.device.name.casefold() for part in _DATACENTER_BLACKWELL)
+        asked = replace(asked, backends=("trtllm_mha" if kinds == {"gqa"} else "trtllm_mla",) * blackwell)
+    return sparse_page(asked)
+
+
+def attention_kinds(asked: Paged) -> set[str]:
+    """Kinds of attention of a model, DeepSeek's sparse one by itself."""
+    kinds = [block.attention for block in asked.model.blocks.values() if block.attention is not None]
+    return {"dsa" if isinstance(kind, LatentAttention) and kind.indexer is not None else kind.kind for kind in kinds}
+
+
 NEWEST = Engine(
     name="sglang",
     version="0.5.23",
     since="0.5.16",
-    rules=(*_ALWAYS, CONTEXT, DECODE_CONTEXT),
+    rules=(*_ALWAYS, CONTEXT, DECODE_CONTEXT, PIPELINED_DRAFTS),
     memory_utilization=Fraction(9, 10),
     reservation=replace(
         vllm.FITTED,
@@ -259,7 +332,8 @@ NEWEST = Engine(
         source="capture of large DP+EP batches: sglang issue 24453 (20 GiB); other graphs near the 2 MiB a captured "
         "sequence that SGLang reserves itself; the rest assumed equal to vLLM's",
     ),
-    cache=CacheRules(block_tokens=1, position_tables=True),  # srt/layers/rotary_embedding, as vLLM's
+    # srt/layers/rotary_embedding, as vLLM's
+    cache=CacheRules(block_tokens=1, position_tables=True, page=default_page),
     waiting=WAITING,
     vocabulary_padding=64,
     source="assumed equal to vLLM's; rules read from SGLang 0.5.23",
@@ -270,7 +344,8 @@ NEWEST = Engine(
 _HOPPER = ("h100", "h200", "h20", "h800")
 _SCALES_LEFT = replace(NEWEST.cache, loaded_scales={"mxfp4": dict.fromkeys(_HOPPER, 4)})
 _EARLIER = replace(
-    NEWEST, version="0.5.10", since="0.5.9", rules=(*_ALWAYS, NO_CONTEXT, NO_DECODE_CONTEXT), cache=_SCALES_LEFT,
+    NEWEST, version="0.5.10", since="0.5.9",
+    rules=(*_ALWAYS, NO_CONTEXT, NO_DECODE_CONTEXT, NO_PIPELINED_DRAFTS), cache=_SCALES_LEFT,
     # mem_cache: the target's pool is measured before the draft is loaded, until pull request 23862 (April 2026)
     reservation=replace(NEWEST.reservation, defaults=SMALLER_DEFAULTS, drafts_beside="own"),
     flags={**FLAGS, "dp": "--dp-size --enable-dp-attention"},
@@ -279,9 +354,10 @@ _HOLDING = replace(
     # models/qwen3_moe.py routed_experts_weights_of_layer refers to experts before they are repacked; lazily from 0.5.9
     # on. Issues 8362, 9506 and 9872: 4-bit experts that vLLM runs do not load.
     _EARLIER, version="0.5.6", since="0.5.6", reservation=replace(_EARLIER.reservation, holds_loaded_experts=True),
+    cache=replace(_EARLIER.cache, page=sparse_page),
 )  # fmt: skip
 _FIRST = replace(
-    _HOLDING, version="0.5.2", since="0.4.10",
+    _HOLDING, version="0.5.2", since="0.4.10", cache=replace(_HOLDING.cache, page=stated_page),
     reservation=replace(_HOLDING.reservation, defaults=FIRST_DEFAULTS, static_fraction=first_fraction),
 )  # fmt: skip
 RELEASES = (
@@ -292,6 +368,7 @@ RELEASES = (
     _EARLIER,
     replace(
         NEWEST, version="0.5.15", since="0.5.15", cache=_SCALES_LEFT,
+        rules=(*_ALWAYS, CONTEXT, DECODE_CONTEXT, NO_PIPELINED_DRAFTS),
         reservation=replace(_EARLIER.reservation, drafts_beside="none"),
     ),
     NEWEST,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
@@ -11,7 +12,7 @@ from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.shape import Overlap
 from optimizer.domain.workload import Workload
 from optimizer.errors import Fault, InternalError, SpecError
-from optimizer.readers.launch.flags import INFLUENCES, Arguments, Given, value_of
+from optimizer.readers.launch.flags import INFLUENCES, Arguments, Given, value_of, version_key
 from optimizer.readers.messages import shown
 from optimizer.readers.places import LineColumn
 
@@ -151,6 +152,14 @@ class Launch:
         """Every flag with its value, by the name that the command uses."""
         return {option.word.text.partition("=")[0]: option.text for option in self.given}
 
+    def flag(self, name: str) -> Given | None:
+        """The last flag of a name that is not switched off."""
+        return last_named(self.given, name)
+
+    def before(self, version: str) -> bool:
+        """Whether it is of a version before this one."""
+        return is_before(self.version, version)
+
     @property
     def fits_length(self) -> bool:
         """Whether the engine is told to take the longest sequence that its cache holds."""
@@ -189,6 +198,17 @@ class Launch:
         """Error at the flag that says a field."""
         line, column = self.places.get(field_name, self.model_place)
         return SpecError(Fault(self.source, line, column, field_name, message))
+
+
+def last_named(given: Iterable[Given], name: str) -> Given | None:
+    """The last flag of a name that is not switched off."""
+    options = [option for option in given if option.flag.name == name and option.on]
+    return options[-1] if options else None
+
+
+def is_before(version: str | None, other: str) -> bool:
+    """Whether a version comes before another; None is the newest."""
+    return version is not None and version_key(version) < version_key(other)
 
 
 FITTED_LENGTH: Final = frozenset({"auto", "-1"})
@@ -248,6 +268,24 @@ class CommandReading:
         option = self.arguments.last(carries)
         self.used.update(id(flag_given) for flag_given in self.arguments.given if flag_given.flag.carries == carries)
         return option
+
+    def flag(self, name: str) -> Given | None:
+        """The last flag of a name, for a rule of the engine; whether a figure depends on it stays as its row says."""
+        return last_named(self.arguments.given, name)
+
+    def flag_text(self, name: str) -> str | None:
+        """Text of a flag by its name; None where it is not given, or open until the command runs."""
+        option = self.flag(name)
+        return None if option is None or option.open else option.text
+
+    def number_of(self, name: str) -> int | None:
+        """Whole number of a flag by its name."""
+        text = self.flag_text(name)
+        return int(text) if text is not None and re.fullmatch(r"\d{1,9}", text) else None
+
+    def before(self, version: str) -> bool:
+        """Whether the command is of a version before this one."""
+        return is_before(self.version, version)
 
     def text(self, carries: str) -> str | None:
         """Text of a field, where it is known before the command runs."""

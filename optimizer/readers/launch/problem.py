@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from optimizer.domain.engines import ENGINES, OLDER, engine_named
+from optimizer.domain.engines import engine_named, release_of
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
 from optimizer.readers.launch.launch import CHECKPOINT_FORMATS, Launch
+from optimizer.readers.launch.rules import check_flags, fault_at
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.read import INPUT_TOKENS, OUTPUT_TOKENS, Override, read_problem
 from optimizer.readers.source import is_file
@@ -60,6 +61,7 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
     except SpecError as error:
         raise SpecError(*(_placed(launch, fault) for fault in error.faults)) from None
     _on_nodes(launch, problem, assumed)
+    check_flags(launch, problem)
     if launch.stages is not None and sum(launch.stages) != problem.model.layer_count:
         message = (
             f"stages of {', '.join(map(str, launch.stages))} layers are {sum(launch.stages)}; {problem.model.name} has "
@@ -80,6 +82,12 @@ RANKED: Final = frozenset({"vllm", "sglang"})
 """Engines whose processes of a node are those that its devices hold."""
 
 
+LOCAL_EXECUTORS: Final = frozenset({"mp", "uni"})
+"""Executors of vLLM that start their processes on their own node, unless told of others (config/parallel.py:1072)."""
+OTHER_NODES: Final = frozenset({"nodes", "dp_local", "dp_rank", "dp_start", "address", "headless", "balancer"})
+"""What flags carry that tell of ranks on other nodes; Ray's backend of data parallelism knows its own."""
+
+
 def _on_nodes(launch: Launch, problem: Problem, assumed: list[str]) -> None:
     """Every node has a device for each of its ranks: by what the command says, or else on as many nodes as take them.
 
@@ -89,28 +97,29 @@ def _on_nodes(launch: Launch, problem: Problem, assumed: list[str]) -> None:
         The command says fewer nodes.
     """
     per_node, ranks = problem.hardware.devices_per_node, launch.devices
-    over_ray = any(option.flag.carries == "executor" and option.text == "ray" for option in launch.given)
+    executor = next((option for option in launch.given if option.flag.carries == "executor"), None)
+    over_ray = executor is not None and executor.text == "ray"
     if launch.engine not in RANKED or over_ray or ranks <= per_node * (launch.nodes or 1):
         return
     needed = -(-ranks // per_node)
     name = problem.hardware.name
-    if launch.nodes is None:
+    told = {option.flag.carries for option in launch.given} & OTHER_NODES
+    alone = executor if executor is not None and executor.text in LOCAL_EXECUTORS and not told else None
+    if launch.nodes is None and alone is None:
         assumed.append(
             f"{needed} nodes of {per_node} device{'s' if per_node > 1 else ''} ({name}): {launch.engine} is told of "
             f"them by --nnodes {needed}" + (" or has Ray's" if launch.engine == "vllm" else "")
         )
         return
-    here = -(-ranks // launch.nodes)
+    here = -(-ranks // (launch.nodes or 1))
     refusal = (
         f"World size ({here}) is larger than the number of available GPUs ({per_node}) in this node"
         if launch.engine == "vllm" else f"{here} ranks a node take {here} devices, where it has {per_node}"
     )  # fmt: skip
-    nodes_option = next(
+    said = alone or next(
         option for name in ("nodes", "dp_local") for option in launch.given if option.flag.carries == name
     )
-    place = (nodes_option.values[0] if nodes_option.values else nodes_option.word).start
-    message = f"{refusal}: {ranks} ranks stand on {needed} nodes of {name}"
-    raise SpecError(Fault(launch.source, *place, nodes_option.flag.name, message))
+    raise SpecError(fault_at(launch, said, f"{refusal}: {ranks} ranks stand on {needed} nodes of {name}"))
 
 
 _TUNED: Final = re.compile(r"(?:-(?:instruct|chat|it|hf|fp8|bf16|awq|gptq))+(?:-v0\.\d)?$")
@@ -255,11 +264,11 @@ def _is_quantised(launch: Launch) -> bool:
 
 def _engine(launch: Launch) -> tuple[str, str | None]:
     """Engine and version as a problem names them; the oldest that is known, with a word, for an older one."""
+    base, _, version = launch.engine_name.partition("@")
     try:
         engine_named(launch.engine_name)
     except ValueError:
-        base = launch.engine_name.partition("@")[0]
-        oldest = (*OLDER.get(base, ()), *ENGINES[base])[0]
+        oldest = release_of(base, version)
         return f"{base}@{oldest.since}", f"rules and memory of {oldest.title}, the oldest known, for {launch.version}"
     return launch.engine_name, None
 

@@ -30,6 +30,9 @@ WHOLE_WIDTH: Final = frozenset(
 )  # fmt: skip
 """All-to-all backends that make EP the whole width (srt/arg_groups/overrides.py:1611)."""
 
+WHOLE_OR_NONE: Final = frozenset({"flashinfer_cutlass", "flashinfer_cutedsl"})
+"""Kernels of experts that run on the whole width or without expert parallelism (srt/arg_groups/moe_hook.py:92)."""
+
 CACHES: Final[Mapping[str, str | None]] = {
     name: KV_FORMATS[name] for name in ("auto", "bf16", "bfloat16", "fp8_e4m3", "fp8_e5m2")
 }
@@ -39,6 +42,8 @@ ROLES: Final = frozenset({"null", "prefill", "decode", "encode"})
 
 _OWN_DRAFTS: Final = frozenset({"EAGLE", "NEXTN", "MTP"})
 """Speculative algorithms that draft with the model's own layers where no draft model is named."""
+PIPELINED: Final = _OWN_DRAFTS | {"DSPARK"}
+"""Those that a pipeline may run beside."""
 
 
 def read(command: CommandReading, environment: Mapping[str, str]) -> Launch:
@@ -76,6 +81,9 @@ def read(command: CommandReading, environment: Mapping[str, str]) -> Launch:
     )  # fmt: skip
     command.divides(command.one("dcp"), dcp, width, f"tp_size ({width}) must be divisible by dcp_size ({dcp})")
     nodes = _nodes(command, width * pp, copies)
+    _refusals(command, width=width, ep=ep, attention_dp=attention_dp, dcp=dcp)
+    if pp > 1:
+        _pipelined(command, environment)
     command.raise_faults()
     degrees, dense = meshes(
         tp=width // (attention_dp * cp), cp=cp, dp=attention_dp * copies, pp=pp, etp=width // (ep * moe_dp), ep=ep,
@@ -98,6 +106,66 @@ def _expert_parallel(command: CommandReading, width: int) -> int:
     ep = command.degree("ep")
     old = command.on("deepep") | command.on("ep_moe")
     return width if backend in WHOLE_WIDTH or old else ep
+
+
+def _refusals(command: CommandReading, *, width: int, ep: int, attention_dp: int, dcp: int) -> None:
+    """What SGLang refuses of flags that no degree of a layout stands for (srt/arg_groups of 0.5.23, unless said)."""
+    backend, dense = command.text("all2all") or "none", command.number_of("--moe-dense-tp-size")
+    exchanges = backend != "none" or command.on("deepep")
+    if command.on("eplb") and ep == 1 and not command.before("0.5.2"):
+        command.fault(command.one("eplb"), f"assert ep_size > 1: EPLB moves experts between ranks, and ep_size is {ep}")
+    allowed = {1} if command.before("0.5.15") else {1, width}  # 0.5.10: only 1 and None
+    if dense is not None and dense not in allowed:
+        command.fault(
+            command.flag("--moe-dense-tp-size"),
+            f"moe_dense_tp_size only supports None, {' or '.join(map(str, sorted(allowed)))} currently, not {dense}",
+        )
+    dispatch = command.flag_text("--ep-dispatch-algorithm")
+    if dispatch in {"static", "lp"} and not exchanges and not command.before("0.5.16"):
+        command.fault(
+            command.flag("--ep-dispatch-algorithm"),
+            f"--ep-dispatch-algorithm {dispatch} picks a different physical replica per rank, which only holds up when "
+            "an a2a backend routes each token to a single rank: use dynamic with --moe-a2a-backend none",
+        )
+    runner = command.flag_text("--moe-runner-backend")
+    if runner in WHOLE_OR_NONE and ep not in {1, width}:
+        command.fault(
+            command.flag("--moe-runner-backend"),
+            f"{runner}: the expert parallel size must be 1 or the same as the tensor parallel size ({width}), not {ep}",
+        )
+    if command.on("overlap") and not exchanges and (attention_dp == 1 or command.before("0.5.15")):
+        command.fault(
+            command.one("overlap"), "When enabling two batch overlap, moe_a2a_backend cannot be 'none': give "
+            "--moe-a2a-backend" + ("" if command.before("0.5.15") else " or attention DP (--attn-dp-size)"),
+        )  # fmt: skip
+    if dcp > 1 and command.flag("--enable-prefill-cp") is not None:
+        command.fault(command.one("dcp"), f"decode context parallelism (dcp_size={dcp}) excludes --enable-prefill-cp")
+
+
+def _pipelined(command: CommandReading, environment: Mapping[str, str]) -> None:
+    """What a pipeline does not run beside (validation_hook.py:122; srt/server_args.py of 0.5.15 and before).
+
+    Of the model's own drafts the rule `pipelined_drafts` judges the layout.
+    """
+    mixed, method = command.flag("--enable-mixed-chunk"), command.one("draft_method")
+    if mixed is not None and command.before("0.5.15"):
+        command.fault(mixed, "Pipeline parallelism is not compatible with mixed chunked prefill")
+    if method is None or (_of_model(command) and "SGLANG_ENABLE_PP_SPEC" not in environment):
+        return
+    if command.before("0.5.16"):
+        command.fault(method, "Pipeline parallelism is not compatible with overlap schedule, speculative decoding")
+    elif method.text.upper() not in PIPELINED:
+        command.fault(method, "Pipeline parallelism currently only supports EAGLE speculative decoding")
+    elif command.text("role") != "prefill" and "SGLANG_ENABLE_PP_SPEC" not in environment:
+        command.fault(
+            method, "PP + speculative decoding (MTP) is only supported on prefill nodes (--disaggregation-mode prefill)"
+        )
+
+
+def _of_model(command: CommandReading) -> bool:
+    """Whether tokens are drafted by the model's own layers."""
+    method = command.text("draft_method") or ""
+    return method.upper() in _OWN_DRAFTS and command.arguments.last("draft_model") is None
 
 
 def _nodes(command: CommandReading, replica: int, copies: int) -> int | None:
@@ -124,9 +192,9 @@ def _nodes(command: CommandReading, replica: int, copies: int) -> int | None:
 def _operating(command: CommandReading, attention_dp: int) -> Operating:
     """Operating point of one attention data-parallel rank: requests and chunks are shared out over them."""
     running, chunk = command.number("max_num_seqs"), command.number("prefill_chunk", least=-1)
-    method, drafted = command.text("draft_method"), command.number("draft_tokens", needed=False)
+    drafted = command.number("draft_tokens", needed=False)
     steps = command.number("draft_steps", needed=False)
-    of_model = (method or "").upper() in _OWN_DRAFTS and command.arguments.last("draft_model") is None
+    of_model = _of_model(command)
     if of_model:
         command.number("draft_topk", needed=False)
     quantization = command.text("quantization")

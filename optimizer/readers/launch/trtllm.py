@@ -29,6 +29,10 @@ SIGNS: Final = frozenset(
 """Keys by which a YAML file is known as LLM API arguments."""
 
 
+HELIX: Final = "HELIX"
+"""Context parallelism of the cache, which goes with expert parallelism."""
+
+
 def yaml_arguments(document: Document) -> tuple[Given, ...]:
     """Keys of LLM API arguments as flags are given.
 
@@ -104,6 +108,7 @@ def read(command: CommandReading, environment: Mapping[str, str]) -> Launch:
             f"{etp} · {ep} · {cluster} != {width * cp}"
         )
         command.fault(command.one("ep") or command.one("etp"), message)
+    _refusals(command, cp=cp, ep=ep, cluster=cluster, shared=shared)
     operating = _operating(command)
     if operating.all2all == "WIDEEP" and not (shared and width > 1):
         command.fault(command.one("all2all"), "Attention DP should be used with WideEP, on more than one rank")
@@ -122,6 +127,19 @@ def read(command: CommandReading, environment: Mapping[str, str]) -> Launch:
         nodes=-(-width * cp * pp // per_node) if per_node else None,
         given=command.arguments.given, ignored=command.ignored(), environment=environment, places=command.places(),
     )  # fmt: skip
+
+
+def _refusals(command: CommandReading, *, cp: int, ep: int, cluster: int, shared: bool) -> None:
+    """What mapping.py refuses of degrees that divide (b35ac1b6)."""
+    if cluster > 1 and ep > 1:
+        command.fault(command.one("moe_cluster"), f"moe_cluster_size {cluster} wants moe_ep_size 1, not {ep}")
+    types = [option.text for option in command.arguments.given if option.word.text == "cp_config.cp_type"]
+    cp_type = types[-1].upper() if types else "ULYSSES"
+    if cp > 1 and ep > 1 and cp_type != HELIX:
+        command.fault(command.one("ep"), f"CP {cp_type} doesn't support MoE tp/ep yet: cp_config.cp_type {HELIX} does")
+    head = command.flag("enable_lm_head_tp_in_adp")
+    if head is not None and head.text == "true" and not shared:
+        command.fault(head, "enable_lm_head_tp_in_adp requires enable_attention_dp")
 
 
 def _stages(command: CommandReading, pp: int) -> tuple[int, ...] | None:

@@ -62,9 +62,16 @@ def read(command: CommandReading, environment: Mapping[str, str]) -> Launch:
     degrees, dense = meshes(
         tp=tp, cp=cp, dp=dp, pp=pp, etp=1 if experts else tp * cp * dp, ep=tp * cp * dp if experts else 1
     )
-    command.divides(command.one("dcp"), dcp, tp, f"tp_size={tp} must be divisible by dcp_size={dcp}")
+    if cp == 1:
+        command.divides(command.one("dcp"), dcp, tp, f"tp_size={tp} must be divisible by dcp_size={dcp}")
+    elif dcp not in {1, cp, tp * cp}:
+        command.fault(
+            command.one("dcp"),
+            f"When PCP is enabled, DCP must be disabled, span the PCP axis ({cp}), or span the full TP x PCP axis "
+            f"({tp * cp}), not {dcp}",
+        )
     nodes = _nodes(command, tp * pp * cp, dp)
-    operating = _operating(command, experts=experts)
+    operating = _operating(command, experts=experts, ranks=tp * cp * dp)
     return launched(
         "vllm", command, environment, PARTITION, degrees=degrees, dense=dense, operating=operating, dcp=dcp,
         nodes=nodes, phase=_phase(command),
@@ -137,7 +144,7 @@ def _phase(command: CommandReading) -> str | None:
 
 def _nodes(command: CommandReading, replica: int, dp: int) -> int | None:
     """Machines, and the rules that bind their numbers (config/parallel.py:548, engine/arg_utils.py:2409)."""
-    local, nodes = command.number("dp_local"), command.number("nodes", needed=False)
+    local, nodes = command.number("dp_local", least=0), command.number("nodes", needed=False)
     dp_rank = command.number("dp_rank", least=0, needed=False)
     executor = command.text("executor")
     if executor is not None and executor not in EXECUTORS and "." not in executor:
@@ -147,6 +154,25 @@ def _nodes(command: CommandReading, replica: int, dp: int) -> int | None:
     rank, start = command.number("node_rank", least=0, needed=False), command.number("dp_start", least=0, needed=False)
     for name in ("dp_rank", "address", "port", "headless", "executor", "dp_backend", "balancer"):
         command.one(name)
+    _balancing(command, dp, local, nodes)
+    if nodes is not None and nodes > 1:
+        if command.text("dp_backend") == "ray":
+            command.fault(
+                command.one("dp_backend"), f"`--nnodes {nodes}` requires `--data-parallel-backend mp`, not ray"
+            )
+        if executor == "ray":
+            command.fault(
+                command.one("executor"),
+                f"nnodes > 1 ({nodes}) can only be set when distributed executor backend is mp, uni or "
+                "external_launcher, not ray",
+            )
+        external = command.flag("--data-parallel-external-lb") or command.one("dp_rank")
+        if local and external is None and local <= dp and dp % local == 0 and nodes % (dp // local):
+            command.fault(
+                command.one("nodes"),
+                f"nnodes ({nodes}) must be divisible by the number of data parallel node groups, "
+                f"{dp} / {local} = {dp // local} (--data-parallel-size-local)",
+            )
     if local is not None and local > dp:
         command.fault(
             command.one("dp_local"), f"data_parallel_size_local ({local}) must be <= data_parallel_size ({dp})"
@@ -162,12 +188,48 @@ def _nodes(command: CommandReading, replica: int, dp: int) -> int | None:
         command.fault(command.one("dp_rank"), f"data_parallel_rank ({dp_rank}) must be in the range [0, {dp})")
     if start is not None and start >= dp:
         command.fault(command.one("dp_start"), f"rank {start} is not among the {dp} data-parallel ranks")
-    if nodes is None and local is not None and local <= dp and dp % local == 0:
+    if nodes is None and local and local <= dp and dp % local == 0:
         return dp // local
     return nodes
 
 
-def _operating(command: CommandReading, *, experts: bool) -> Operating:
+_ONE_OF_ALL: Final = "0.24"
+"""From here on every way to share out requests counts as a mode (entrypoints/cli/serve.py:101)."""
+
+
+def _balancing(command: CommandReading, dp: int, local: int | None, nodes: int | None) -> None:
+    """Who shares out requests among the data-parallel ranks: one of the modes, and what it asks for.
+
+    vLLM 0.33.0 entrypoints/cli/serve.py:101, engine/arg_utils.py:2440-2530, config/parallel.py.
+    """
+    hybrid, external = command.flag("--data-parallel-hybrid-lb"), command.flag("--data-parallel-external-lb")
+    ports, rank = command.flag("--data-parallel-multi-port-external-lb"), command.one("dp_rank")
+    start, several_nodes = command.one("dp_start"), nodes is not None and nodes > 1
+    modes = [option for option in (hybrid, external) if option is not None]
+    if not command.before(_ONE_OF_ALL):
+        implied = start if hybrid is None and ports is None else None
+        modes = [mode for mode in (ports, external or rank, hybrid or implied) if mode is not None]
+    if len(modes) > 1:
+        names = " and ".join(mode.flag.name for mode in modes)
+        command.fault(modes[-1], f"Cannot use more than one data parallel load balancing mode: {names}")
+    if external is not None and dp == 1:
+        command.fault(external, "data_parallel_external_lb can only be set when data_parallel_size > 1")
+    elif external is not None and rank is None and not several_nodes:
+        command.fault(external, "requires a data-parallel rank: give --data-parallel-rank, or --nnodes and --node-rank")
+    if rank is not None and local is not None and local > 1:
+        command.fault(
+            command.one("dp_local"),
+            f"data_parallel_size_local must be 1 or None when data_parallel_rank is set: {local}",
+        )
+    if hybrid is None:
+        return
+    if command.one("dp_local") is None and not several_nodes:
+        command.fault(hybrid, "`--data-parallel-hybrid-lb` requires `--data-parallel-size-local`")
+    if command.on("headless"):
+        command.fault(hybrid, "data_parallel_hybrid_lb is not applicable in headless mode")
+
+
+def _operating(command: CommandReading, *, experts: bool, ranks: int) -> Operating:
     seqs, tokens, length = (
         command.number("max_num_seqs"), command.number("max_num_batched_tokens"), _length(command),
     )  # fmt: skip
@@ -205,7 +267,7 @@ def _operating(command: CommandReading, *, experts: bool) -> Operating:
         weights=ONLINE_FORMATS.get(quantization or ""), quantization=quantization,
         activations=command.choice("dtype", ACTIVATION_FORMATS), capture_sizes=_captured(command),
         draft_tokens=tokens_drafted if of_model and isinstance(tokens_drafted, int) else 0,
-        redundant_slots=_redundant(command, experts=experts), all2all=command.text("all2all"),
+        redundant_slots=_redundant(command, experts=experts, ranks=ranks), all2all=command.text("all2all"),
         chunked_prefill=None if chunked is None else chunked.on,
         doubled=command.text("performance_mode") == "throughput", two_batch=command.on("overlap"),
         text_only=_text_only(command),
@@ -231,7 +293,7 @@ def _length(command: CommandReading) -> int | None:
     return command.number("max_model_len")
 
 
-def _redundant(command: CommandReading, *, experts: bool) -> int:
+def _redundant(command: CommandReading, *, experts: bool, ranks: int) -> int:
     """Redundant expert slots, and what vLLM asks for them (config/parallel.py:570-588)."""
     config = merged(option for option in command.arguments.given if option.flag.carries == "eplb_config")
     slots_option = command.one("eplb_config") or command.one("redundant_slots")
@@ -241,6 +303,10 @@ def _redundant(command: CommandReading, *, experts: bool) -> int:
     balanced = command.on("eplb")
     if balanced and not experts:
         command.fault(command.one("eplb"), "enable_expert_parallel must be True to use EPLB")
+    elif balanced and ranks == 1:
+        command.fault(
+            command.one("eplb"), "EPLB requires tensor, prefill-context, or data parallelism, but got one rank"
+        )
     if not isinstance(wanted, int) or isinstance(wanted, bool) or wanted < 0:
         command.fault(slots_option, "num_redundant_experts is a whole number, 0 or more")
         return 0

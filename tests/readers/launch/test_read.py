@@ -316,3 +316,71 @@ def test_what_the_model_does_not_have_is_located(command: str, place: tuple[int,
     (fault,) = raised.value.faults
     assert said in fault.message
     assert (fault.line, fault.column) == place
+
+
+ON_HOPPER = {"hardware": "h100-sxm-8"}
+REFUSED = [
+    ("vllm serve Qwen/Qwen3-8B -tp 2 -ep", {}, (1, 32), "Number of experts in the model must be greater than 0"),
+    ("vllm serve Qwen/Qwen3-8B -dp 8 -dpn 0", {}, (1, 37), "Non-MoE models do not support external"),
+    ("vllm serve Qwen/Qwen3-30B-A3B -dp 3 -ep --enable-eplb", {}, (1, 41), "Got 128 experts and 3 EP ranks"),
+    ("vllm serve Qwen/Qwen3-8B -tp 16 --distributed-executor-backend mp", {}, (1, 64), r"World size \(16\) is larger"),
+    ("vllm serve Qwen/Qwen3-8B -dp 16 --distributed-executor-backend uni", {}, (1, 64), r"16 ranks stand on 2 nodes"),
+    ("sglang serve Qwen/Qwen3-8B --page-size 64 --chunked-prefill-size 100", {}, (1, 66), "100 % 64 != 0"),
+    (
+        "docker run sglang:v0.5.2 sglang serve m/DeepSeek-V3 --attention-backend flashmla --chunked-prefill-size 80",
+        {"hardware": "h200-sxm-8"}, (1, 105), "80 % 64 != 0",
+    ),
+    (
+        "sglang serve deepseek-ai/DeepSeek-V3.2 --tp 8 --attn-dp-size 8 --chunked-prefill-size 1280",
+        {"hardware": "h200-sxm-8"}, (1, 87), r"160 \(1280 over the attention data-parallel ranks\) % 64 != 0",
+    ),
+    ("sglang serve deepseek-ai/DeepSeek-V4-Flash --tp 8 --chunked-prefill-size 4000", {}, (1, 74), "4000 % 256 != 0"),
+    ("sglang serve Qwen/Qwen3-8B --chunked-prefill-size 1000", {"hardware": "b200-sxm-8"}, (1, 51), "1000 % 64 != 0"),
+    ("sglang serve Qwen/Qwen3-8B --tp 8 --base-gpu-id 4", {}, (1, 49), "take devices 4 to 11, where it has 8"),
+    ("sglang serve Qwen/Qwen3-8B --tp 4 --base-gpu-id 2 --gpu-id-step 2", {}, (1, 49), "take devices 2 to 8"),
+    (
+        "sglang serve Qwen/Qwen3-30B-A3B-FP8 --tp 4 --ep 4 --moe-runner-backend cutlass", {}, (1, 72),
+        "only supported with ep_size == 1, not 4",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("command", "asked", "place", "said"), REFUSED, ids=lambda case: str(case)[:60])
+def test_what_the_model_or_its_devices_forbid_a_flag_is_located(
+    command: str, asked: dict[str, str], place: tuple[int, int], said: str
+) -> None:
+    with pytest.raises(SpecError, match=said) as caught:
+        pose(read_launch(command, "it"), [Override(f"--{n}", (n,), value) for n, value in (ON_HOPPER | asked).items()])
+    assert (caught.value.faults[0].line, caught.value.faults[0].column) == place
+
+
+ALLOWED = [
+    ("vllm serve Qwen/Qwen3-30B-A3B -tp 2 -ep", {}),
+    ("vllm serve Qwen/Qwen3-30B-A3B -dp 8 -ep -dpn 0", {}),
+    ("vllm serve Qwen/Qwen3-30B-A3B -dp 3 -ep", {}),
+    ("vllm serve Qwen/Qwen3-30B-A3B -dp 4 -ep --enable-eplb", {}),
+    ("docker run vllm/vllm-openai:v0.12.0 --model Qwen/Qwen3-8B -dp 8 --data-parallel-rank 0", {}),
+    ("vllm serve Qwen/Qwen3-8B -tp 16", {}),
+    ("vllm serve Qwen/Qwen3-8B -tp 16 --nnodes 2 --distributed-executor-backend mp", {}),
+    ("vllm serve Qwen/Qwen3-8B -dp 16 -dpl 8 --distributed-executor-backend mp", {}),
+    ("sglang serve Qwen/Qwen3-8B --chunked-prefill-size 1000", {}),
+    ("sglang serve Qwen/Qwen3-8B --page-size 64 --chunked-prefill-size 128", {}),
+    ("sglang serve Qwen/Qwen3-8B --page-size 64 --chunked-prefill-size -1", {}),
+    ("sglang serve Qwen/Qwen3-8B --page-size 64 --chunked-prefill-size 100 --disaggregation-mode decode", {}),
+    ("sglang serve Qwen/Qwen3-8B --page-size 16 --chunked-prefill-size 1040", {"hardware": "b200-sxm-8"}),
+    ("sglang serve Qwen/Qwen3-8B --chunked-prefill-size 1000 --attention-backend triton", {"hardware": "b200-sxm-8"}),
+    (
+        "docker run lmsysorg/sglang:v0.5.6 sglang serve Qwen/Qwen3-8B --chunked-prefill-size 99",
+        {"hardware": "b200-sxm-8"},
+    ),
+    ("sglang serve deepseek-ai/DeepSeek-V3.2 --tp 8 --attn-dp-size 8 --chunked-prefill-size 1536", {}),
+    ("sglang serve deepseek-ai/DeepSeek-V3.2 --tp 8 --chunked-prefill-size 1000", {"hardware": "mi300x-8"}),
+    ("sglang serve Qwen/Qwen3-8B --tp 4 --base-gpu-id 1 --gpu-id-step 2", {}),
+    ("sglang serve Qwen/Qwen3-8B --tp 8 --nnodes 2 --base-gpu-id 4", {}),
+    ("sglang serve Qwen/Qwen3-30B-A3B --tp 4 --ep 4 --moe-runner-backend cutlass", {}),
+]
+
+
+@pytest.mark.parametrize(("command", "asked"), ALLOWED, ids=lambda case: str(case)[:60])
+def test_what_the_model_and_its_devices_allow_is_posed(command: str, asked: dict[str, str]) -> None:
+    pose(read_launch(command, "it"), [Override(f"--{n}", (n,), value) for n, value in (ON_HOPPER | asked).items()])

@@ -1,0 +1,121 @@
+"""Rules of an engine's flags that ask for the model or the devices: no degree of a layout stands for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from optimizer.domain.engines.reservation import Paged
+from optimizer.domain.problem import Problem
+from optimizer.errors import Fault, SpecError
+from optimizer.readers.launch.flags import Given
+from optimizer.readers.launch.launch import Launch
+
+Refusal = tuple[Given, str]
+"""The flag that is refused, and the engine's words."""
+
+MOE_ONLY_SINCE: Final = "0.17"
+"""Release of vLLM from which on external data parallelism was read to be for models with experts alone."""
+ATTENTION_BACKENDS: Final = ("--attention-backend", "--decode-attention-backend", "--prefill-attention-backend")
+WHOLE_EXPERTS_FP8: Final = "cutlass"
+"""Kernels of SGLang that run experts of 8 bits without expert parallelism alone (srt/arg_groups/moe_hook.py:155)."""
+
+
+def check_flags(launch: Launch, problem: Problem) -> None:
+    """Refuse flags that the engine refuses of this model on these devices.
+
+    Raises
+    ------
+    SpecError
+        For each flag that is refused.
+    """
+    refusals = [refusal for rule in RULES.get(launch.engine, ()) for refusal in rule(launch, problem)]
+    if refusals:
+        raise SpecError(*(fault_at(launch, option, message) for option, message in refusals))
+
+
+def fault_at(launch: Launch, option: Given, message: str) -> Fault:
+    """A fault at the value of a flag, or at the flag where it has none."""
+    place = (option.values[0] if option.values else option.word).start
+    return Fault(launch.source, *place, option.flag.name, message)
+
+
+def _experts_wanted(launch: Launch, problem: Problem) -> Iterator[Refusal]:
+    """What vLLM does for models with experts alone (config/model.py:1502, engine/arg_utils.py:2462)."""
+    if problem.model.moe is not None:
+        return
+    parallel = launch.flag("--enable-expert-parallel")
+    if parallel is not None:
+        yield parallel, "Number of experts in the model must be greater than 0 when expert parallelism is enabled"
+    external = launch.flag("--data-parallel-rank") or launch.flag("--data-parallel-external-lb")
+    if external is not None and launch.dense["dp"] > 1 and not launch.before(MOE_ONLY_SINCE):
+        yield (
+            external,
+            (
+                "Non-MoE models do not support external data parallel mode: launch independent instances without "
+                "--data-parallel-* arguments"
+            ),
+        )
+
+
+def _even_experts(launch: Launch, problem: Problem) -> Iterator[Refusal]:
+    """EPLB deals physical experts evenly also without redundant ones, which the layout does not tell.
+
+    With redundant experts the rule `even_redundant_experts` judges the layout (fused_moe/layer.py:276).
+    """
+    moe, balanced = problem.model.moe, launch.flag("--enable-eplb")
+    ranks = launch.degrees["ep"]
+    if moe is not None and balanced is not None and not launch.operating.redundant_slots and moe.experts % ranks:
+        yield (
+            balanced,
+            (
+                "EPLB currently only supports even distribution of experts across ranks. "
+                f"Got {moe.experts} experts and {ranks} EP ranks"
+            ),
+        )
+
+
+def _whole_pages(launch: Launch, problem: Problem) -> Iterator[Refusal]:
+    """A chunk of prompts is whole pages once attention DP has shared it out (srt/arg_groups/validation_hook.py:245)."""
+    page, chunk = problem.engine.cache.page, launch.flag("--chunked-prefill-size")
+    tokens = launch.operating.max_num_batched_tokens
+    if page is None or chunk is None or tokens is None or launch.phase == "decode":
+        return
+    stated = launch.flag("--page-size")
+    named = [option.text for name in ATTENTION_BACKENDS if (option := launch.flag(name)) is not None]
+    asked = Paged(
+        problem.model, problem.hardware.device, tuple(named),
+        int(stated.text) if stated is not None and stated.text.isdigit() else None,
+    )  # fmt: skip
+    if tokens % page(asked):
+        of_all = "" if chunk.text == str(tokens) else f" ({chunk.text} over the attention data-parallel ranks)"
+        yield chunk, f"chunked_prefill_size must be divisible by page_size: {tokens}{of_all} % {page(asked)} != 0"
+
+
+def _whole_experts_fp8(launch: Launch, problem: Problem) -> Iterator[Refusal]:
+    runner, ep = launch.flag("--moe-runner-backend"), launch.degrees["ep"]
+    precision = problem.precision
+    experts = precision.experts or precision.weights
+    if runner is not None and runner.text == WHOLE_EXPERTS_FP8 and ep > 1 and "fp8" in experts:
+        yield runner, f"FP8/MXFP8 Cutlass MoE is only supported with ep_size == 1, not {ep}"
+
+
+def _devices_of_node(launch: Launch, problem: Problem) -> Iterator[Refusal]:
+    """Ranks of a node take its devices from the first that is named on."""
+    first = launch.flag("--base-gpu-id")
+    if first is None or not first.text.isdigit():
+        return
+    step_given = launch.flag("--gpu-id-step")
+    step = int(step_given.text) if step_given is not None and step_given.text.isdigit() else 1
+    ranks, per_node = -(-launch.devices // (launch.nodes or 1)), problem.hardware.devices_per_node
+    last = int(first.text) + (ranks - 1) * step
+    if last >= per_node:
+        taken = f"{ranks} ranks of a node take devices {first.text} to {last}"
+        yield first, f"invalid device ordinal: {taken}, where it has {per_node}"
+
+
+RULES: Final[Mapping[str, tuple[Callable[[Launch, Problem], Iterator[Refusal]], ...]]] = {
+    "vllm": (_experts_wanted, _even_experts),
+    "sglang": (_whole_pages, _whole_experts_fp8, _devices_of_node),
+}
+"""Of each engine."""
