@@ -189,7 +189,7 @@ def _common(plan: Plan, answer: ExportPlan) -> None:
         )
     formats = precision.weights if precision.experts is None else f"{precision.weights}, experts {precision.experts}"
     plan.differences.append(f"weights: the checkpoint {answer.model_name} is taken to hold them as {formats}")
-    if answer.model is None:
+    if answer.model is None and "/" not in answer.model_name:
         plan.differences.append(f"model: {answer.model_name} is the catalog's name; put the checkpoint's in its place")
 
 

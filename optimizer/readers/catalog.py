@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final, Literal, TypeVar, get_args
@@ -10,7 +12,7 @@ from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.model import ModelSpec
 from optimizer.errors import Fault, InternalError, SpecError
 from optimizer.readers.document import Document, load, load_text, parse
-from optimizer.readers.hub import cached_config, entry_of, how_to_get, is_hub_name, undescribed
+from optimizer.readers.hub import cached_config, entry_of, how_to_get, is_hub_name, spellings, undescribed
 from optimizer.readers.huggingface.reader import config_text, read_document
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.places import PathStep
@@ -119,25 +121,72 @@ def _model_file(reference: str | Path, file: Path) -> Path:
     if exists(file) or not isinstance(reference, str) or not is_hub_name(reference):
         return file
     cached = checkpoint(reference)
-    if cached is None or (cached[1] is not None and cached[1] != load_model(cached[0]).precision.weights):
+    if cached is None or (cached.weights is not None and cached.weights != cached.shapes.precision.weights):
         raise SpecError(Fault(None, None, None, None, f"{shown(reference)} {how_to_get(reference)}"))
-    return cached[0]
+    return cached.file
 
 
-def checkpoint(name: str) -> tuple[Path, str | None] | None:
-    """File of a checkpoint by its name, and the format that its weights have beside that; None: it is not known here.
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A published checkpoint.
 
-    An entry of the catalog, a download in the cache of the Hugging Face Hub, or an entry of the same shapes.
+    Attributes
+    ----------
+    file
+        What describes its shapes: its config.json, or an entry of the catalog.
+    weights
+        Format of its weights, where its name adds one to that.
+    context
+        Longest sequence by its own config.json; None: not known here.
+    """
+
+    name: str
+    file: Path
+    weights: str | None
+    context: int | None
+
+    @property
+    def shapes(self) -> ModelSpec:
+        """The model that its shapes are of."""
+        return load_model(self.file)
+
+    @property
+    def model(self) -> ModelSpec:
+        """The model with the checkpoint's own context, under its own name where that differs."""
+        shapes = self.shapes
+        if self.context == shapes.max_context:
+            return shapes
+        return shapes.model_copy(update={"name": self.name, "max_context": self.context})
+
+
+def checkpoint(name: str) -> Checkpoint | None:
+    """A checkpoint by its name; None: it is not known here.
+
+    An entry of the catalog, a download in the cache of the Hugging Face Hub, or one with the shapes of an entry. Its
+    context is that of the entry where it has the entry's name, or else that of its row in `contexts.csv`: releases of
+    the same shapes know other lengths (Qwen2.5-7B 131,072 tokens and its -Instruct 32,768).
     """
     entry = _entry("models", name.rsplit("/", 1)[-1].casefold()) or (cached_config(name) if is_hub_name(name) else None)
     if entry is not None:
-        return entry, None
+        return Checkpoint(name, entry, None, load_model(entry).max_context)
     alike = entry_of(name, names("models"))
-    return None if alike is None else (path("models", alike[0]), alike[1])
+    if alike is None:
+        return None
+    file = path("models", alike[0])
+    known = {spellings(file.stem)[0]: load_model(file).max_context} | _contexts()
+    context = next((known[spelling] for spelling in spellings(name) if spelling in known), None)
+    return Checkpoint(name if is_hub_name(name) else Path(name).name, file, alike[1], context)
+
+
+@cache
+def _contexts() -> dict[str, int | None]:
+    """Contexts of checkpoints that have an entry's shapes and another name, by their folded names."""
+    with (root() / "models" / "contexts.csv").open(encoding="utf-8", newline="") as file:
+        return {spellings(row["checkpoint"])[0]: int(row["context"]) for row in csv.DictReader(file)}
 
 
 def load_model(reference: str | Path, *, beside: Path | None = None) -> ModelSpec:
-    """Model by catalog name, or from a model file or a Hugging Face config.json.
+    """Model by catalog name, or from a model file or a Hugging Face config.json; a checkpoint has its own context.
 
     Parameters
     ----------
@@ -152,6 +201,8 @@ def load_model(reference: str | Path, *, beside: Path | None = None) -> ModelSpe
         No such entry or file, or what it says is not understood.
     """
     file = find("models", reference, beside=beside)
+    if _ships("models", file) and is_hub_name(reference) and (known := checkpoint(str(reference))) is not None:
+        return known.model
     model = (_shipped_model if _ships("models", file) else _read_model)(file)
     return model if file == _entry("models", model.name) else _apart("models", model, Path(file).name)
 

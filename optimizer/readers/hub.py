@@ -15,7 +15,7 @@ from optimizer.readers.source import exists
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _TUNED: Final = re.compile(
-    r"-(?:instruct|it|chat|hf|base|v\d+(?:\.\d+)?|\d{4}|dynamic|thinking|reasoning|preview|original|w8a8|terminus|exp|speciale)$"
+    r"-(?:instruct|1m|it|chat|hf|base|v\d+(?:\.\d+)?|\d{4}|dynamic|thinking|reasoning|preview|original|w8a8|terminus|exp|speciale)$"
 )
 """Endings of names whose checkpoints have the shapes of the model without: how it was tuned, and when."""
 _BASES: Final = tuple(
@@ -41,6 +41,10 @@ FORMATS: Final = {
     "quantized.w4a16": "int4", "quantized.w8a8": "int8",
 }  # fmt: skip
 """Endings of names that say a format of the weights."""
+_FORMAT: Final = re.compile(
+    rf"-(?:{'|'.join(map(re.escape, sorted(FORMATS, key=len, reverse=True)))})(?:-v\d|-preview)?$"
+)
+"""One of them, and which attempt at it."""
 _UNDESCRIBED: Final = {
     # huggingface.co/moonshotai/Kimi-K3 config.json: attn_res_block_size, mla_use_output_gate, use_full_rank_gate
     "kimik3": "attention residuals, gated latent attention, and delta attention with gates of full rank",
@@ -66,13 +70,30 @@ def _folded(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
+def _name_of(reference: str) -> str:
+    """A checkpoint's name without its owner, in one spelling."""
+    return _MAKERS.sub("", reference.rstrip("/").rsplit("/", 1)[-1].casefold().replace("_", "-"))
+
+
+def spellings(reference: str) -> tuple[str, ...]:
+    """A checkpoint's folded name, then without the formats of its weights, which change nothing else."""
+    name, found = _name_of(reference), []
+    while name:
+        found.append(_folded(name))
+        shorter = _FORMAT.sub("", name)
+        if shorter == name:
+            break
+        name = shorter
+    return tuple(found)
+
+
 def entry_of(reference: str, entries: Sequence[str]) -> tuple[str, str | None] | None:
     """Catalog entry of the same shapes, by the name alone, and the format of weights that its ending adds.
 
     The owner is left out, and endings such as ``-Instruct``, dates and formats, until what is left names an entry.
     """
     known = {_folded(entry): entry for entry in entries}
-    name = _MAKERS.sub("", reference.rstrip("/").rsplit("/", 1)[-1].casefold().replace("_", "-"))
+    name = _name_of(reference)
     weights: str | None = None
     while name:
         known_entry = known.get(_folded(name))

@@ -31,7 +31,7 @@ COMMAND_LINE = "command line"
 
 @dataclass(frozen=True, slots=True)
 class Override:
-    """A value that a command-line option puts at a place of the problem."""
+    """A value that a command-line option puts at a place of the problem; of a model also one that is already read."""
 
     option: str
     at: tuple[PathStep, ...]
@@ -78,6 +78,8 @@ class _Written:
         if override is None:
             read = catalog.model_in if kind == "models" else catalog.hardware_in
             return read(self.document, (*self.at, *at), beside=beside)
+        if isinstance(override.value, ModelSpec):
+            return override.value
         try:
             return load_one(override.value)
         except SpecError as error:
@@ -102,7 +104,7 @@ def _put(data: dict[str, Any], at: Sequence[PathStep], value: object) -> None:
         inner = data.get(str(step))
         data[str(step)] = dict(inner) if isinstance(inner, Mapping) else {}
         data = data[str(step)]
-    data[str(at[-1])] = value
+    data[str(at[-1])] = value.name if isinstance(value, ModelSpec) else value
 
 
 _OTHER_FILES = {

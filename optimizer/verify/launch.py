@@ -83,8 +83,8 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
         )  # fmt: skip
         verdict = replace(verdict, violations=(*verdict.violations, *violations))
     if verdict.feasible:
-        verdict = replace(verdict, beside=tuple(_first_engine(posed)))
-    open_ = tuple(_in_16_bits(started) if verdict.feasible else _padded(started, verdict))
+        verdict = replace(verdict, beside=(*posed.doubts, *_first_engine(posed)))
+    open_ = tuple(_in_16_bits(started) if verdict.feasible else (*_padded(started, verdict), *posed.doubts))
     return LaunchVerdict(stated, verdict, open_, (*defaults, *_memory_share(started, layout)))
 
 

@@ -91,6 +91,70 @@ def test_an_engine_does_not_start_where_one_sequence_does_not_fit(
         assert found["layout"]["prefill_chunk"] < 2048
 
 
+YARN = '{"rope_type":"yarn","factor":4.0,"original_max_position_embeddings":32768}'
+
+
+@pytest.mark.parametrize(
+    ("command", "hardware", "fits", "longest"),
+    [
+        # 32,768 tokens take 1.75 GiB of 4.54, and its base's 131,072 would take 7.00
+        ("vllm serve Qwen/Qwen2.5-7B-Instruct", "l4-8", "yes", 32_768),
+        ("vllm serve Qwen/Qwen2.5-7B", "l4-8", "no", 131_072),
+        ("vllm serve Qwen/Qwen3-30B-A3B", "h100-sxm-8", "yes", 40_960),
+        ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2507", "h100-sxm-8", "no", 262_144),
+        ("vllm serve Qwen/Qwen3-Coder-30B-A3B-Instruct", "h100-sxm-8", "no", 262_144),
+        ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2507 --max-model-len 65536", "h100-sxm-8", "yes", 65_536),
+        ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2507 --max-model-len auto", "h100-sxm-8", "yes", None),
+        # of releases that nothing tells about, an engine asks for what it finds
+        ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2512", "h100-sxm-8", "may not fit", 40_960),
+        ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2512 --max-model-len 65536", "h100-sxm-8", "may not fit", 65_536),
+        ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2512 --max-model-len 8192", "h100-sxm-8", "yes", 8_192),
+        ("sglang serve --model-path Qwen/Qwen3-30B-A3B-Instruct-2512", "h100-sxm-8", "yes", 40_960),
+        ("vllm serve meta-llama/Llama-4-Scout-17B-16E -tp 8", "h100-sxm-8", "no", 10_485_760),
+        # and what changes the positions of a config.json changes what is asked for
+        (f"vllm serve Qwen/Qwen3-8B --rope-scaling '{YARN}'", "h100-sxm-8", "may not fit", 40_960),
+        (f"vllm serve Qwen/Qwen3-8B --rope-scaling '{YARN}' --max-model-len 131072", "h100-sxm-8", "yes", 131_072),
+        ("VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 vllm serve Qwen/Qwen3-8B --max-model-len 65536", "h100-sxm-8", "yes", 65_536),
+    ],
+)  # fmt: skip
+def test_a_checkpoint_is_judged_at_its_own_context(
+    command: str, hardware: str, fits: str, longest: int | None, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
+    found = _json(capsys, "verify", "--from", command, "--hardware", hardware, status=int(fits == "no"))
+    assert found["fits"] == fits
+    told = " ".join((*found["assumed"], *found["doubts"], *found["not_checked"]))
+    assert ("context of" in told) == (
+        "2512" in command or "16E" in command or (YARN in command and "len" not in command)
+    )
+    if longest is not None and fits != "no":
+        assert found["figures"]["longest_context_tokens"] >= longest
+    if longest is not None and fits == "no":
+        assert f"({longest})" in found["violations"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("command", "known"),
+    [
+        ("vllm serve Qwen/Qwen2.5-7B-Instruct --max-model-len 72000", "32768"),
+        ("vllm serve Qwen/Qwen2.5-72B-Instruct-AWQ -tp 2 --max-model-len 65536", "32768"),
+        ("vllm serve Qwen/Qwen3-30B-A3B --max-model-len 65536", "40960"),
+        ("vllm serve microsoft/Phi-4-reasoning --max-model-len 65536", "32768"),
+        ("VLLM_ALLOW_LONG_MAX_MODEL_LEN=0 vllm serve Qwen/Qwen3-8B --max-model-len 65536", "40960"),
+        ("vllm serve Qwen/Qwen3-8B --max-model-len 65536 --override-generation-config '{}'", "40960"),
+        ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2507 --max-model-len 300000", "262144"),
+    ],
+)
+def test_more_than_a_checkpoint_knows_is_refused(
+    command: str, known: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
+    found = _json(capsys, "verify", "--from", command, "--hardware", "h100-sxm-8", status=2)
+    assert f"more than the {known} tokens" in found["errors"][0]["message"]
+    assert found["errors"][0]["field"] == "--max-model-len"
+
+
 @pytest.mark.parametrize(("share", "longest"), [("0.9", 205_728), ("0.95", 235_296)])
 def test_the_longest_sequence_is_what_the_engine_said(
     share: str, longest: int, capsys: pytest.CaptureFixture[str]

@@ -64,7 +64,8 @@ def read_falcon(config: Config) -> ReadParts:
         norms=parallel_norms if new or parallel else 2,
         norm_bias=True,
     )
-    return uniform(config, block, norm_bias=True)
+    # older files leave it to FalconConfig
+    return uniform(config, block, norm_bias=True, max_context=config.integer("max_position_embeddings", default=2048))
 
 
 def read_phi(config: Config) -> ReadParts:

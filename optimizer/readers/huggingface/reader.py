@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from math import isfinite
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,7 +14,7 @@ from pydantic import ValidationError
 from optimizer.domain.model import ModelSpec
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document, load_text
-from optimizer.readers.huggingface.config import Config
+from optimizer.readers.huggingface.config import LARGEST, Config
 from optimizer.readers.huggingface.families import FAMILIES, WRAPPERS
 from optimizer.readers.huggingface.parts import ReadParts, runs_of
 from optimizer.readers.huggingface.quantization import precision_of
@@ -29,6 +31,8 @@ QUANTIZER_FILE: Final = "hf_quant_config.json"
 
 _BASES: Final = {"bfloat16": "bf16", "float16": "fp16", "float32": "bf16", "auto": "bf16"}
 """Engines serve checkpoints saved in FP32 in 16 bit (vLLM's `--dtype auto` does)."""
+_SCALING: Final = ("yarn", "linear", "dynamic")
+"""Kinds of rotary scaling whose factor lengthens the context; the others' is within the positions stated."""
 _NOT_FINITE = re.compile(r'"(?:[^"\\]|\\.)*"|(?<![\w.])(?:-?Infinity|NaN)(?![\w.])')
 
 
@@ -131,18 +135,36 @@ def _base(text: Config, outer: Config) -> str:
     return _BASES[written]
 
 
+def _context(text: Config) -> int | None:
+    """Longest sequence: the positions, or what their scaling makes of them (vLLM config/model.py, max_model_len).
+
+    YaRN scales those of before; Gemma 3 counts the scaled ones, and some kinds of scaling are within the positions.
+    """
+    positions = text.optional(
+        "max_position_embeddings", "max_sequence_length", "max_seq_len", "n_positions", "model_max_length"
+    )
+    rope = text.data.get("rope_scaling") or text.data.get("rope_parameters")
+    if positions is None or not isinstance(rope, Mapping) or "gemma3" in str(text.data.get("model_type")):
+        return positions
+    kind, factor = rope.get("rope_type", rope.get("type")), rope.get("factor")
+    before = rope.get("original_max_position_embeddings") if kind == "yarn" else positions
+    if kind not in _SCALING or type(before) is not int or not isinstance(factor, int | float) or not isfinite(factor):
+        return positions
+    scaled = Fraction(factor) * before
+    return int(scaled) if 1 <= scaled <= LARGEST else positions
+
+
 def _model(reading: ReadParts, text: Config, outer: Config, *, tied: bool, name: str, source: str) -> ModelSpec:
     used = {*reading.layers, *([reading.mtp.block] if reading.mtp else [])}
     hidden = text.integer("hidden_size", "n_embd", "d_model", "n_embed")
     vision, assumed = vision_of(outer, hidden)
-    context = text.optional("max_position_embeddings", "max_sequence_length", "max_seq_len", "n_positions")
     fields: dict[str, Any] = {
         "name": name,
         "source": source,
         "hidden_size": hidden,
         "vocab_size": text.integer("vocab_size"),
         "tie_embeddings": _tied(text, outer, default=tied),
-        "max_context": context,
+        "max_context": _context(text),
         "blocks": {block: spec for block, spec in reading.blocks.items() if block in used},
         "layers": runs_of(reading.layers),
         "mtp": reading.mtp,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from optimizer.domain.engines import engine_named, release_of
+from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
@@ -27,12 +27,15 @@ class Posed:
     ----------
     named
         Format of the weights where the checkpoint's name alone says it; None otherwise.
+    doubts
+        Why it may not start though all else is as it should be.
     """
 
     launch: Launch
     problem: Problem
     assumed: tuple[str, ...]
     named: str | None = None
+    doubts: tuple[str, ...] = ()
 
 
 def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
@@ -52,11 +55,7 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
     if ("hardware",) not in stated:
         message = "is required: a launch command does not say what it runs on, such as --hardware h100-sxm-8"
         raise SpecError(Fault(None, None, None, "--hardware", message))
-    longer = None if ("workload", "max_model_len") in stated else _longer(launch, ("model",) in stated)
     try:
-        stated_here = [
-            override for override in stated_here if longer is None or override.at != ("workload", "max_model_len")
-        ]
         problem = read_problem(None, (*stated_here, *overrides))
     except SpecError as error:
         raise SpecError(*(_placed(launch, fault) for fault in error.faults)) from None
@@ -68,14 +67,11 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
             f"{problem.model.layer_count}"
         )
         raise launch.error("pp", message)
-    if longer is not None:
-        assumed.append(f"the checkpoint knows the {longer:,} tokens asked of it; {problem.model.name} is of its shapes")
-        work = problem.workload.model_copy(update={"max_model_len": longer})
-        problem = problem.changed(model=problem.model.model_copy(update={"max_context": longer}), workload=work)
     if launch.operating.text_only and problem.model.vision is not None:
         problem = problem.changed(model=problem.model.model_copy(update={"vision": None}))
     named = None if {("model",), ("precision", "weights")} & stated else _named(launch)
-    return Posed(launch, problem, tuple(assumed), named)
+    problem, doubts = _unknown_context(launch, problem, assumed, None if ("model",) in stated else _checkpoint(launch))
+    return Posed(launch, problem, tuple(assumed), named, doubts)
 
 
 RANKED: Final = frozenset({"vllm", "sglang"})
@@ -122,29 +118,59 @@ def _on_nodes(launch: Launch, problem: Problem, assumed: list[str]) -> None:
     raise SpecError(fault_at(launch, said, f"{refusal}: {ranks} ranks stand on {needed} nodes of {name}"))
 
 
-_TUNED: Final = re.compile(r"(?:-(?:instruct|chat|it|hf|fp8|bf16|awq|gptq))+(?:-v0\.\d)?$")
-"""Endings of a checkpoint's name that change no context."""
-_LONGER: Final = ("rope", "override", "LONG")
-"""Parts of flags and variables that make a model know longer sequences."""
+_LENGTHENS: Final = ("rope", "max_position")
+"""Parts of flags, and of what they change in a config.json, that change how long a sequence the model knows."""
 
 
-def _longer(launch: Launch, stated: bool) -> int | None:  # noqa: FBT001 - one caller
-    """Longest sequence asked of a checkpoint that an entry has but the shapes of, or that is told to know longer."""
-    length = launch.operating.max_model_len
-    if stated or length is None:
-        return None
-    file, _ = _model(launch)
-    known = catalog.load_model(file)
-    if known.max_context is None or length <= known.max_context:
-        return None
-    named = _TUNED.sub("", str(launch.model).rsplit("/", 1)[-1].casefold())
-    same = Path(file).name == "config.json" or _TUNED.sub("", Path(file).stem) == named
-    extended = any(
-        part in name
-        for part in _LONGER
-        for name in (*(option.flag.name for option in launch.given), *launch.environment)
+def _model(launch: Launch, assumed: list[str]) -> ModelSpec:
+    """The model of a launch, with another context where the launch says so."""
+    model, length = _checkpoint(launch).model, launch.operating.max_model_len
+    changes = any(
+        part in text.casefold()
+        for part in _LENGTHENS
+        for option in launch.given
+        for text in (option.flag.name, option.text)
     )
-    return length if extended or not same else None
+    allowed = any("LONG" in name and value not in {"", "0", "false"} for name, value in launch.environment.items())
+    if length is None and changes:
+        return model.model_copy(update={"name": str(launch.model), "max_context": None})
+    if length is None or length <= (model.max_context or length) or not (changes or allowed):
+        return model
+    assumed.append(f"the checkpoint knows the {length:,} tokens asked of it, as it is told")
+    return model.model_copy(update={"name": str(launch.model), "max_context": length})
+
+
+def _unknown_context(
+    launch: Launch, problem: Problem, assumed: list[str], checkpoint: catalog.Checkpoint | None
+) -> tuple[Problem, tuple[str, ...]]:
+    """The problem where nothing tells how long a sequence the checkpoint knows, and what is then in doubt.
+
+    A checkpoint with the shapes of an entry may know more than that, or less: an engine that makes room for the longest
+    unless told may start or not, and so may one that is told more than the entry knows.
+    """
+    model, work = problem.model, problem.workload
+    if model.max_context is not None or launch.fits_length or launch.training:
+        return problem, ()
+    entry = None if checkpoint is None else checkpoint.shapes
+    usual = None if entry is None else entry.max_context
+    unknown = f"the context of {model.name} is not known here: its config.json says (--model)"
+    length = work.max_model_len
+    if length is not None:
+        if length > (usual or 0):
+            return problem, (f"{unknown}; it is asked for {length:,} tokens",)
+        assumed.append(f"{unknown}; the {length:,} tokens asked of it are taken to be within it")
+        return problem, ()
+    priced = work.input_tokens + work.output_tokens
+    longest = max(usual or 0, priced)
+    unknown += f"; judged at {longest:,} tokens" + (
+        f", those of {entry.name}" if entry is not None and longest == usual else ""
+    )
+    if usual is not None:
+        problem = problem.changed(workload=work.model_copy(update={"max_model_len": longest}))
+    if problem.engine.cache.admits_longest:
+        return problem, (unknown,)
+    assumed.append(unknown)
+    return problem, ()
 
 
 def served(posed: Posed) -> Problem:
@@ -212,10 +238,10 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
 
     point = launch.operating
     if ("model",) not in stated:
-        name, weights = _model(launch)
+        weights = _checkpoint(launch).weights
         if weights == "fp8" and str(launch.model).startswith(IN_BLOCKS):
             weights = "fp8_block"
-        put("--model", ("model",), name)
+        put("--model", ("model",), _model(launch, assumed))
         reason = f"every matrix in {weights}, as the name ends: the config.json of the checkpoint says which are kept"
         put("--precision", ("precision", "weights"), weights, reason)
         if weights == "fp8" and str(launch.model).startswith(FEED_FORWARD_ALONE):
@@ -257,9 +283,11 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
 
 def _is_quantised(launch: Launch) -> bool:
     """Whether a checkpoint has fewer than 16 bits as it is: an engine then keeps its format, whatever it is told."""
-    file, weights = _model(launch)
-    formats = catalog.load_model(file).precision.model_dump(exclude={"kv_cache", "activations", "exceptions"})
-    return weights is not None or any(value not in {None, "bf16", "fp16", "fp32"} for value in formats.values())
+    checkpoint = _checkpoint(launch)
+    formats = checkpoint.shapes.precision.model_dump(exclude={"kv_cache", "activations", "exceptions"})
+    return checkpoint.weights is not None or any(
+        value not in {None, "bf16", "fp16", "fp32"} for value in formats.values()
+    )
 
 
 def _engine(launch: Launch) -> tuple[str, str | None]:
@@ -273,15 +301,17 @@ def _engine(launch: Launch) -> tuple[str, str | None]:
     return launch.engine_name, None
 
 
-def _model(launch: Launch) -> tuple[str, str | None]:
-    """File of the model, and the format of its weights where its name adds one."""
+def _checkpoint(launch: Launch) -> catalog.Checkpoint:
+    """The checkpoint that a launch names."""
     named = launch.model
     if named is None:
         raise launch.error("model", "names no model: give one with --model")
     local = _local_config(named)
-    checkpoint = (local, None) if local is not None else catalog.checkpoint(named)
+    if local is not None:
+        return catalog.Checkpoint(named, local, None, catalog.load_model(local).max_context)
+    checkpoint = catalog.checkpoint(named)
     if checkpoint is not None:
-        return str(checkpoint[0]), checkpoint[1]
+        return checkpoint
     names = list(catalog.names("models"))
     message = (
         f"{shown(named)} is no model of the catalog (`shardproof catalog models`), no folder here, and not in the "
@@ -294,7 +324,7 @@ def _model(launch: Launch) -> tuple[str, str | None]:
 
 def _named(launch: Launch) -> str | None:
     """Format of the weights that a checkpoint's name ends in, where nothing else says it."""
-    return _model(launch)[1] if launch.model is not None and launch.operating.weights is None else None
+    return _checkpoint(launch).weights if launch.model is not None and launch.operating.weights is None else None
 
 
 def _local_config(reference: str) -> Path | None:

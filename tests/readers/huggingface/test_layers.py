@@ -302,3 +302,27 @@ def test_kimi_linear_names_its_layers_by_number() -> None:
     for wrong in ([1, 2], [1, 2, 3, 4], [0, 1, 2]):
         with pytest.raises(SpecError, match="together must name each of the 4 layers once, from 1"):
             read_config(config | {"linear_attn_config": attention | {"kda_layers": wrong}}, name="k", source="test")
+
+
+@pytest.mark.parametrize(
+    ("stated", "context"),
+    [
+        ({"rope_scaling": {"type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512}}, 2_048),
+        ({"rope_parameters": {"rope_type": "yarn", "factor": 32, "original_max_position_embeddings": 128}}, 4_096),
+        ({"rope_scaling": {"rope_type": "linear", "factor": 2.5}}, 1_280),
+        ({"rope_scaling": {"rope_type": "dynamic", "factor": 2}}, 1_024),
+        ({"rope_scaling": {"rope_type": "llama3", "factor": 8.0, "original_max_position_embeddings": 64}}, 512),
+        ({"rope_scaling": {"rope_type": "longrope", "factor": 8.0}}, 512),
+        ({"rope_parameters": {"rope_type": "default", "rope_theta": 1e6}}, 512),
+        ({"rope_scaling": {"rope_type": "yarn", "factor": "four"}}, 512),
+        ({"rope_scaling": None}, 512),
+        ({"max_position_embeddings": None, "model_max_length": 1_024}, 1_024),
+        ({"max_position_embeddings": None}, None),
+    ],
+)
+def test_the_context_is_what_the_scaling_of_positions_declares(stated: dict[str, object], context: int | None) -> None:
+    config = {
+        "model_type": "llama", "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2,
+        "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100, "max_position_embeddings": 512,
+    }  # fmt: skip
+    assert read_config(config | stated, name="m", source="s").max_context == context
