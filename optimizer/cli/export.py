@@ -47,7 +47,7 @@ def command(
     launch = None
     if isinstance(data, dict) and data.get("layout") is not None and engine != "vllm-ascend":
         launch = _launch(document, engine, placed, model)
-        files |= launch.files
+        files = launch.files
     elif placed is None:
         status = f": its status is {data['status']}" if isinstance(data, dict) and "status" in data else ""
         raise document.error(f"has no layout{status}", ("layout",))
@@ -147,7 +147,7 @@ def _launch(document: Document, engine: str, placed: PlacementFile | None, model
     name, _, version = engine.partition("@")
     evaluation = evaluate(read.problem, read.layout)
     answer = ExportPlan(
-        read.problem, read.layout, evaluation, None if placed is None else placed.name, model,
+        read.problem, read.layout, evaluation, placed, model,
         placed=_held(document) is not None,
     )  # fmt: skip
     return export(answer, name, version or None)

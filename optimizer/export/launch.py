@@ -5,11 +5,12 @@ from __future__ import annotations
 import io
 import json
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from ruamel.yaml import YAML
+from ruamel.yaml.scalarstring import LiteralScalarString
 
 from optimizer.domain.fleet import NodeShare
 from optimizer.export.plan import ExportPlan, Plan, engine_plan
@@ -26,6 +27,8 @@ IMAGES: Final[Mapping[str, str]] = {
 """Containers of the engines that serve."""
 
 YAML_FILE: Final = "trtllm.yaml"
+MOUNTED: Final = "/launch/"
+"""Folder of a pod in which it sees the files that its command names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +111,7 @@ def export(
             for rank, place in enumerate(shares)
         ]
     commands = tuple(_commands(plan, answer, homes))
-    files: dict[str, str] = {}
-    if plan.yaml:
-        files[YAML_FILE] = yaml_text(plan.yaml)
+    files = _named_files(plan, answer)
     nodes = sorted({command.node for command in commands})
     for node in nodes:
         on_node = [command for command in commands if command.node == node]
@@ -124,6 +125,24 @@ def export(
     differences = (*plan.differences, *_placing(plan, answer, per_node))
     files["differences.md"] = _differences(plan, differences)
     return Exported(plan, files, commands, differences, plan.environment)
+
+
+def _named_files(plan: Plan, answer: ExportPlan, folder: str = "") -> dict[str, str]:
+    """Files that the command names, and those that they name, each called by its path in a folder."""
+    placed = answer.placement_file
+    files = {} if placed is None else {placed.name: placed.text}
+    return files | ({YAML_FILE: yaml_text(_moved(plan.yaml, files, folder))} if plan.yaml else {})
+
+
+def _moved(told: object, files: Collection[str], folder: str) -> object:
+    """What an engine is told, with names of files as paths in a folder."""
+    if isinstance(told, dict):
+        return {key: _moved(value, files, folder) for key, value in told.items()}
+    return _path(told, files, folder) if isinstance(told, str) else told
+
+
+def _path(word: str, files: Collection[str], folder: str) -> str:
+    return f"{folder}{word}" if word in files else word
 
 
 def yaml_text(data: object) -> str:
@@ -330,16 +349,20 @@ def _placing(plan: Plan, answer: ExportPlan, per_node: int) -> Iterator[str]:
 
 
 def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:
-    """A LeaderWorkerSet of as many groups as there are instances; of one pod each where a node holds an instance."""
+    """A LeaderWorkerSet of as many groups as there are instances; of one pod each where a node holds an instance.
+
+    Before it a ConfigMap of the files that its command names, which its pods see.
+    """
     size = plan.instance.devices
     nodes = -(-size // per_node)
     name = answer.problem.name.lower().replace("_", "-").replace(".", "-")[:52].strip("-") or "shardproof"
     environment = [{"name": key, "value": value} for key, value in plan.environment.items()]
+    files = _named_files(plan, answer, MOUNTED)
 
     def pod(rank: int) -> dict[str, Any]:
         part = NodeCommand(0, 0, rank, nodes, tuple(range(min(per_node, size))))
         words = _STARTERS[plan.engine](plan, answer, part)
-        words = [word.replace(_address(), "$(LWS_LEADER_ADDRESS)") for word in words]
+        words = [_path(word.replace(_address(), "$(LWS_LEADER_ADDRESS)"), files, MOUNTED) for word in words]
         numbered = {"--node-rank": "$(LWS_WORKER_INDEX)"}
         for index, word in enumerate(words[:-1]):
             if word in numbered:
@@ -353,7 +376,15 @@ def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:
         container["args"] = words[len(container["command"]) :]
         if environment:
             container["env"] = environment
-        return {"spec": {"containers": [container]}}
+        if not files:
+            return {"spec": {"containers": [container]}}
+        container["volumeMounts"] = [{"name": "launch", "mountPath": MOUNTED.rstrip("/")}]
+        return {
+            "spec": {
+                "containers": [container],
+                "volumes": [{"name": "launch", "configMap": {"name": f"{name}-launch"}}],
+            }
+        }
 
     if plan.engine == "trtllm" and nodes > 1:
         return "# TensorRT-LLM's ranks on several nodes are started by MPI: see launch.sh and the MPI operator\n"
@@ -366,7 +397,13 @@ def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:
     }
     if nodes > 1:
         template["leaderTemplate"] = pod(0)
-    return yaml_text(
+    config = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": f"{name}-launch"},
+        "data": {file: LiteralScalarString(text) for file, text in files.items()},
+    }
+    return (f"{yaml_text(config)}---\n" if files else "") + yaml_text(
         {
             "apiVersion": "leaderworkerset.x-k8s.io/v1",
             "kind": "LeaderWorkerSet",

@@ -14,6 +14,7 @@ from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
+from optimizer.export.placement import PlacementFile
 from optimizer.figures.reserve import context_bytes
 from optimizer.figures.serving import Evaluation, cuts_of
 from optimizer.readers.launch import sglang, trtllm, vllm
@@ -33,7 +34,7 @@ class ExportPlan:
     problem: Problem
     layout: Layout
     evaluation: Evaluation
-    placement_file: str | None = None
+    placement_file: PlacementFile | None = None
     model: str | None = None
     placed: bool = False
     """Whether experts were placed; an engine that takes no file of it is told nothing."""
@@ -323,7 +324,7 @@ def _sglang_experts(plan: Plan, answer: ExportPlan) -> None:
     if answer.layout.redundant_slots:
         plan.put("redundant_slots", answer.layout.redundant_slots)
     if answer.placement_file is not None:
-        plan.put("expert_location", answer.placement_file)
+        plan.put("expert_location", answer.placement_file.name)
         if "--moe-a2a-backend" in plan.arguments:
             plan.arguments["--ep-dispatch-algorithm"] = "static"
 
@@ -364,7 +365,7 @@ def _trtllm(answer: ExportPlan, version: str) -> Plan:
     if work.mtp_tokens:
         plan.yaml["speculative_config"] = {"decoding_type": "MTP", "num_nextn_predict_layers": work.mtp_tokens}
     if answer.placement_file is not None:
-        plan.yaml["moe_config"] = {"backend": "WIDEEP", "load_balancer": answer.placement_file}
+        plan.yaml["moe_config"] = {"backend": "WIDEEP", "load_balancer": answer.placement_file.name}
     elif answer.layout.redundant_slots:
         plan.differences.append(
             f"redundant experts: {answer.layout.redundant_slots} slots need a placement (experts.load)"

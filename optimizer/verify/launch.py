@@ -24,6 +24,7 @@ from optimizer.readers.launch.launch import SHARED_BUDGET
 from optimizer.readers.launch.problem import Posed
 from optimizer.verify.constraints import BLOCKING, batch, memory, structural_violations
 from optimizer.verify.doubts import graphs_beside
+from optimizer.verify.placement import placed_experts
 from optimizer.verify.verdict import LayoutVerdict, judge_layout
 from optimizer.verify.violation import Violation
 
@@ -75,7 +76,8 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     stated = replace(posed, problem=as_stated(posed))
     started, defaults = as_started(stated)
     layout = layout_of(started)
-    verdict = judge_layout(_at(started, layout), layout)
+    placed = None if started.placement is None else placed_experts(started.problem, layout, started.placement)
+    verdict = judge_layout(_at(started, layout), layout, placed=placed)
     if verdict.evaluation is not None:
         violations = (
             *_request_table(started, verdict.evaluation), *_drafts(started, verdict.evaluation),

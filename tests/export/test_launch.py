@@ -18,7 +18,8 @@ from optimizer.domain.engines import engine_named
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
-from optimizer.export.launch import YAML_FILE, Exported, export
+from optimizer.export.launch import Exported, export
+from optimizer.export.placement import PlacementFile, placement_file
 from optimizer.export.plan import ExportPlan
 from optimizer.figures.serving import cuts_of, evaluate
 from optimizer.readers.document import load_text
@@ -211,7 +212,8 @@ def test_what_the_rules_of_the_engine_refuse_is_not_written(
 def test_static_placement_is_a_difference_for_vllm_and_a_file_for_sglang() -> None:
     problem = PROBLEMS["deepseek-v3", "decode"]
     layout = Layout(tp=1, dp=32, ep=32, batch=8, redundant_slots=32)
-    answer = _answer(problem, layout, placed=True, placement_file="expert_location.json")
+    file = PlacementFile("expert_location.json", '{"physical_to_logical_map": []}\n', "")
+    answer = _answer(problem, layout, placed=True, placement_file=file)
     told = export(replace(answer, placement_file=None), "vllm")
     assert any("takes no static one" in line for line in told.differences)
     assert "expert placement" in told.files["differences.md"]
@@ -252,13 +254,63 @@ def test_kubernetes_reads_back(engine: str, layout: Layout, tmp_path: Path) -> N
     if manifest.startswith("#"):
         assert layout.devices > 8
         return
-    if YAML_FILE in files:
-        (tmp_path / YAML_FILE).write_text(files[YAML_FILE])
     launch = read_launch(manifest, "k.yaml", folder=tmp_path)
     assert launch.degrees["tp"] * launch.degrees["pp"] == layout.tp * layout.pp
-    parsed = YAML(typ="safe").load(manifest)
+    *_, parsed = YAML(typ="safe").load_all(manifest)
     replicas = parsed["spec"]["replicas"]
     assert launch.degrees["dp"] * replicas == layout.dp
+
+
+@pytest.mark.parametrize(
+    ("engine", "placed", "named"),
+    [
+        ("vllm", None, []),
+        ("sglang", None, []),
+        ("trtllm", None, ["trtllm.yaml"]),
+        ("sglang", "expert_location.json", ["expert_location.json"]),
+        ("trtllm", "moe_load_balancer.yaml", ["moe_load_balancer.yaml", "trtllm.yaml"]),
+    ],
+)
+@pytest.mark.parametrize("devices", [8, 16])
+def test_a_pod_sees_every_file_that_its_command_names(
+    engine: str, placed: str | None, named: list[str], devices: int
+) -> None:
+    problem, layout = PROBLEMS["deepseek-v3", "decode"], Layout(tp=1, dp=devices, ep=devices, batch=8)
+    file = None if placed is None else PlacementFile(placed, "num_slots: 256\n", "")
+    files = export(_answer(problem, layout, placed=placed is not None, placement_file=file), engine).files
+    assert set(named) <= set(files)
+    documents = [document for document in YAML(typ="safe").load_all(files["kubernetes.yaml"]) if document]
+    if not documents:
+        assert (engine, devices) == ("trtllm", 16)
+        return
+    template = documents[-1]["spec"]["leaderWorkerTemplate"]
+    pods = [template[role]["spec"] for role in ("leaderTemplate", "workerTemplate") if role in template]
+    assert len(pods) == devices // 8
+    held = documents[0]["data"] if documents[0]["kind"] == "ConfigMap" else {}
+    assert sorted(held) == named
+    for pod in pods:
+        (container,) = pod["containers"]
+        (config,) = [volume["configMap"]["name"] for volume in pod.get("volumes", ())] or [None]
+        (mount,) = [mount["mountPath"] for mount in container.get("volumeMounts", ())] or [None]
+        assert (config, mount) == ((documents[0]["metadata"]["name"], "/launch") if named else (None, None))
+        told = " ".join((*container["args"], *held.values()))
+        assert all(told.count(name) == told.count(f"/launch/{name}") > 0 for name in named)
+
+
+@pytest.mark.parametrize("read", ["", "kubernetes.yaml"])
+def test_redundant_experts_and_their_places_read_back(read: str, tmp_path: Path) -> None:
+    problem, layout = PROBLEMS["deepseek-v3", "decode"], Layout(tp=1, dp=8, ep=8, batch=8, redundant_slots=32)
+    devices = [[(device * 36 + slot) % 256 for slot in range(36)] for device in range(8)]
+    file = placement_file("trtllm", dict.fromkeys(problem.model.moe_layers, devices), problem.model.layer_count)
+    files = export(_answer(problem, layout, placed=True, placement_file=file), "trtllm").files
+    # a manifest goes to the cluster alone
+    for name in [read] if read else files:
+        (tmp_path / name).write_text(files[name])
+    posed = pose(launch_from(str(tmp_path / read)), [Override("--hardware", ("hardware",), "h200-sxm-8")])
+    assert [item.flag for item in posed.launch.ignored] == ["--port"]
+    assert posed.launch.operating.redundant_slots == 32
+    assert posed.placement is not None
+    assert [layer["devices"] for layer in posed.placement["layers"]] == [devices] * problem.model.moe_layer_count
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang", "trtllm"])

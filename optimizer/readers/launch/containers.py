@@ -55,6 +55,17 @@ def yaml_documents(text: str, source: str) -> Iterator[Document]:
             yield load_text("\n" * first + part, source)
 
 
+def config_files(document: Document) -> dict[str, tuple[str, LineColumn]]:
+    """Files of a ConfigMap, by name, each with the place of its first line."""
+    if not isinstance(document.data, Mapping) or document.data.get("kind") != "ConfigMap":
+        return {}
+    data = document.data.get("data")
+    if not isinstance(data, Mapping):
+        return {}
+    places = {name: document.locate(("data", name)) for name in data}
+    return {str(name): (text, (places[name][0] + 1, 1)) for name, text in data.items() if isinstance(text, str)}
+
+
 def containers(document: Document) -> Iterator[Container]:
     """Every container of a manifest or a Compose file, with what it runs."""
     size = _group_size(document.data)

@@ -12,6 +12,7 @@ from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.shape import Overlap
 from optimizer.domain.workload import Workload
 from optimizer.errors import Fault, InternalError, SpecError
+from optimizer.readers.document import Document
 from optimizer.readers.launch.flags import INFLUENCES, Arguments, Given, value_of, version_key
 from optimizer.readers.messages import shown
 from optimizer.readers.places import LineColumn
@@ -119,6 +120,8 @@ class Launch:
         Whether it trains a model rather than serving it.
     phase
         Role of a disaggregated deployment, where the command names one.
+    balancer
+        What tells the experts' slots, where an engine is given all of them.
     head
         What tells the first node of this instance from that of another (port, devices); None on its other nodes.
     """
@@ -140,6 +143,7 @@ class Launch:
     places: Mapping[str, LineColumn] = field(default_factory=dict)
     training: bool = False
     phase: str | None = None
+    balancer: Document | None = None
     head: tuple[str, ...] | None = None
 
     @property

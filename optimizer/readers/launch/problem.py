@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -12,6 +12,7 @@ from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
+from optimizer.readers.launch.balancer import with_slots
 from optimizer.readers.launch.launch import CHECKPOINT_FORMATS, Launch
 from optimizer.readers.launch.rules import check_flags, fault_at
 from optimizer.readers.messages import nearest, shown
@@ -29,6 +30,8 @@ class Posed:
         Format of the weights where the checkpoint's name alone says it; None otherwise.
     doubts
         Why it may not start though all else is as it should be.
+    placement
+        Experts of each device, where the launch places them, as a result repeats them.
     """
 
     launch: Launch
@@ -36,6 +39,7 @@ class Posed:
     assumed: tuple[str, ...]
     named: str | None = None
     doubts: tuple[str, ...] = ()
+    placement: Mapping[str, Any] | None = None
 
 
 def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
@@ -71,7 +75,8 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
         problem = problem.changed(model=problem.model.model_copy(update={"vision": None}))
     named = None if {("model",), ("precision", "weights")} & stated else _named(launch)
     problem, doubts = _unknown_context(launch, problem, assumed, None if ("model",) in stated else _checkpoint(launch))
-    return Posed(launch, problem, tuple(assumed), named, doubts)
+    launch, placement = with_slots(launch, problem)
+    return Posed(launch, problem, tuple(assumed), named, doubts, placement)
 
 
 RANKED: Final = frozenset({"vllm", "sglang"})

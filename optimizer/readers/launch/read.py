@@ -12,9 +12,11 @@ from typing import Final
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document, load, load_text
 from optimizer.readers.launch import megatron, sglang, trtllm, vllm
+from optimizer.readers.launch.balancer import balancer_of
 from optimizer.readers.launch.containers import (
     DEVICES,
     Container,
+    config_files,
     containers,
     docker_environment,
     dockerfile,
@@ -225,7 +227,10 @@ class _Texts:
 
     def _manifest(self, text: str) -> list[Launch]:
         launches: list[Launch] = []
-        for document in yaml_documents(text, self.source):
+        documents = list(yaml_documents(text, self.source))
+        for document in documents:
+            self.files |= config_files(document)
+        for document in documents:
             if isinstance(document.data, Mapping) and trtllm.SIGNS & document.data.keys():
                 launches.append(self._yaml(document))
                 continue
@@ -346,7 +351,8 @@ class _Texts:
         if engine == "sglang":
             return sglang.read(command, environment)
         if engine == "trtllm":
-            return self._checked_ranks(trtllm.read(command, environment), launcher)
+            balancer = balancer_of(arguments, self.source, self._named_file)
+            return self._checked_ranks(trtllm.read(command, environment, balancer), launcher)
         world = world_of(launcher.before, environment) or self.devices
         if engine == "megatron":
             return megatron.read(command, environment, world)
@@ -400,7 +406,8 @@ class _Texts:
 
     def _yaml(self, document: Document) -> Launch:
         arguments = Arguments(trtllm.yaml_arguments(document), ())
-        return trtllm.read(CommandReading("trtllm", self.version, arguments, self.source, (1, 1)), {})
+        command = CommandReading("trtllm", self.version, arguments, self.source, (1, 1))
+        return trtllm.read(command, {}, balancer_of(arguments, self.source, self._named_file))
 
     def _toml(self, text: str) -> Launch:
         """Torchtitan's earlier job files."""
