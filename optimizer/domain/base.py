@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+
+Width = Annotated[int, Field(ge=1, le=10**7)]
+"""A width, a rank or a count of a model; far beyond any, and products of a few of them stay inside 64 bits."""
+
+WidthOrNone = Annotated[int, Field(ge=0, le=10**7)]
+"""The same; 0 where there is none."""
+
+TokenCount = Annotated[int, Field(ge=1, le=10**9)]
+"""A length or a window, in tokens."""
 
 
 class Spec(BaseModel):

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.base import Spec
+from optimizer.domain.base import Spec, Width, WidthOrNone
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 
@@ -30,7 +30,7 @@ class DenseFeedForward(Spec):
     """One feed-forward block; `gated` has a gate beside the up projection (SwiGLU, GeGLU)."""
 
     kind: Literal["dense"] = "dense"
-    intermediate: int = Field(ge=1)
+    intermediate: Width
     gated: bool = True
     bias: bool = False
 
@@ -44,24 +44,24 @@ class MixtureOfExperts(Spec):
 
     kind: Literal["moe"] = "moe"
     experts: int = Field(ge=1, le=65536)
-    top_k: int = Field(ge=1)
-    intermediate: int = Field(ge=1)
+    top_k: Width
+    intermediate: Width
     gated: bool = True
     bias: bool = False
-    shared_intermediate: int = Field(default=0, ge=0, description="width of all shared experts together")
+    shared_intermediate: WidthOrNone = Field(default=0, description="width of all shared experts together")
     shared_gate: bool = Field(default=False, description="a learned scalar gate on the shared experts' output")
     router_bias: bool = Field(default=False, description="a learned bias in the router (a parameter)")
     router_scales: bool = Field(default=False, description="learned scales of the router's input and of each expert")
     hash_vocabulary: int = Field(
-        default=0, ge=0, description="experts looked up by token in a fixed table of so many rows, not scored"
+        default=0, ge=0, le=10**8, description="experts looked up by token in a fixed table of so many rows, not scored"
     )
     router_correction: bool = Field(default=False, description="a score-correction bias (stored in FP32, no parameter)")
-    latent_size: int | None = Field(
-        default=None, ge=1, description="routed experts work in a narrower space, projected in and out"
+    latent_size: Width | None = Field(
+        default=None, description="routed experts work in a narrower space, projected in and out"
     )
-    group_count: int = Field(default=1, ge=1, description="groups of a node-limited router")
-    group_limit: int = Field(default=1, ge=1, description="groups a token may use")
-    dense_intermediate: int = Field(default=0, ge=0, description="a dense feed-forward block in parallel, width")
+    group_count: Width = Field(default=1, description="groups of a node-limited router")
+    group_limit: Width = Field(default=1, description="groups a token may use")
+    dense_intermediate: WidthOrNone = Field(default=0, description="a dense feed-forward block in parallel, width")
 
     @model_validator(mode="after")
     def _consistent(self) -> MixtureOfExperts:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from optimizer.domain.attention import Attention
-from optimizer.domain.base import Grown, Spec
+from optimizer.domain.attention.kind import HeadCount
+from optimizer.domain.base import Grown, Spec, TokenCount, WidthOrNone
 from optimizer.domain.feedforward import FeedForward, MixtureOfExperts
 from optimizer.domain.precision import ModelPrecision
 from optimizer.domain.tensor import Split, Tensor, TensorRole
+
+MOST_PARAMETERS = 10**15
+"""Of a whole model: hundreds of times the largest, and few enough that sums of bytes stay inside 64 bits."""
 
 
 class Block(Spec):
@@ -19,10 +24,12 @@ class Block(Spec):
 
     attention: Attention | None = None
     ffn: FeedForward | None = None
-    norms: int = Field(default=2, ge=0, description="norm vectors as wide as the model")
+    norms: WidthOrNone = Field(default=2, description="norm vectors as wide as the model")
     norm_bias: bool = False
-    scalars: int = Field(default=0, ge=0, description="learned elements that belong to nothing else")
-    buffers: int = Field(default=0, ge=0, description="stored elements that are no parameters")
+    scalars: int = Field(
+        default=0, ge=0, le=MOST_PARAMETERS, description="learned elements that belong to nothing else"
+    )
+    buffers: int = Field(default=0, ge=0, le=MOST_PARAMETERS, description="stored elements that are no parameters")
     hyper_streams: int = Field(
         default=0,
         ge=0,
@@ -106,17 +113,20 @@ class Vision(Grown):
 
     parameters: int = Field(ge=1, le=10**12)
     sharded: bool = Field(default=False, description="divided over tensor-parallel ranks; else whole on each")
-    heads: int | None = Field(default=None, ge=1, description="attention heads of the encoder, which tp divides")
+    heads: HeadCount | None = Field(default=None, description="attention heads of the encoder, which tp divides")
     score_bytes: int = Field(
-        default=0, ge=0, description="of unfused attention under a mask, for each two tokens of pictures; 0: no mask"
+        default=0,
+        ge=0,
+        le=10**6,
+        description="of unfused attention under a mask, for each two tokens of pictures; 0: no mask",
     )
 
 
 class Published(Spec):
     """What the publisher says, rounded as it says it."""
 
-    total: int | None = Field(default=None, ge=1)
-    active: int | None = Field(default=None, ge=1)
+    total: int | None = Field(default=None, ge=1, le=MOST_PARAMETERS)
+    active: int | None = Field(default=None, ge=1, le=MOST_PARAMETERS)
     source: str = Field(min_length=1)
     note: str = Field(default="", description="why it differs from the count, where it does")
 
@@ -128,8 +138,8 @@ class ModelSpec(Spec):
     hidden_size: int = Field(ge=1, le=10**6)
     vocab_size: int = Field(ge=1, le=10**8)
     tie_embeddings: bool = False
-    max_context: int | None = Field(default=None, ge=1)
-    learned_positions: int = Field(default=0, ge=0, description="rows of a learned position table")
+    max_context: TokenCount | None = None
+    learned_positions: int = Field(default=0, ge=0, le=10**9, description="rows of a learned position table")
     embedding_norm: bool = Field(default=False, description="a norm on the embeddings")
     final_norm: bool = True
     norm_bias: bool = False
@@ -145,7 +155,7 @@ class ModelSpec(Spec):
     assumed: tuple[str, ...] = Field(default=(), strict=False, description="facts without a source, by name")
 
     @model_validator(mode="after")
-    def _known_blocks(self) -> ModelSpec:
+    def _consistent(self) -> ModelSpec:
         named = [name for run in self.layers for name in run.pattern] + ([self.mtp.block] if self.mtp else [])
         for name in named:
             if name not in self.blocks:
@@ -153,6 +163,13 @@ class ModelSpec(Spec):
                 raise ValueError(message)
         if len(self.layer_names) > 10_000:
             message = f"{len(self.layer_names)} layers are more than 10,000"
+            raise ValueError(message)
+        tensors = [*self.input_tensors(), *self.output_tensors(), *self.mtp_tensors()]
+        elements = sum(tensor.elements for tensor in tensors)
+        for name, layers in Counter(self.layer_names).items():
+            elements += layers * sum(tensor.elements for tensor in self.blocks[name].tensors(self.hidden_size))
+        if elements > MOST_PARAMETERS:
+            message = f"{elements:,} parameters in all are more than {MOST_PARAMETERS:,}"
             raise ValueError(message)
         return self
 

@@ -240,3 +240,44 @@ def test_local_shapes_are_those_of_the_fullest_rank(
     split: Split, heads: int, ranks: int, shape: tuple[int, int]
 ) -> None:
     assert Tensor("x", 12, 10, TensorRole.ATTENTION, split, heads=heads).local_shape(ranks) == shape
+
+
+def _unbounded(schema: object, at: str = "") -> list[str]:
+    """Where a JSON Schema lets a whole number be of any size."""
+    if isinstance(schema, list):
+        return [found for part in schema for found in _unbounded(part, at)]
+    if not isinstance(schema, dict):
+        return []
+    own = [at] if schema.get("type") == "integer" and not {"maximum", "const", "enum"} & schema.keys() else []
+    return own + [found for name, part in schema.items() for found in _unbounded(part, f"{at}.{name}")]
+
+
+def test_no_number_of_a_model_is_beyond_64_bits() -> None:
+    assert _unbounded(ModelSpec.model_json_schema()) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "field", "value"),
+    [
+        ("dense", "intermediate", 10**30),
+        ("dense", "intermediate", 2**63),
+        ("moe", "intermediate", 10**7 + 1),
+        ("moe", "shared_intermediate", 10**12),
+        ("moe", "dense_intermediate", 2**62),
+        ("moe", "latent_size", 10**9),
+        ("moe", "hash_vocabulary", 10**15),
+    ],
+)
+def test_a_width_beyond_any_model_is_refused_by_name(block: str, field: str, value: int) -> None:
+    feed_forward = SMALL["blocks"][block]["ffn"] | {field: value}
+    blocks = SMALL["blocks"] | {block: {"attention": ATTENTION, "ffn": feed_forward}}
+    with pytest.raises(ValidationError) as refused:
+        small(blocks=blocks)
+    assert [(error["loc"][-1], error["type"]) for error in refused.value.errors()] == [(field, "less_than_equal")]
+
+
+def test_widths_that_are_too_many_together_are_refused() -> None:
+    wide = {"kind": "moe", "experts": 65536, "top_k": 2, "intermediate": 10**7}
+    assert small(hidden_size=16, blocks=SMALL["blocks"] | {"moe": {"ffn": wide | {"experts": 1024}}}).layer_count == 5
+    with pytest.raises(ValidationError, match="parameters in all are more than 1,000,000,000,000,000"):
+        small(hidden_size=10**6, blocks=SMALL["blocks"] | {"moe": {"ffn": wide}})

@@ -12,7 +12,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from optimizer.domain.attention.kind import HeadCount, Indexer, sum_capped, sum_floored
-from optimizer.domain.base import Spec
+from optimizer.domain.base import Spec, TokenCount, Width, WidthOrNone
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 STATE_BYTES = 4
@@ -27,11 +27,11 @@ class CompressedAttention(Spec):
     kind: Literal["compressed"] = "compressed"
     heads: HeadCount
     head_dim: HeadCount
-    q_lora_rank: int = Field(ge=1)
-    o_groups: int = Field(ge=1)
-    o_lora_rank: int = Field(ge=1)
-    window: int = Field(ge=1)
-    compress_ratio: int = Field(default=0, ge=0, description="tokens in one compressed entry; 0: none")
+    q_lora_rank: Width
+    o_groups: HeadCount
+    o_lora_rank: Width
+    window: TokenCount
+    compress_ratio: WidthOrNone = Field(default=0, description="tokens in one compressed entry; 0: none")
     indexer: Indexer | None = None
 
     @model_validator(mode="after")

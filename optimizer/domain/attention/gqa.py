@@ -10,7 +10,7 @@ from typing import Literal
 from pydantic import Field
 
 from optimizer.domain.attention.kind import HeadCount, sum_capped
-from optimizer.domain.base import Spec
+from optimizer.domain.base import Spec, TokenCount
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 
@@ -22,8 +22,8 @@ class GroupedQueryAttention(Spec):
     kv_heads: HeadCount
     head_dim: HeadCount
     value_dim: int | None = Field(default=None, ge=1, le=65536, description="width of a value head; none: head_dim")
-    window: int | None = Field(
-        default=None, ge=1, description="sliding window or chunk in tokens; none: full attention"
+    window: TokenCount | None = Field(
+        default=None, description="sliding window or chunk in tokens; none: full attention"
     )
     qkv_bias: bool = False
     out_bias: bool = False

@@ -6,7 +6,7 @@ from typing import Annotated, Protocol
 
 from pydantic import Field
 
-from optimizer.domain.base import Spec
+from optimizer.domain.base import Spec, TokenCount
 from optimizer.domain.tensor import Tensor
 
 HeadCount = Annotated[int, Field(ge=1, le=65536)]
@@ -88,7 +88,7 @@ class AttentionKind(Protocol):
 class Indexer(Spec):
     """`heads` small heads score every cached token (or entry); attention reads the `top_k` best."""
 
-    heads: int = Field(ge=1)
-    head_dim: int = Field(ge=1)
-    top_k: int = Field(ge=1)
+    heads: HeadCount
+    head_dim: HeadCount
+    top_k: TokenCount
     shared: bool = Field(default=False, description="no indexer of its own: reuses the choice of a layer below")

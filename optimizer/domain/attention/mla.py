@@ -8,10 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
-
 from optimizer.domain.attention.kind import HeadCount, Indexer, sum_capped
-from optimizer.domain.base import Spec
+from optimizer.domain.base import Spec, Width, WidthOrNone
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 
@@ -20,11 +18,11 @@ class LatentAttention(Spec):
 
     kind: Literal["mla"] = "mla"
     heads: HeadCount
-    q_lora_rank: int | None = Field(default=None, ge=1)
-    kv_lora_rank: int = Field(ge=1)
-    qk_nope_head_dim: int = Field(ge=1)
-    qk_rope_head_dim: int = Field(ge=0)
-    v_head_dim: int = Field(ge=1)
+    q_lora_rank: Width | None = None
+    kv_lora_rank: Width
+    qk_nope_head_dim: HeadCount
+    qk_rope_head_dim: WidthOrNone
+    v_head_dim: HeadCount
     indexer: Indexer | None = None
 
     @property

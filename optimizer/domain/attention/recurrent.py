@@ -72,7 +72,7 @@ class GatedDeltaNet(Recurrent):
     value_heads: HeadCount
     key_dim: HeadCount
     value_dim: HeadCount
-    conv_kernel: int = Field(default=4, ge=1)
+    conv_kernel: HeadCount = 4
     state_bytes: StateBytes = 4
 
     @property
@@ -112,7 +112,7 @@ class KimiDeltaAttention(Recurrent):
     kind: Literal["kda"] = "kda"
     heads: HeadCount
     head_dim: HeadCount
-    conv_kernel: int = Field(default=4, ge=1)
+    conv_kernel: HeadCount = 4
     state_bytes: StateBytes = 4
 
     @property
@@ -152,7 +152,7 @@ class Mamba2(Recurrent):
     head_dim: HeadCount
     groups: HeadCount
     state_size: HeadCount
-    conv_kernel: int = Field(default=4, ge=1)
+    conv_kernel: HeadCount = 4
     conv_bias: bool = True
     proj_bias: bool = False
     state_bytes: StateBytes = 4
