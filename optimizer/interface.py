@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from optimizer.audit import AuditResult, audit_document
 from optimizer.certificate import Check
 from optimizer.certificate import certify as certify_document
-from optimizer.cli.options import PROBLEM_OPTIONS, overrides_of
+from optimizer.cli.options import LONGEST_LIMIT_S, PROBLEM_OPTIONS, overrides_of
 from optimizer.cluster import SolvedFleet, mix, solve_cluster
 from optimizer.cluster.stand import judge_document
 from optimizer.domain.cluster import Cluster
@@ -197,6 +197,7 @@ def solve(
     SpecError
         Where the problem cannot be read.
     """
+    _check_limit(time_limit_s)
     asked = _question(problem)
     if isinstance(asked, Cluster):
         if top != 1:
@@ -209,6 +210,11 @@ def solve(
         if mixed is not None:
             return _fleet(mixed)
     return Result(**{field.name: getattr(solved, field.name) for field in fields(solved)})
+
+
+def _check_limit(seconds: float | None) -> None:
+    if seconds is not None and not 0 <= seconds <= LONGEST_LIMIT_S:
+        raise SpecError(f"time_limit_s: seconds from 0 to {LONGEST_LIMIT_S:,} are wanted, not {seconds}")
 
 
 def _fleet(solved: SolvedFleet) -> FleetResult:
@@ -302,6 +308,7 @@ def place(problem: Problem | str | Path | Mapping[str, Any], *, time_limit_s: fl
     SpecError
         Where the problem cannot be read, has no experts, or leaves degrees open.
     """
+    _check_limit(time_limit_s)
     return place_decided(_problem(problem), time_limit_s)
 
 

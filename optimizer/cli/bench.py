@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.options import JsonLines
+from optimizer.cli.options import JsonLines, time_limit_option
 from optimizer.cli.output import emit, is_terminal, say
 from optimizer.errors import StoppedError
 
@@ -34,7 +34,7 @@ def command(
         str | None, typer.Option(help="Baselines to run, of those listed below; none: the search alone.", metavar="A,B")
     ] = None,
     evaluations: Annotated[int, typer.Option(help="Layouts that each baseline may price.", min=1)] = 10_000,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds for each search.", min=0.0)] = None,
+    time_limit: Annotated[float | None, time_limit_option("Seconds for each search.")] = None,
     peers: Annotated[bool, typer.Option(help="Run AIConfigurator too, where it is installed.")] = True,
 ) -> int:
     """Solve a set of scenarios, check every certificate, and set baselines beside the answers."""

@@ -21,7 +21,7 @@ def command(problem: ProblemSource, json: Json = False, from_: From = None, pool
 
     With --from, why the layout of a launch command does not.
     """
-    question = problem.question(pool or ()) if from_ is None else _of_launch(problem.posed(from_))
+    question = problem.question(pool or ()) if from_ is None else _of_launch(problem.posed(from_, pool or ()))
     from optimizer.domain.problem import Problem  # noqa: PLC0415 - the specs load when a command runs
     from optimizer.explain import explain  # noqa: PLC0415 - loads NumPy and the solver
     from optimizer.verify.structure import why_not  # noqa: PLC0415 - the same

@@ -155,13 +155,28 @@ def value_of(option: ProblemOption, text: str) -> Any:  # noqa: ANN401 - what th
     if option.name:
         return text
     if option.unit and "=" in text:
-        stated = (part.partition("=") for part in text.split(","))
-        return {name.strip(): value_of(option, value.strip()) for name, _, value in stated}
+        return {name: value_of(option, value) for name, value in named_parts(text, option.flag)}
     if option.unit and _NUMBER.fullmatch(text.strip()):
         first, second = option.unit.split(" or ")
         message = f"{text} of what? A unit is wanted: {text}{first} or {text}{second}"
         raise SpecError(Fault(None, None, None, option.flag, message))
     return _whole(text)
+
+
+def named_parts(text: str, flag: str) -> list[tuple[str, str]]:
+    """``name=value`` of each part between commas; the value is empty where a part has no ``=``.
+
+    Raises
+    ------
+    SpecError
+        A name stands twice.
+    """
+    parts = [(name.strip(), value.strip()) for name, _, value in (part.partition("=") for part in text.split(","))]
+    names = [name for name, _ in parts]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise SpecError(Fault(None, None, None, flag, f"{twice} is stated twice"))
+    return parts
 
 
 _NUMBER: Final = re.compile(r"[-+]?[0-9_]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?")
@@ -209,13 +224,15 @@ class ProblemSource:
 
         return read_question(self.file, overrides_of(self.values), pools)
 
-    def posed(self, command: str) -> Posed:
+    def posed(self, command: str, pools: Sequence[str] = ()) -> Posed:
         """The problem of a launch command, changed by options."""
         from optimizer.readers.launch.problem import pose  # noqa: PLC0415 - the specs load when a command runs
         from optimizer.readers.launch.read import launch_from  # noqa: PLC0415 - the same
 
         if self.file is not None:
             raise SpecError(Fault(None, None, None, "--from", f"stands in place of {self.file}: give one of them"))
+        if pools:
+            raise SpecError(Fault(None, None, None, "--pool", "a launch command has its own devices: leave it out"))
         devices = self.values.get("devices")
         count = int(devices) if devices is not None and devices.isascii() and devices.isdigit() else None
         launch = launch_from(command, engine=self.values.get("engine"), devices=count)
@@ -322,6 +339,13 @@ def _with_options(
 
 
 _AT_ONCE_S = 1e-3
+LONGEST_LIMIT_S: Final = 10**9
+"""Seconds of the longest time limit, more than thirty years: timers of the system take no infinity."""
+
+
+def time_limit_option(text: str) -> Any:  # noqa: ANN401 - typer's own
+    """``--time-limit`` of a command."""
+    return typer.Option("--time-limit", help=text, min=0.0, max=LONGEST_LIMIT_S, metavar="SECONDS")
 
 
 class TimePassedError(Exception):

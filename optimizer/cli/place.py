@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from optimizer.cli.options import Json, ProblemSource, takes_a_problem
+from optimizer.cli.options import Json, ProblemSource, takes_a_problem, time_limit_option
 from optimizer.cli.output import emit_json, json_text, say
 from optimizer.errors import SpecError
 from optimizer.readers.source import is_file
@@ -50,9 +50,7 @@ def command(
     ] = None,
     time_limit: Annotated[
         float | None,
-        typer.Option(
-            help="Seconds for the search, all of them where gaps remain; a fixed amount of work without it.", min=0.0
-        ),
+        time_limit_option("Seconds for the search, all of them where gaps remain; a fixed amount of work without it."),
     ] = None,
 ) -> int:
     """Place experts on devices for measured loads, degrees being decided, with a proved bound for every layer."""

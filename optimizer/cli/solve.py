@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from optimizer.cli.options import From, Json, Pools, ProblemSource, TimeLimit, TimePassedError, takes_a_problem
+from optimizer.cli.options import (
+    From,
+    Json,
+    Pools,
+    ProblemSource,
+    TimeLimit,
+    TimePassedError,
+    named_parts,
+    takes_a_problem,
+    time_limit_option,
+)
 from optimizer.cli.output import (
     emit,
     emit_json,
@@ -47,7 +57,7 @@ def command(
     out: Annotated[str | None, typer.Option(help="Write the result to a file.", metavar="FILE")] = None,
     top: Annotated[int, typer.Option(help="Number of layouts to list, best first.", min=1, max=1000)] = 1,
     time_limit: Annotated[
-        float | None, typer.Option(help="Seconds after which the best layout so far is given.", min=0.0)
+        float | None, time_limit_option("Seconds after which the best layout so far is given.")
     ] = None,
     pareto: Annotated[
         str | None,
@@ -75,7 +85,7 @@ def command(
 
     With --from, on the devices of a launch command: the flags that would have to change are listed.
     """
-    posed = None if from_ is None else problem.posed(from_)
+    posed = None if from_ is None else problem.posed(from_, pool or ())
     question = problem.question(pool or ()) if posed is None else _served(posed)
     from optimizer.domain.problem import Problem  # noqa: PLC0415 - the specs load when a command runs
     from optimizer.readers.output import write_whole  # noqa: PLC0415 - beside it
@@ -88,7 +98,7 @@ def command(
             "--method": method != "branch-and-bound",
         }  # fmt: skip
         return solve_and_show(question, [n for n, on in single.items() if on], out, vipr, time_limit, as_json=json)
-    box = None if uncertainty is None else uncertain_share(uncertainty)
+    box = None if uncertainty is None else _box_of(question, uncertainty)
     axes = None if pareto is None else _frontier_of(question, pareto)
     watch, limit = progress_line(quiet=json), TimeLimit(time_limit)
     result = _solved(question, method, top, time_limit, watch)
@@ -183,7 +193,7 @@ def _beside(
     result: Solved,
     document: dict[str, Any],
     axes: list[str] | None,
-    box: Fraction | dict[str, Fraction] | None,
+    box: Mapping[str, Fraction] | None,
     watch: Callable[[str, int, int], None] | None,
 ) -> None:
     """Add to a result what is found after it: its conflict, its frontier, what uncertain efficiencies would change."""
@@ -220,22 +230,42 @@ def uncertain_share(text: str) -> Fraction | dict[str, Fraction]:
     Raises
     ------
     SpecError
-        Where a share cannot be read.
+        Where a share cannot be read, or is stated beside one of all efficiencies, or twice.
     """
+    parts = named_parts(text, "--uncertainty")
     named = {}
-    for part in text.split(","):
-        name, equals, share = part.partition("=")
-        if not equals and not re.search(r"\d", name):
-            message = f"{shown(name)}: how much of it? Write {shown(name.strip() or 'hbm')[1:-1]}=10%, or 10% for all"
+    for name, share in parts:
+        if not share and not re.search(r"\d", name):
+            message = f"{shown(name)}: how much of it? Write {shown(name or 'hbm')[1:-1]}=10%, or 10% for all"
+            raise SpecError(Fault(None, None, None, "--uncertainty", message))
+        if not share and len(parts) > 1:
+            message = f"{shown(name)} is of every efficiency: give it alone, or each by its name"
             raise SpecError(Fault(None, None, None, "--uncertainty", message))
         try:
-            value = parse_quantity(share if equals else name, Dimension.RATIO, largest=1)
+            value = parse_quantity(share or name, Dimension.RATIO, largest=1)
         except QuantityError as error:
             raise SpecError(Fault(None, None, None, "--uncertainty", str(error), error.suggestion)) from None
-        if not equals:
+        if not share:
             return value
-        named[name.strip()] = value
+        named[name] = value
     return named
+
+
+@contextmanager
+def _of_option(option: str) -> Iterator[None]:
+    """Name the option in faults that have no place."""
+    try:
+        yield
+    except SpecError as error:
+        raise SpecError(*(replace(fault, field=fault.field or option) for fault in error.faults)) from None
+
+
+def _box_of(problem: Problem, text: str) -> Mapping[str, Fraction]:
+    """Efficiencies of ``--uncertainty``, refused before anything is solved."""
+    from optimizer.search.regret import uncertainty_box  # noqa: PLC0415 - loads NumPy
+
+    with _of_option("--uncertainty"):
+        return uncertainty_box(problem, uncertain_share(text))
 
 
 def _frontier_of(problem: Problem, text: str) -> list[str]:
@@ -243,10 +273,8 @@ def _frontier_of(problem: Problem, text: str) -> list[str]:
     from optimizer.search.frontier import check_objectives  # noqa: PLC0415 - loads NumPy
 
     axes = [name.strip() for name in text.split(",")]
-    try:
+    with _of_option("--pareto"):
         check_objectives(problem, axes)
-    except SpecError as error:
-        raise SpecError(*(replace(fault, field=fault.field or "--pareto") for fault in error.faults)) from None
     return axes
 
 

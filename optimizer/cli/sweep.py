@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.options import JsonLines
+from optimizer.cli.options import JsonLines, time_limit_option
 from optimizer.cli.output import emit, is_terminal, say
 from optimizer.errors import StoppedError
 
@@ -35,7 +35,7 @@ def command(
     backend: Annotated[str, typer.Option(help="loky (this machine), dask or ray.", metavar="NAME")] = "loky",
     address: Annotated[str | None, typer.Option(help="Of a Dask or Ray cluster that runs already.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Worker processes; one for each core unless given.", min=1)] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds for each problem.", min=0.0)] = None,
+    time_limit: Annotated[float | None, time_limit_option("Seconds for each problem.")] = None,
     check: Annotated[bool, typer.Option("--check", help="Check every certificate as well.")] = False,
 ) -> int:
     """Solve every problem of a grid on all cores or on a cluster."""

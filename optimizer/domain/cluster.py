@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from optimizer.domain.base import FieldError, Grown, Spec
 from optimizer.domain.buckets import DEFAULT_BUCKETS, MOST_BUCKETS, Bucket, PeriodTraffic, Traffic, check_nested
@@ -143,10 +143,11 @@ class DemandFile(Spec):
     engine: str = "any"
     search: SearchLimits = SearchLimits()
 
-    @model_validator(mode="after")
-    def _known(self) -> DemandFile:
-        engine_named(self.engine)
-        return self
+    @field_validator("engine")
+    @classmethod
+    def _known(cls, engine: str) -> str:
+        engine_named(engine)
+        return engine
 
 
 class PeriodFile(Spec):
@@ -166,8 +167,7 @@ class Survive(Spec):
     @model_validator(mode="after")
     def _something(self) -> Survive:
         if (self.nodes is None) == (self.racks is None):
-            message = "give either nodes or racks"
-            raise ValueError(message)
+            raise ValueError("give either nodes or racks")
         return self
 
     @property

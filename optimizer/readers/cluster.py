@@ -17,6 +17,7 @@ from optimizer.domain.cluster import (
     Demand,
     DemandFile,
     DemandPhase,
+    DemandWorkload,
     FleetObjective,
     GivenRate,
     Period,
@@ -25,6 +26,7 @@ from optimizer.domain.cluster import (
 )
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.model import ModelSpec
+from optimizer.domain.workload import ServingWorkload
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
 from optimizer.readers.document import Document, validate
@@ -199,11 +201,16 @@ class _ClusterReading:
             rate = traffic.arrivals.served_per_s
         if self.written.rates is None and not buckets:
             raise self.document.error(_WANTED, (*at, "workload", "input_tokens"))
-        return Demand(
+        read = Demand(
             name=name, phase=work.phase or _phase(name, rates), request_rate=rate, buckets=buckets,
             model=model, limits=demand.limits.by_default(), engine_name=demand.engine, search=demand.search,
             prefix_cache_hit=hit, mtp_tokens=work.mtp_tokens, mtp_acceptance=work.mtp_acceptance, traffic=traffic,
         )  # fmt: skip
+        for role in read.roles if self.written.rates is None else ():
+            longest = {"input_tokens": buckets[-1].input_tokens, "output_tokens": buckets[-1].output_tokens}
+            stated = work.model_dump(include={"prefix_cache_hit", "mtp_tokens", "mtp_acceptance"})
+            validate(ServingWorkload, {"phase": role, **longest, **stated}, self.document, (*at, "workload"))
+        return read
 
     def _buckets(
         self, name: str, demand: DemandFile, at: tuple[PathStep, ...], model: ModelSpec | None
@@ -292,6 +299,17 @@ def _phase(demand: str, rates: Sequence[GivenRate]) -> DemandPhase:
     return "either" if "aggregated" in roles else "disaggregated"
 
 
+_OF_DEMAND = ("model", "precision", "limits", "engine", "search")
+_OF_CLUSTER = ("name", "objective", "max_kinds", "seed")
+
+
+def goes_into_cluster(at: Sequence[PathStep]) -> bool:
+    """Whether what a problem has at a place has one in the cluster that `cluster_content` makes of it."""
+    if at[0] == "workload":
+        return at[1] in DemandWorkload.model_fields
+    return at[0] in {*_OF_DEMAND, *_OF_CLUSTER, "hardware", "devices", "nodes"}
+
+
 def cluster_content(content: Mapping[str, Any], pools: Sequence[str]) -> dict[str, Any]:
     """What a cluster file would hold for one demand, from what a problem file would, and `NAME=NODES` of each pool.
 
@@ -313,8 +331,8 @@ def cluster_content(content: Mapping[str, Any], pools: Sequence[str]) -> dict[st
         merged[str(content.get("hardware", "pool"))] = {"hardware": content.get("hardware"), **size}
     model = content.get("model")
     work = {key: value for key, value in content.get("workload", {}).items() if key != "kind"}
-    demand = {key: content[key] for key in ("model", "precision", "limits", "engine", "search") if key in content}
-    of_search = {key: content[key] for key in ("name", "objective", "max_kinds", "seed") if key in content}
+    demand = {key: content[key] for key in _OF_DEMAND if key in content}
+    of_search = {key: content[key] for key in _OF_CLUSTER if key in content}
     name = model.rpartition("/")[2] if isinstance(model, str) else "demand"
     return {**of_search, "pools": merged, "demands": {name: demand | {"workload": work}}}
 

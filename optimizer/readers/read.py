@@ -17,7 +17,7 @@ from optimizer.domain.problem import Problem, ProblemFile, resolve
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
 from optimizer.readers.claims import Claim, ClaimReader
-from optimizer.readers.cluster import cluster_content, cluster_in, is_cluster, stray_options
+from optimizer.readers.cluster import cluster_content, cluster_in, goes_into_cluster, is_cluster, stray_options
 from optimizer.readers.diagnosis import diagnose
 from optimizer.readers.document import Document, load, validate
 from optimizer.readers.measured import coactivation, current_placement, expert_loads
@@ -237,8 +237,7 @@ def read_problem(reference: str | Path | None = None, overrides: Sequence[Overri
         ]
         if missing:
             raise SpecError(*missing)
-        nowhere = Document({}, COMMAND_LINE, "", yaml_places=PlaceTree((1, 1)))
-        return _problem(_merge(nowhere, (), overrides), None)
+        return _problem(_merge(_of_options(), (), overrides), None)
     document = _load(reference)
     return problem_in(document, (), overrides)
 
@@ -264,13 +263,43 @@ def read_question(
         if stray or pools:
             raise stray_options(stray or ["--pool"])
         return cluster_in(document, (), {str(o.at[0]): o.value for o in overrides})
-    content = problem_content(reference, overrides)
+    written = _merge(_of_options() if document is None else document, (), overrides)
+    content = written.data
     work = content.get("workload")
     phase = work.get("phase") if isinstance(work, Mapping) else None
     if not pools and phase not in ("disaggregated", "either"):
         return read_problem(reference, overrides)
-    source = COMMAND_LINE if document is None else document.source
-    return cluster_in(Document(cluster_content(content, pools), source, "", yaml_places=PlaceTree((1, 1))))
+    _refuse_unkept(written, pools)
+    made, source = cluster_content(content, pools), written.document.source
+    try:
+        return cluster_in(Document(made, source, "", yaml_places=PlaceTree((1, 1))))
+    except SpecError as error:
+        demand = f"{dotted(('demands', next(iter(made['demands']))))}."
+        raise SpecError(*(_from_demand(fault, demand, written) for fault in error.faults)) from None
+
+
+def _from_demand(fault: Fault, demand: str, written: _Written) -> Fault:
+    """The fault of a cluster of options at the option or the place of the problem that its demand was made of."""
+    if fault.path != written.document.source or not str(fault.field).startswith(demand):
+        return fault
+    return written.fault(fault.message, str(fault.field).removeprefix(demand).split("."), fault.suggestion)
+
+
+def _of_options() -> Document:
+    """A document that options alone fill."""
+    return Document({}, COMMAND_LINE, "", yaml_places=PlaceTree((1, 1)))
+
+
+def _refuse_unkept(written: _Written, pools: Sequence[str]) -> None:
+    """Refuse what a cluster of options would leave out."""
+    size = [o.option for o in written.overrides if pools and o.at[0] in {"hardware", "devices", "nodes"}]
+    if size:
+        raise SpecError(*(Fault(None, None, None, option, "give either this, or --pool") for option in size))
+    stray = [o.option for o in written.overrides if not goes_into_cluster(o.at)]
+    if stray:
+        raise stray_options(stray)
+    if "experts" in written.data:
+        raise SpecError(written.fault("is of one layout, and this is a cluster", ("experts",), key=True))
 
 
 def problem_content(reference: str | Path | None, overrides: Sequence[Override] = ()) -> dict[str, Any]:
@@ -281,8 +310,7 @@ def problem_content(reference: str | Path | None, overrides: Sequence[Override] 
     SpecError
         Where the file cannot be read, or holds no mapping.
     """
-    document = Document({}, COMMAND_LINE, "", yaml_places=PlaceTree((1, 1))) if reference is None else _load(reference)
-    return _merge(document, (), overrides).data
+    return _merge(_of_options() if reference is None else _load(reference), (), overrides).data
 
 
 def problem_in(document: Document, at: tuple[PathStep, ...] = (), overrides: Sequence[Override] = ()) -> Problem:

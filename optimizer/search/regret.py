@@ -120,14 +120,23 @@ class Robustness:
         }
 
 
-def _box(share: Fraction | Mapping[str, Fraction]) -> tuple[tuple[str, Fraction], ...]:
+def uncertainty_box(problem: Problem, share: Fraction | Mapping[str, Fraction]) -> Mapping[str, Fraction]:
+    """Uncertainty of each efficiency that is uncertain: of all of them, where one share is given.
+
+    Raises
+    ------
+    SpecError
+        An unknown efficiency, an uncertainty that is no share, or measured loads, of which nothing is told.
+    """
     box = dict.fromkeys(EFFICIENCIES, share) if isinstance(share, Fraction) else dict(share)
     for name, uncertainty in box.items():
         if name not in EFFICIENCIES:
             raise SpecError(f"unknown efficiency {name!r}; efficiencies: {', '.join(EFFICIENCIES)}")
         if not 0 < uncertainty < 1:
             raise SpecError(f"uncertainty of {name} is {uncertainty}: it must be above 0% and below 100%")
-    return tuple(box.items())
+    if problem.expert_loads:
+        raise SpecError("balanced experts are priced: leave out experts.load")
+    return box
 
 
 def _decision(scored: Scored) -> DecidedShape:
@@ -176,11 +185,9 @@ def robust(
     Raises
     ------
     SpecError
-        An unknown efficiency or an uncertainty that is no share.
+        As `uncertainty_box`.
     """
-    box = _box(share)
-    if problem.expert_loads:
-        raise SpecError("--uncertainty prices balanced experts: leave out experts.load")
+    box = tuple(uncertainty_box(problem, share).items())
     points = []
     for done, point in enumerate(_grid(problem, box)):
         points.append(point)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 
 from optimizer.domain.engines import fsdp, megatron, sglang, trtllm, vllm
@@ -21,9 +22,17 @@ ANY = "any"
 """The union of all engines."""
 
 
+_VERSION = re.compile(r"[0-9]+(\.(post)?[0-9]+)*")
+
+
 def _number(version: str) -> tuple[int, ...]:
     """A version as numbers that compare; a post-release comes after its own."""
     return tuple(int(part) for part in version.replace(".post", ".").split("."))
+
+
+def is_version(text: str) -> bool:
+    """Whether a text is a version: whole numbers with dots between, as ``0.5.3`` or ``0.5.3.post1``."""
+    return _VERSION.fullmatch(text) is not None
 
 
 def before(version: str, other: str) -> bool:
@@ -41,16 +50,15 @@ def engine_named(name: str) -> Engine:
     """
     if name == ANY:
         return union(tuple(releases[-1] for releases in ENGINES.values()))
-    base, _, version = name.partition("@")
+    base, at, version = name.partition("@")
     if base not in ENGINES:
         raise ValueError(f"unknown engine {name!r}; engines: {', '.join((ANY, *ENGINES))} (a version: vllm@0.30)")
     releases = ENGINES[base]
-    if not version:
+    if not at:
         return releases[-1]
-    try:
-        release_number = _number(version)
-    except ValueError:
-        raise ValueError(f"{version!r} in engine {name!r} is no version: write {base}@{releases[-1].since}") from None
+    if not is_version(version):
+        raise ValueError(f"{version!r} in engine {name!r} is no version: write {base}@{releases[-1].since}")
+    release_number = _number(version)
     known = (*OLDER.get(base, ()), *releases)
     fitting = [release for release in known if _number(release.since) <= release_number]
     if not fitting:
@@ -107,4 +115,4 @@ def union(members: tuple[Engine, ...]) -> Engine:
     )
 
 
-__all__ = ["ANY", "ENGINES", "OLDER", "Engine", "EngineRule", "before", "engine_named", "release_of"]
+__all__ = ["ANY", "ENGINES", "OLDER", "Engine", "EngineRule", "before", "engine_named", "is_version", "release_of"]

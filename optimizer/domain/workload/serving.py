@@ -152,18 +152,18 @@ class ServingWorkload(Grown):
             raise FieldError(message, ("concurrency",))
         if self.decodes and self.output_tokens < 2:
             message = f"{self.named} needs output_tokens of at least 2 (TPOT is between output tokens)"
-            raise ValueError(message)
+            raise FieldError(message, ("output_tokens",))
         if self.max_model_len is not None and self.held_tokens > self.max_model_len:
             message = (
                 f"requests of {self.held_tokens:,} tokens are longer than max_model_len {self.max_model_len:,} admits"
             )
             raise FieldError(message, ("max_model_len",))
         if self.prefix_cache_hit >= 1:
-            message = "prefix_cache_hit must be below 1: the last prompt token is always computed"
-            raise ValueError(message)
+            message = "must be below 1: the last prompt token is always computed"
+            raise FieldError(message, ("prefix_cache_hit",))
         if self.mtp_acceptance > 1:
-            message = "mtp_acceptance is a probability, at most 1"
-            raise ValueError(message)
+            message = "is a probability, at most 1"
+            raise FieldError(message, ("mtp_acceptance",))
         return self
 
     @property

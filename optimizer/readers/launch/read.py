@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
+from optimizer.domain.engines import is_version
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document, load, load_text
 from optimizer.readers.launch import megatron, sglang, trtllm, vllm
@@ -110,7 +111,9 @@ def _launches(
     text: str, shown_as: str, *, engine: str | None, devices: int | None, folder: Path | None
 ) -> list[Launch]:
     """Every launch command of a text."""
-    base, _, version = (engine or "").partition("@")
+    base, at, version = (engine or "").partition("@")
+    if at and not is_version(version):
+        raise SpecError(Fault(None, None, None, "--engine", f"{shown(version)} in {shown(engine)} is no version"))
     base = {"fsdp": "torchtitan", "any": ""}.get(base, base)
     if base and base not in ENGINES:
         message = f"{shown(base)} is none of {', '.join(ENGINES)}"
