@@ -29,6 +29,7 @@ from optimizer.readers.document import Document, load, load_text
 from optimizer.readers.fleet import fleet_in, is_fleet_document
 from optimizer.readers.messages import nearest
 from optimizer.readers.source import read_text
+from optimizer.readers.values import VALUES, plain_value
 from optimizer.report.html import page
 from optimizer.report.html_fleet import fleet_page
 from optimizer.report.subject import read_subject
@@ -49,7 +50,10 @@ __all__ = [
 ]  # fmt: skip
 
 Asked = Problem | Cluster | str | Path | Mapping[str, Any]
-"""A problem or a cluster, its path, its name in the catalog, or what its file would hold."""
+"""A problem or a cluster, its path, its name in the catalog, or what its file would hold.
+
+A mapping may hold paths, fractions, decimals, ranges, and numbers and arrays of NumPy.
+"""
 
 _PAGE_HEIGHT_PX = 640
 
@@ -127,7 +131,7 @@ def _frame(text: str, title: str) -> str:
 
 def _written(data: Mapping[str, Any]) -> Document:
     """A document of values that were not read from a file."""
-    return load_text(json.dumps(data, allow_nan=False), "<values>")
+    return load_text(json.dumps(plain_value(data)), VALUES)
 
 
 def read_problem(source: str | Path | Mapping[str, Any] | None = None, **options: object) -> Problem:
@@ -160,7 +164,9 @@ def read_problem(source: str | Path | Mapping[str, Any] | None = None, **options
 
 
 def _text(value: object) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    array = getattr(value, "tolist", None)
+    value = array() if callable(array) else value
+    return ",".join(map(str, value)) if isinstance(value, list | tuple | range) else str(value)
 
 
 def _problem(source: Problem | str | Path | Mapping[str, Any]) -> Problem:
@@ -275,10 +281,10 @@ def certify(
         Where the document cannot be read.
     """
     if isinstance(result, Solved | SolvedFleet | Decided):
-        document = result.to_json()
+        document = json.loads(json.dumps(result.to_json()))
     else:
-        document = dict(result) if isinstance(result, Mapping) else load(result).data
-    return certify_document(json.loads(json.dumps(document)), None if problem is None else _question(problem))
+        document = plain_value(result) if isinstance(result, Mapping) else load(result).data
+    return certify_document(document, None if problem is None else _question(problem))
 
 
 def explain(problem: Asked, *, progress: Progress | None = None) -> Explanation | FleetExplanation:

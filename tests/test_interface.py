@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from decimal import Decimal
+from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import optimizer
@@ -51,6 +54,17 @@ def test_options_files_and_mappings_say_the_same_problem(tmp_path: Path) -> None
     assert read_problem(SMALL, tp=[1, 2]).digest == read_problem(file, tp="1,2").digest != by_options.digest
 
 
+def test_mappings_and_options_take_values_that_no_file_holds() -> None:
+    options = {"model": "qwen3-32b", "hardware": "h200-sxm-8", "isl": 1000, "osl": 200, "tpot": "40 ms"}
+    asked = SMALL | {"devices": np.int64(4), "limits": {"tpot": Fraction(1, 25)}, "search": {"tp": range(1, 3)}}
+    assert read_problem(asked).digest == read_problem(SMALL, tp=[1, 2]).digest
+    assert read_problem(asked | {"limits": {"tpot": Decimal("0.04")}}).digest == read_problem(asked).digest
+    for degrees in (range(1, 3), np.arange(1, 3)):
+        assert read_problem(**options, devices=np.int64(4), tp=degrees).digest == read_problem(asked).digest
+    with pytest.raises(SpecError, match="devices: nan is not a finite number"):
+        solve(SMALL | {"devices": float("nan")})
+
+
 def test_a_wrong_option_is_named() -> None:
     with pytest.raises(TypeError, match="no option 'devises'; did you mean 'devices'"):
         read_problem(devises=3)
@@ -83,6 +97,14 @@ def test_a_result_shows_itself(result: optimizer.Result) -> None:
     assert nothing.status == "infeasible"
     assert nothing.to_frame().empty
     assert nothing._repr_html_()
+
+
+def test_a_result_is_certified_whatever_holds_its_numbers(result: optimizer.Result) -> None:
+    document = result.to_json()
+    layout = {name: np.int64(n) if isinstance(n, int) else n for name, n in document["layout"].items()}
+    assert certify(document | {"layout": layout}).accepted
+    with pytest.raises(SpecError, match="layout: nan is not a finite number"):
+        certify(document | {"layout": float("nan")})
 
 
 def test_a_layout_alone_needs_its_problem(result: optimizer.Result) -> None:
