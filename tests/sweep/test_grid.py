@@ -100,3 +100,45 @@ def test_broken_grids_are_refused_with_their_place(
     assert fault.line == line
     if suggestion is not None:
         assert fault.suggestion == suggestion
+
+
+BASE = (
+    "problem: {model: qwen3-8b, hardware: h100-sxm-8, devices: 2, workload: {input_tokens: 100, output_tokens: 10}}\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "faults"),
+    [
+        ("grid:\n  limits.tpott: [20 ms]", ["3:3: grid.limits.tpott: unknown key (did you mean 'limits.tpot'?)"]),
+        ("grid:\n  devices: [1, -2]", ["3:16: grid.devices[1]: must be at least 1, not -2"]),
+        ("grid:\n  devices: -2", ["3:12: grid.devices: must be at least 1, not -2"]),
+        ("grid:\n  model: [qwen3-8b, qwen3-33b]", ["3:21: grid.model[1]: 'qwen3-33b' is no model of the catalog"]),
+        ("grid:\n  hardware: [h101]", ["3:14: grid.hardware[0]: 'h101' is no hardware of the catalog"]),
+        ("grid:\n  engine: [vllm, vllm@]", ["3:18: grid.engine[1]: '' in engine 'vllm@' is no version"]),
+        ("grid:\n  limits: [{tpot: 1 s}, {tpott: 1 s}]", ["3:26: grid.limits[1].tpott: unknown key"]),
+        ("grid:\n  search.tp: [[1, 2], [4, 0]]", ["3:27: grid.search.tp[1][1]: must be at least 1, not 0"]),
+        ("grid:\n  objective: [devices, throughput]", ["3:15: grid.objective[0]: objective 'devices' needs workload"]),
+        ("grid:\n  devices: [0]\n  seed: [x]", ["3:13: grid.devices[0]: must be at least", "4:10: grid.seed[0]"]),
+        ("grid: {devices: [1]}\nexclude: [{devices: 3}]", ["3:21: exclude[0].devices: '3' is no value of devices"]),
+    ],
+)  # fmt: skip
+def test_what_no_problem_can_have_is_refused_where_it_stands(tmp_path: Path, text: str, faults: list[str]) -> None:
+    with pytest.raises(SpecError) as refusal:
+        read(tmp_path, BASE + text)
+    found = [str(fault).partition("grid.yaml:")[2] for fault in refusal.value.faults]
+    assert len(found) == len(faults)
+    assert all(one.startswith(words) for one, words in zip(found, faults, strict=True)), found
+
+
+def test_what_all_problems_have_is_refused_where_it_stands(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"grid.yaml:1:92: problem.limits.tpott: unknown key \(did you mean 'tpot'"):
+        read(tmp_path, HEAD.replace("}}", "}, limits: {tpott: 1 s}}") + "grid: {model: qwen3-8b, devices: 1}")
+    (tmp_path / "base.yaml").write_text("model: qwen3-8b\nhardware: h100-sxm-8\ndevices: 1\nsed: 1\n")
+    with pytest.raises(SpecError, match=r"base.yaml:4:1: sed: unknown key \(did you mean 'seed'"):
+        read(tmp_path, "problem: ./base.yaml\ngrid: {workload: [{input_tokens: 9, output_tokens: 9}]}")
+
+
+def test_what_only_some_problems_cannot_have_is_left_to_them(tmp_path: Path) -> None:
+    text = "grid: {objective: [devices, throughput], workload.request_rate: [null, 1], devices: [1, 2]}"
+    assert len(read(tmp_path, BASE + text).cells) == 8

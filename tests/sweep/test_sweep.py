@@ -65,12 +65,12 @@ def test_rows_are_what_solve_answers(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("one_process")
 def test_one_wrong_question_is_its_own_answer(tmp_path: Path) -> None:
-    found = grid(tmp_path, TEXT.replace("[1, 2, 4, 8]", "[1, none]").replace("qwen3-32b", "qwen3-33b"))
+    found = grid(tmp_path, TEXT.replace("limits.tpot: [20 ms, 50 ms]", "workload.input_tokens: [1000, 100000]"))
     answers = sweep(found, Options())
-    by_labels = {cell.labels[:2]: answers[cell.index] for cell in found.cells}
-    assert by_labels["llama-3.1-8b", "1"]["status"] in ANSWERED
-    assert by_labels["llama-3.1-8b", "none"]["status"] == "error"
-    assert "did you mean 'qwen3-32b'" in by_labels["qwen3-33b", "1"]["error"]
+    by_labels = {(cell.labels[0], cell.labels[2]): answers[cell.index] for cell in found.cells}
+    assert by_labels["llama-3.1-8b", "100000"]["status"] in ANSWERED
+    assert by_labels["qwen3-32b", "100000"]["status"] == "error"
+    assert "more than the 40960 tokens qwen3-32b can hold" in by_labels["qwen3-32b", "100000"]["error"]
 
 
 def test_a_fault_of_ours_is_its_own_answer(monkeypatch: pytest.MonkeyPatch) -> None:
