@@ -60,8 +60,8 @@ _CERTIFICATE = frozenset(
 )  # fmt: skip
 _LEMMAS = frozenset({"lemmas"})
 _CEILING = frozenset({"demand", "role", "pool", "devices", "requests_per_s"})
-_BUCKET = frozenset({"bucket"})
-"""Of columns and ceilings whose bucket is not the first."""
+_OPTIONAL = {"columns": frozenset({"bucket", "peers"}), "ceilings": frozenset({"bucket"})}
+"""Of those whose bucket is not the first; of columns whose replicas do not exchange caches with every pool."""
 _RESULT = frozenset(
     {"schema", "status", "problem", "objective", "layout", "figures", "fleet", "search", "certificate"}
 )  # fmt: skip
@@ -127,11 +127,26 @@ def column_json(column: Column) -> dict[str, Any]:
         "demand": column.demand, "role": column.role, "pool": column.pool, "layout": column.layout,
         "devices": column.devices, "requests_per_s": exact(column.requests_per_s), "cost": exact(column.cost),
         "power_w": exact(column.power_w),
-    } | slotted(column.priced, "priced") | _bucket_json(column)  # fmt: skip
+    } | slotted(column.priced, "priced") | _bucket_json(column) | _peers_json(column)  # fmt: skip
 
 
 def _bucket_json(served: Column | Ceiling) -> dict[str, Any]:
     return {"bucket": served.bucket} if served.bucket else {}
+
+
+def _peers_json(column: Column) -> dict[str, Any]:
+    return {} if column.peers is None else {"peers": list(column.peers)}
+
+
+def _peers(cluster: Cluster, item: str, entry: dict[str, Any]) -> tuple[str, ...] | None:
+    """Pools that a column exchanges caches with, its own among them."""
+    named = entry.get("peers")
+    if named is None:
+        return None
+    own = isinstance(named, list) and entry["pool"] in named
+    if not own or named != [name for name in cluster.pool if name in named]:
+        raise Rejected(f"{item}.peers", "not pools of the cluster, in its order, with the replica's own")
+    return tuple(named)
 
 
 def step_json(step: DerivationStep) -> dict[str, Any]:
@@ -205,7 +220,7 @@ def _columns(cluster: Cluster, stated: object) -> Sequence[Column]:
         check_stages(layout, 0 if demand.model is None else demand.model.layer_count, f"{item}.priced.stages")
         try:
             replica = (cluster, demand, role, pool, layout, rate, sent)
-            columns.append(priced_column(*replica, bucket=bucket))
+            columns.append(priced_column(*replica, bucket=bucket, peers=_peers(cluster, item, entry)))
         except (ValueError, OverflowError) as error:
             raise Rejected(item, brief(str(error))) from None
     if [c.role for c in columns] != [c.role for c in sorted(columns, key=_order(cluster))]:
@@ -260,7 +275,7 @@ def _entries(
     """Each entry with its place, demand, pool and bucket; the demand has its role, and `integer_key` a whole number."""
     for number, entry in enumerate(stated):
         item = f"certificate.{name}[{number}]"
-        keys(item, entry, known | (_BUCKET & entry.keys() if isinstance(entry, dict) else set()))
+        keys(item, entry, known | (_OPTIONAL[name] & entry.keys() if isinstance(entry, dict) else set()))
         demand, pool = cluster.demand.get(_key(entry["demand"])), cluster.pool.get(_key(entry["pool"]))
         if demand is None or pool is None or entry["role"] not in demand.roles or type(entry[integer_key]) is not int:
             raise Rejected(item, "of no demand, role or pool of the cluster")

@@ -9,7 +9,7 @@ from fractions import Fraction
 
 from optimizer.certificate.fleet import TOLERANCE, fleet_statement
 from optimizer.certificate.statement import relative_gap
-from optimizer.cluster.columns import Columns, closer, columns_of, sooner
+from optimizer.cluster.columns import Columns, closer, columns_of, peer_groups, sooner, within
 from optimizer.cluster.derive import DerivedBound
 from optimizer.cluster.integers import FoundFleet, IntegerProgram
 from optimizer.cluster.lay import lay
@@ -28,8 +28,9 @@ from optimizer.fleet.program import Program
 from optimizer.fleet.statement import bounding, is_exact, shown, state
 from optimizer.search.search import Search
 from optimizer.verify.fleet import FleetVerdict, judge_fleet
+from optimizer.verify.replica import sends
 
-__all__ = ["SolvedFleet", "fleet_that_fits", "mix", "solve_cluster"]
+__all__ = ["SolvedFleet", "columns_that_fit", "fleet_that_fits", "mix", "solve_cluster"]
 
 
 def fleet_that_fits(cluster: Cluster, columns: Sequence[Column]) -> FleetVerdict | None:
@@ -37,6 +38,11 @@ def fleet_that_fits(cluster: Cluster, columns: Sequence[Column]) -> FleetVerdict
     statement = state(cluster, columns)
     decided = IntegerProgram(statement.program, cluster.seed).decide(None, {})
     return None if decided.point is None else judged(statement, lay(statement, decided.point))
+
+
+def columns_that_fit(cluster: Cluster) -> Columns:
+    """What the best fleet was chosen from; all columns where none keeps the limits."""
+    return _exchanging(cluster, columns_of(cluster), None)[0]
 
 
 def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> SolvedFleet:
@@ -56,16 +62,9 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Sol
     deadline = None if time_limit_s is None else started + time_limit_s
     # half of the time finds layouts; of what is left a third is the proof's
     columns = columns_of(cluster, None if time_limit_s is None else started + time_limit_s / 2)
-    listed = columns.listed
     seconds = {"columns_s": time.monotonic() - started}
-    seconds_left = None if deadline is None else max(0.05, (deadline - time.monotonic()) * 2 / 3)
-    statement, decided, verdict = _decided(cluster, listed, seconds_left)
-    while verdict is not None and not cluster.rates:
-        better = _sooner(cluster, columns, verdict, deadline)
-        if better is None:
-            break
-        columns, (statement, decided, verdict) = better
-        listed = columns.listed
+    columns, (statement, decided, verdict) = _exchanging(cluster, columns, deadline)
+    listed = columns.listed
     fleet, value = (None, None) if verdict is None else (verdict.fleet, verdict.value)
     seconds["decide_s"] = time.monotonic() - started - seconds["columns_s"]
     proof = _Proof(DerivedBound((), None), ())
@@ -134,25 +133,75 @@ _Answer = tuple[FleetProgram, FoundFleet, FleetVerdict | None]
 """A program, what was decided, and its judgement."""
 
 
+def _exchanging(cluster: Cluster, columns: Columns, deadline: float | None) -> tuple[Columns, _Answer]:
+    """The best fleet whose replicas exchange caches among all pools, or among those with faster links only."""
+    best = _waiting(cluster, columns, deadline)
+    demands = [demand.name for demand in cluster.demands if any(sends(demand, role) for role in demand.roles)]
+    groups = peer_groups(cluster) if demands and cluster.links else []
+    if not groups or (best[1][2] is None and _hopeless(cluster, columns, deadline)):
+        return best
+    trials = [dict.fromkeys(demands, group) for group in groups]
+    if len(demands) > 1:
+        trials += [{name: group} for name in demands for group in groups]
+    for peers in trials:
+        if _late(deadline):
+            break
+        seconds_left = None if deadline is None else time.monotonic() + (deadline - time.monotonic()) / 2
+        among = within(cluster, best[0], peers, seconds_left)
+        if among.complete and _better(cluster, trial := _waiting(cluster, among, deadline), best, equal=True):
+            best = trial
+    return best
+
+
+def _better(
+    cluster: Cluster, one: tuple[Columns, _Answer], other: tuple[Columns, _Answer], *, equal: bool
+) -> bool:  # fmt: skip
+    """Whether a fleet was found that is better than another, or `equal` to it, if that has one."""
+    (_, (_, _, new)), (_, (_, _, old)) = one, other
+    if new is None or new.value is None or old is None or old.value is None:
+        return new is not None and old is None
+    if new.value == old.value:
+        return equal
+    return (new.value > old.value) == (cluster.objective in FLEET_MAXIMISED)
+
+
+def _hopeless(cluster: Cluster, columns: Columns, deadline: float | None) -> bool:
+    """Whether no fleet of any layouts keeps the limits."""
+    if not columns.ceilings:
+        return False
+    seconds_left = None if deadline is None else max(0.05, (deadline - time.monotonic()) / 2)
+    best = IntegerProgram(bounding(cluster, columns.ceilings).program, cluster.seed).decide(seconds_left, {})
+    return best.point is None and best.complete
+
+
+def _waiting(cluster: Cluster, columns: Columns, deadline: float | None) -> tuple[Columns, _Answer]:
+    """The best fleet of columns, or of those that wait for fewer slow transfers.
+
+    Where none is found, ever slower decode replicas are left out.
+    """
+    seconds_left = None if deadline is None else max(0.05, (deadline - time.monotonic()) * 2 / 3)
+    first = best = columns, _decided(cluster, columns.listed, seconds_left)
+    while not cluster.rates:
+        trial = _sooner(cluster, *best, deadline)
+        if trial is None or (best[1][2] is not None and not _better(cluster, trial, best, equal=False)):
+            break
+        best = trial
+    return first if best[1][2] is None else best
+
+
 def _sooner(
-    cluster: Cluster, columns: Columns, verdict: FleetVerdict, deadline: float | None
+    cluster: Cluster, columns: Columns, answer: _Answer, deadline: float | None
 ) -> tuple[Columns, _Answer] | None:
-    """A better fleet of prefill replicas that only wait for decode replicas as fast as those in use."""
-    used = {group.column for replicas in verdict.fleet.values() for group in replicas}
+    """A fleet of prefill replicas that only wait for decode replicas as fast as those in use."""
+    verdict = answer[2]
+    used = None if verdict is None else {group.column for replicas in verdict.fleet.values() for group in replicas}
     seconds_left = None if deadline is None else (deadline - time.monotonic()) / 2
     more = (
         None
         if seconds_left is not None and seconds_left <= 0
         else sooner(cluster, columns, used, seconds_left and time.monotonic() + seconds_left)
     )
-    if more is None or not more.complete:
-        return None
-    answer = _decided(cluster, more.listed, seconds_left)
-    value, best = (None if answer[2] is None else answer[2].value), verdict.value
-    if value is None or best is None:
-        return None
-    maximised = cluster.objective in FLEET_MAXIMISED
-    return (more, answer) if (value > best if maximised else value < best) else None
+    return None if more is None or not more.complete else (more, _decided(cluster, more.listed, seconds_left))
 
 
 def _decided(cluster: Cluster, columns: Sequence[Column], seconds: float | None) -> _Answer:

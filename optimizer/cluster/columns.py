@@ -9,10 +9,10 @@ finds none.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from itertools import product
+from itertools import combinations, product
 
 from optimizer.domain.cluster import Cluster, Demand, Pool, ReplicaRole
 from optimizer.domain.layout import Layout
@@ -22,7 +22,15 @@ from optimizer.figures.rates import last_kept
 from optimizer.fleet.ceiling import Ceiling, copies, replica_sizes
 from optimizer.fleet.column import Column, given_columns, useful
 from optimizer.search.search import Search
-from optimizer.verify.replica import beyond_links, ceiling_problem, most_served, slowest_transfer, tokens_of_role
+from optimizer.verify.replica import (
+    beyond_links,
+    ceiling_problem,
+    device_link,
+    most_served,
+    sends,
+    slowest_transfer,
+    tokens_of_role,
+)
 
 _STEP = Fraction(513, 512)
 """How much more the search is asked for: columns serve the most there is to within 0.2%."""
@@ -35,6 +43,8 @@ _TRIES = 24
 """Layouts of one size that each serve a little more than the last, before their ceiling stays where it is."""
 _MISSES = 5
 """How often a layout that is found may be no column before the next size, where no ceiling is wanted."""
+_MOST_GROUPED = 6
+"""Pools of which every set is looked at; of more only each alone, and all."""
 _LOWEST = 1024
 """Share of a layout's capacity at which a ceiling begins where no replica is known."""
 
@@ -44,11 +54,21 @@ class Columns:
     """Replicas that fleets are made of, and ceilings of all that are not among them.
 
     There are none where rates are given, nor where time ran out (`complete` is False).
+
+    Attributes
+    ----------
+    peers
+        Pools that a demand's replicas exchange caches within; of demands that are not named all pools.
     """
 
     listed: tuple[Column, ...]
     ceilings: list[Ceiling] = field(default_factory=list)
     complete: bool = True
+    peers: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def pools(self, cluster: Cluster, demand: Demand) -> list[Pool]:
+        """Where the replicas stand that exchange caches."""
+        return [cluster.pool[name] for name in self.peers.get(demand.name, cluster.pool)]
 
 
 def columns_of(cluster: Cluster, deadline: float | None = None) -> Columns:
@@ -92,7 +112,55 @@ def columns_of(cluster: Cluster, deadline: float | None = None) -> Columns:
     return Columns(useful(cluster, columns), ceilings if complete else [], complete)
 
 
-def sooner(cluster: Cluster, columns: Columns, used: Collection[str], deadline: float | None = None) -> Columns | None:
+def peer_groups(cluster: Cluster) -> list[tuple[str, ...]]:
+    """Sets of pools among which caches move faster than with any other pool beside them, the largest first."""
+    names = tuple(cluster.pool)
+    sizes = range(len(names) - 1, 0, -1) if len(names) <= _MOST_GROUPED else (1,)
+
+    def slows(group: tuple[str, ...], other: str) -> bool:
+        pools = [cluster.pool[name] for name in group]
+        return any(device_link(cluster, p, (*group, other)) < device_link(cluster, p, group) for p in pools)
+
+    return [
+        group
+        for size in sizes
+        for group in combinations(names, size)
+        if all(slows(group, other) for other in names if other not in group)
+    ]
+
+
+def within(
+    cluster: Cluster, columns: Columns, peers: Mapping[str, tuple[str, ...]], deadline: float | None = None
+) -> Columns:
+    """The same ceilings, and columns of some demands whose replicas exchange caches among a few pools alone."""
+    kept = [c for c in columns.listed if c.demand not in peers or not sends(cluster.demand[c.demand], c.role)]
+    among = replace(columns, peers={**columns.peers, **peers})
+    walked = columns.complete
+    for name in peers:
+        demand = cluster.demand[name]
+        for role, bucket in product(("decode", "prefill"), range(len(demand.buckets))):
+            if role in demand.roles:
+                walked &= _walked(cluster, demand, role, bucket, among, kept, deadline)
+    return replace(among, listed=useful(cluster, kept), complete=walked)
+
+
+def _walked(
+    cluster: Cluster, demand: Demand, role: ReplicaRole, bucket: int, columns: Columns, kept: list[Column],
+    deadline: float | None,
+) -> bool:  # fmt: skip
+    """Whether columns of a role were found in time; they are added to those that are kept."""
+    sent = slowest_transfer(cluster, kept, demand, bucket) if role == "prefill" else Fraction(0)
+    complete, peers = True, columns.peers.get(demand.name)
+    for pool in columns.pools(cluster, demand):
+        known: dict[str, Column] = {}
+        complete &= _Walk(cluster, demand, role, pool, bucket, sent, known, proving=False, peers=peers).run(deadline)
+        kept += known.values()
+    return complete
+
+
+def sooner(
+    cluster: Cluster, columns: Columns, used: Collection[str] | None, deadline: float | None = None
+) -> Columns | None:
     """Columns for prefill replicas that leave the transfer no more time than the decode replicas of a fleet take.
 
     The slower ones are no longer listed. None where there are none.
@@ -100,12 +168,16 @@ def sooner(cluster: Cluster, columns: Columns, used: Collection[str], deadline: 
     Parameters
     ----------
     used
-        Names of the fleet's columns.
+        Names of the fleet's columns; None where there is no fleet: the faster half of the decode replicas is kept.
     """
     kept, walked = list(columns.listed), columns.complete
     for demand in cluster.demands:
         decode = [c for c in columns.listed if (c.demand, c.role) == (demand.name, "decode")]
-        longest = max((c.transfer_s for c in decode if c.name in used), default=None)
+        if used is None:
+            times = sorted({c.transfer_s for c in decode})
+            longest = times[(len(times) - 1) // 2] if times else None
+        else:
+            longest = max((c.transfer_s for c in decode if c.name in used), default=None)
         if longest is None or "prefill" not in demand.roles or all(c.transfer_s <= longest for c in decode):
             continue
         kept = [
@@ -113,10 +185,8 @@ def sooner(cluster: Cluster, columns: Columns, used: Collection[str], deadline: 
             for c in kept
             if c.demand != demand.name or not (c.role == "prefill" or (c.role == "decode" and c.transfer_s > longest))
         ]
-        for bucket, pool in product(range(len(demand.buckets)), cluster.pools):
-            sent, known = slowest_transfer(cluster, kept, demand, bucket), dict[str, Column]()
-            walked &= _Walk(cluster, demand, "prefill", pool, bucket, sent, known, proving=False).run(deadline)
-            kept += known.values()
+        for bucket in range(len(demand.buckets)):
+            walked &= _walked(cluster, demand, "prefill", bucket, columns, kept, deadline)
     if set(kept) == set(columns.listed):
         return None
     return replace(columns, listed=useful(cluster, kept), complete=walked)
@@ -137,13 +207,17 @@ def closer(cluster: Cluster, columns: Columns, used: Sequence[Column]) -> Column
     for column in used:
         kind = (column.demand, column.role, column.pool, column.bucket)
         demand, pool = cluster.demand[column.demand], cluster.pool[column.pool]
+        peers = columns.peers.get(column.demand) if sends(demand, column.role) else None
+        if peers is not None and column.pool not in peers:
+            continue
         sent = (
             slowest_transfer(cluster, columns.listed, demand, column.bucket)
             if column.role == "prefill"
             else Fraction(0)
         )
         known = {n: c for n, c in listed.items() if (c.demand, c.role, c.pool, c.bucket) == kind}
-        walk = _Walk(cluster, demand, column.role, pool, column.bucket, sent, known, proving=True, closely=True)
+        arguments = (cluster, demand, column.role, pool, column.bucket, sent, known)
+        walk = _Walk(*arguments, proving=True, closely=True, peers=peers)
         ceiling = walk.closest(column.devices, column.requests_per_s / pool.availability)
         if ceiling is None:
             continue
@@ -167,9 +241,9 @@ class _Walk:
 
     def __init__(
         self, cluster: Cluster, demand: Demand, role: ReplicaRole, pool: Pool, bucket: int, sent: Fraction,
-        known: dict[str, Column], *, proving: bool, closely: bool = False,
+        known: dict[str, Column], *, proving: bool, closely: bool = False, peers: tuple[str, ...] | None = None,
     ) -> None:  # fmt: skip
-        self.proving, self.closely, self.bucket = proving, closely, bucket
+        self.proving, self.closely, self.bucket, self.peers = proving, closely, bucket, peers
         # what the limit on the first token leaves for the transfer; a ceiling must hold for the least that it takes
         self.reserve = None if proving else sent
         self.cluster, self.demand, self.role, self.pool, self.sent = cluster, demand, role, pool, sent
@@ -268,7 +342,7 @@ class _Walk:
     def _priced(self, layout: Layout, top: Fraction, low: Fraction) -> bool:
         """Whether a layout at the most that it serves within its limits is more than what is known."""
         arguments = (self.cluster, self.demand, self.role, self.pool, layout, self.sent, top)
-        column = most_served(*arguments, bucket=self.bucket, low=low, closely=self.closely)
+        column = most_served(*arguments, bucket=self.bucket, low=low, closely=self.closely, peers=self.peers)
         if column is None or column.requests_per_s / self.pool.availability <= self._known(column.devices):
             return False
         self.columns[column.name] = column

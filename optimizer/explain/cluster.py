@@ -8,8 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from optimizer.certificate.fleet import TOLERANCE, bare_fleet_json, step_json
-from optimizer.cluster import fleet_that_fits
-from optimizer.cluster.columns import columns_of
+from optimizer.cluster import columns_that_fit, fleet_that_fits
 from optimizer.cluster.derive import derive
 from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, Cluster, ClusterLimits
 from optimizer.domain.fleet import Fleet
@@ -19,8 +18,10 @@ from optimizer.fleet.families import StatedLimit, limits_of, without_others
 from optimizer.fleet.statement import state
 from optimizer.verify.fleet import judge_fleet
 
-_FINEST = Fraction(1, 1000)
-"""Relative step to which the largest rate that fits is found."""
+_COARSE = Fraction(1, 1000)
+"""Step of the bisection below the largest share of a rate that fits: from there on better fleets are asked for."""
+_MORE = 1 + Fraction(1, 2**40)
+"""What no fleet that serves more than another may be below."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class FleetExplanation:
 
 def explain_cluster(cluster: Cluster) -> dict[str, Any]:
     """``shardproof/explain/1`` of a cluster; every statement is over fleets of the same columns."""
-    columns = columns_of(cluster).listed
+    columns = columns_that_fit(cluster).listed
     fleet = fleet_that_fits(cluster, columns)
     document: dict[str, Any] = {
         "schema": "shardproof/explain/1",
@@ -210,9 +211,20 @@ def _largest_rate(cluster: Cluster, columns: Sequence[Column], demand: str) -> f
         )
         return cluster.model_copy(update={"periods": periods})
 
+    def served(share: Fraction) -> Fraction | None:
+        """The share that a fleet found at a share serves; None where none fits."""
+        verdict = fleet_that_fits(at(share), columns)
+        if verdict is None:
+            return None
+        wanted = [(period.rates.get(demand), verdict.demands[period.name][demand]) for period in cluster.periods]
+        return min((done.capacity if cluster.survive is None else done.left) / rate for rate, done in wanted if rate)
+
     low, high = Fraction(0), Fraction(1)
-    while high - low > _FINEST:
+    while high - low > _COARSE:
         middle = (low + high) / 2
-        low, high = (middle, high) if fleet_that_fits(at(middle), columns) is not None else (low, middle)
+        reached = served(middle)
+        low, high = (low, middle) if reached is None else (max(middle, reached), high)
+    while low and (reached := served(low * _MORE)) is not None:
+        low = reached
     top = max(period.rates.get(demand, Fraction(0)) for period in cluster.periods)
     return float(top * low) if low else None

@@ -30,6 +30,8 @@ class Column:
         Times of a priced replica at that rate; the transfer of a request's cache is in the first token's.
     bucket
         The longest of its demand's buckets that it takes at that rate.
+    peers
+        Pools, its own among them, that it exchanges caches of requests with; None: every one.
     """
 
     demand: str
@@ -45,6 +47,7 @@ class Column:
     tpot_s: Fraction | None = None
     transfer_s: Fraction = Fraction(0)
     bucket: int = 0
+    peers: tuple[str, ...] | None = None
 
     @property
     def name(self) -> str:

@@ -73,6 +73,7 @@ def judge_fleet(cluster: Cluster, columns: Sequence[Column], fleet: Fleet) -> Fl
             verdict.broken.append(Broken("columns", f"{unknown[0]} is no replica that is known", unknown[0]))
             return verdict
         verdict.broken += standing(cluster, known, replicas)
+        verdict.broken += _exchanges(known, replicas)
         verdict.idle[period.name] = {
             pool.name: pool.devices
             - sum(replica.count * known[replica.column].devices for replica in replicas if replica.pool == pool.name)
@@ -86,6 +87,17 @@ def judge_fleet(cluster: Cluster, columns: Sequence[Column], fleet: Fleet) -> Fl
     verdict.broken += list(_kinds(cluster, fleet))
     verdict.value = value_of(cluster, known, fleet, verdict)
     return verdict
+
+
+def _exchanges(known: Mapping[str, Column], replicas: Sequence[Replicas]) -> Iterable[Broken]:
+    """Replicas that were priced without the link to a pool where others of their demand stand."""
+    sending = {r.column: known[r.column] for r in replicas if r.role != "aggregated"}
+    for column in sending.values():
+        pools = {other.pool for other in sending.values() if other.demand == column.demand}
+        for pool in sorted(pools - set(column.peers or pools)):
+            yield Broken(
+                "transfer", f"{column.name} exchanges caches with {pool}, whose link was not counted", column.name
+            )
 
 
 def standing(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence[Replicas]) -> list[Broken]:

@@ -94,7 +94,9 @@ def price(proposal: FleetDocument) -> PricedFleet:
     entries = [entry for period_entries in proposal.periods.values() for entry in period_entries]
     named: dict[At, str] = {}
     for entry in sorted(entries, key=lambda e: ("decode", "prefill", "aggregated").index(e.role)):
-        column, unserved, claim = _column(proposal, entry, list(columns.values()))
+        peers = {one.pool.name for one in entries if one.demand.name == entry.demand.name and one.role != "aggregated"}
+        peers_in_order = tuple(name for name in proposal.cluster.pool if name in peers)
+        column, unserved, claim = _column(proposal, entry, list(columns.values()), peers_in_order)
         before = columns.get(column.name)
         if before is not None and before != column:
             message = f"{column.name} stands there twice, at different rates"
@@ -123,7 +125,7 @@ def price(proposal: FleetDocument) -> PricedFleet:
 
 
 def _column(
-    proposal: FleetDocument, entry: Proposed, before: Sequence[Column]
+    proposal: FleetDocument, entry: Proposed, before: Sequence[Column], peers: tuple[str, ...]
 ) -> tuple[Column, list[Broken], ComparedClaim | None]:
     """The column of an entry, what it violates whatever it serves, and the verdict on the rate that it states."""
     cluster, claim = proposal.cluster, _claim(proposal, (*entry.at, "requests_per_s"), Dimension.PER_SECOND)
@@ -141,12 +143,12 @@ def _column(
     replica = (cluster, demand, entry.role, pool, layout)
     if entry.rate:
         try:
-            column = priced_column(*replica, entry.rate / pool.availability, sent, bucket=entry.bucket)
+            column = priced_column(*replica, entry.rate / pool.availability, sent, bucket=entry.bucket, peers=peers)
         except UnservedError:
             pass
         else:
             return column, [], _rated(claim, column.requests_per_s, "served within the limits")
-    most = _most(replica, sent, entry.bucket)
+    most = _most(replica, sent, entry.bucket, peers)
     if most is not None:
         return most, [], _rated(claim, most.requests_per_s, "the most that it serves within the limits")
     named = column_layout(demand, layout_name(layout), entry.bucket)
@@ -156,7 +158,7 @@ def _column(
         power_w=power_of(cluster, pool.name, layout.devices), priced=layout, bucket=entry.bucket,
     )  # fmt: skip
     try:
-        priced_column(*replica, _LEAST_RATE, sent, bucket=entry.bucket)
+        priced_column(*replica, _LEAST_RATE, sent, bucket=entry.bucket, peers=peers)
         reasons = [Broken("request_rate", f"{nothing.name} serves nothing within its limits", nothing.name)]
     except UnservedError as error:
         refusals = [(str(v.family), v.message) for v in error.violations] or [("replica", str(error))]
@@ -164,14 +166,16 @@ def _column(
     return nothing, reasons, _rated(claim, Fraction(0), "it serves nothing within the limits")
 
 
-def _most(replica: tuple[Any, ...], sent: Fraction, bucket: int) -> Column | None:
+def _most(replica: tuple[Any, ...], sent: Fraction, bucket: int, peers: tuple[str, ...]) -> Column | None:
     """The column at the most that it serves; None: nothing."""
     cluster, demand, role, pool, layout = replica
     problem = replica_problem(cluster, demand, role, pool, layout.devices, bucket)
     if any(v.family in BLOCKING for v in structural_violations(problem, layout)):
         return None
     top = evaluate(problem, layout).request_capacity
-    return most_served(cluster, demand, role, pool, layout, sent, top, bucket=bucket) if top > 0 else None
+    if top <= 0:
+        return None
+    return most_served(cluster, demand, role, pool, layout, sent, top, bucket=bucket, peers=peers)
 
 
 def _rated(claim: Claim | None, rate: Fraction, how: str) -> ComparedClaim | None:

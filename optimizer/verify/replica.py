@@ -1,13 +1,14 @@
 """One priced replica as a column: what it serves within its demand's limits, the transfer of the cache included.
 
 A request of a disaggregated demand has its KV cache sent from prefill to decode replica once the prompt is computed,
-every device sending, and receiving, its own shard over the pool's slowest link to other nodes: its fabric, or a stated
-link between pools. The time until the first token counts the slower of the two; no engine's overlap is credited.
+every device sending, and receiving, its own shard over the slowest link from its pool to those that its replica
+exchanges caches with: its fabric, or a stated link between pools. The time until the first token counts the slower of
+the two; no engine's overlap is credited.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from fractions import Fraction
 
 from optimizer.domain.cluster import Cluster, Demand, Pool, ReplicaRole
@@ -110,13 +111,20 @@ def at_rate(problem: Problem, rate: Fraction) -> Problem:
     return problem.model_copy(update={"workload": problem.workload.model_copy(update={"request_rate": rate})})
 
 
-def device_link(cluster: Cluster, pool: Pool) -> Fraction:
-    """Bytes/s of one device to other nodes: the fabric's, or its share of the slowest link stated of the pool."""
+def device_link(cluster: Cluster, pool: Pool, peers: Collection[str] | None = ()) -> Fraction:
+    """Bytes/s of one device to other nodes: the fabric's, or its share of the slowest link stated to a peer.
+
+    Parameters
+    ----------
+    peers
+        Pools that it exchanges caches with; None: every one.
+    """
     assert pool.hardware is not None  # noqa: S101 - refused where clusters are read
     fabric = pool.hardware.tiers[-1]
     links = [Fraction(fabric.bandwidth) * fabric.efficiency.value / fabric.oversubscription]
     for link, speed in cluster.links.items():
-        if any(link in {f"{pool.name}-{other.name}", f"{other.name}-{pool.name}"} for other in cluster.pools):
+        others = cluster.pool if peers is None else peers
+        if any(link in {f"{pool.name}-{other}", f"{other}-{pool.name}"} for other in others):
             links.append(Fraction(speed, pool.devices_per_node))
     return min(links)
 
@@ -128,10 +136,12 @@ def shard_bytes(problem: Problem, layout: Layout) -> int:
     return max(stage.kv_cache_bytes for stage in memory.stages(Step(0, 0, 1, 1), 1, cuts_of(prefill, layout)))
 
 
-def transfer_of(problem: Problem, cluster: Cluster, pool: Pool, layout: Layout) -> Fraction:
+def transfer_of(
+    problem: Problem, cluster: Cluster, pool: Pool, layout: Layout, peers: Collection[str] | None
+) -> Fraction:
     """Seconds that a replica takes to send, or receive, the cache of one request."""
     shard = shard_bytes(problem, layout)
-    return shard / device_link(cluster, pool) + problem.hardware.tiers[-1].latency.value
+    return shard / device_link(cluster, pool, peers) + problem.hardware.tiers[-1].latency.value
 
 
 def sends(demand: Demand, role: ReplicaRole) -> bool:
@@ -162,7 +172,7 @@ def beyond_links(
 
 def priced_column(
     cluster: Cluster, demand: Demand, role: ReplicaRole, pool: Pool, layout: Layout, rate: Fraction,
-    sent_s: Fraction = Fraction(0), *, bucket: int = 0,
+    sent_s: Fraction = Fraction(0), *, bucket: int = 0, peers: tuple[str, ...] | None = None,
 ) -> Column:  # fmt: skip
     """The column of a layout at a rate.
 
@@ -170,6 +180,8 @@ def priced_column(
     ----------
     sent_s
         Seconds of the slowest transfer that a decode replica of the demand takes; of a prefill replica only.
+    peers
+        Pools whose replicas it exchanges caches with; None: every one.
 
     Raises
     ------
@@ -186,8 +198,8 @@ def priced_column(
         raise UnservedError(str(broken[0]), broken)
     transfer = Fraction(0)
     if sends(demand, role):
-        transfer = transfer_of(problem, cluster, pool, layout)
-        if rate / layout.dp * shard_bytes(problem, layout) > device_link(cluster, pool):
+        transfer = transfer_of(problem, cluster, pool, layout, peers)
+        if rate / layout.dp * shard_bytes(problem, layout) > device_link(cluster, pool, peers):
             raise UnservedError(f"{float(rate):g} requests/s send more cache than the link takes")
     if role == "prefill":
         transfer = max(transfer, sent_s)
@@ -204,13 +216,14 @@ def priced_column(
         requests_per_s=rate * pool.availability, cost=cost_of(cluster, pool.name, layout.devices),
         power_w=power_of(cluster, pool.name, layout.devices), priced=layout,
         ttft_s=None if ttft is None else ttft + (transfer if role == "prefill" else 0), tpot_s=evaluation.tpot_s,
-        transfer_s=transfer, bucket=bucket,
+        transfer_s=transfer, bucket=bucket, peers=peers if sends(demand, role) else None,
     )  # fmt: skip
 
 
 def most_served(
     cluster: Cluster, demand: Demand, role: ReplicaRole, pool: Pool, layout: Layout, sent_s: Fraction,
     top: Fraction, *, bucket: int = 0, low: Fraction = Fraction(0), closely: bool = False,
+    peers: tuple[str, ...] | None = None,
 ) -> Column | None:  # fmt: skip
     """The column of a layout at the most requests/s that it serves within its limits, by bisection below `top`.
 
@@ -224,7 +237,7 @@ def most_served(
     if demand.loops:
         rate = _rounded(top, _LOOP_DIGITS)
         try:
-            return priced_column(cluster, demand, role, pool, layout, rate, sent_s, bucket=bucket)
+            return priced_column(cluster, demand, role, pool, layout, rate, sent_s, bucket=bucket, peers=peers)
         except UnservedError:
             return None
     digits, halvings, near = (_LOOP_DIGITS, _CLOSE_HALVINGS, _CLOSE) if closely else (_DIGITS, _HALVINGS, _NEAR)
@@ -233,7 +246,7 @@ def most_served(
         rate = _rounded((low + high) / 2 if number else top, digits)
         try:
             best, low = (
-                priced_column(cluster, demand, role, pool, layout, rate, sent_s, bucket=bucket),
+                priced_column(cluster, demand, role, pool, layout, rate, sent_s, bucket=bucket, peers=peers),
                 rate,
             )
         except UnservedError:
@@ -264,7 +277,7 @@ def slowest_transfer(cluster: Cluster, columns: Sequence[Column], demand: Demand
             continue
         pool = cluster.pool[column.pool]
         problem = replica_problem(cluster, demand, "decode", pool, column.devices, bucket)
-        seconds.append(transfer_of(problem, cluster, pool, column.priced))
+        seconds.append(transfer_of(problem, cluster, pool, column.priced, column.peers))
     return max(seconds)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -10,9 +11,11 @@ from optimizer.certificate import certify
 from optimizer.certificate.statement import sealed
 from optimizer.cli.main import run
 from optimizer.cluster import solve_cluster
-from optimizer.cluster.columns import columns_of
+from optimizer.cluster.columns import columns_of, peer_groups
+from optimizer.domain.fleet import NodeShare, Replicas
 from optimizer.readers import catalog
 from optimizer.readers.read import read_question
+from optimizer.verify.fleet import judge_fleet
 from tests.cluster.questions import DISAGGREGATED
 
 
@@ -57,14 +60,78 @@ def test_certify_prices_every_column_anew(disaggregated):
         assert check.item.startswith("certificate.columns")
 
 
-def test_a_slower_link_serves_less(tmp_path):
-    path = tmp_path / "slow.yaml"
-    path.write_text(DISAGGREGATED.replace("objective: cost", "objective: devices\nlinks: {h100-a100: 12.5 GB/s}"))
-    cluster = read_question(str(path))
-    slow = solve_cluster(cluster)
-    fast = solve_cluster(cluster.model_copy(update={"links": {}}))
-    assert slow.value > fast.value
-    assert max(c.transfer_s for c in slow.columns) > max(c.transfer_s for c in fast.columns)
+SLOW_LINK = """
+pools:
+  p: {hardware: h100-sxm-8, free: [4]}
+  d: {hardware: a100-sxm-8, free: [2]}
+links: {p-d: 1 GB/s}
+demands:
+  chat:
+    model: llama-3.1-8b
+    workload: {phase: disaggregated, input_tokens: 8000, output_tokens: 200, request_rate: 6}
+    limits: {ttft: 2 s, tpot: 40 ms}
+    search: {tp: 1, pp: 1}
+objective: devices
+"""
+
+
+@pytest.fixture(scope="module")
+def beside_a_slow_link(tmp_path_factory):
+    path = tmp_path_factory.mktemp("clusters") / "slow_link.yaml"
+    path.write_text(SLOW_LINK)
+    return solve_cluster(read_question(str(path)))
+
+
+def test_a_pool_behind_a_slow_link_makes_no_fleet_worse(tmp_path, beside_a_slow_link):
+    lines = [line for line in SLOW_LINK.splitlines() if not line.startswith(("  d:", "links"))]
+    (tmp_path / "alone.yaml").write_text("\n".join(lines))
+    alone = solve_cluster(read_question(str(tmp_path / "alone.yaml")))
+    assert beside_a_slow_link.value <= alone.value == 3
+    assert {group.pool for group in beside_a_slow_link.fleet["always"]} == {"p"}
+    assert all(column.peers == ("p",) for column in beside_a_slow_link.columns)
+
+
+def test_links_that_are_not_used_are_left_out_of_proofs_and_verdicts_too(tmp_path, beside_a_slow_link):
+    document = json.loads(json.dumps(beside_a_slow_link.to_json()))
+    check = certify(document)
+    assert check.accepted
+    assert not any("no layout outside them" in item for item in check.not_checked)
+    (tmp_path / "result.json").write_text(json.dumps(document))
+    assert run(["verify", str(tmp_path / "result.json")]) == 0
+    for peers in (None, ["p", "d"], ["d"], ["p", "p"], ["p", "q"], [], "p", 3, [["p"]]):
+        broken = copy.deepcopy(document)
+        for column in broken["certificate"]["columns"]:
+            column["peers"] = peers
+        broken["certificate"] = sealed(broken["certificate"])
+        check = certify(broken)
+        assert not check.accepted, peers
+        assert check.item.startswith("certificate.columns"), peers
+
+
+def test_a_fleet_whose_links_were_not_counted_is_refused(beside_a_slow_link):
+    cluster = beside_a_slow_link.cluster
+    away = replace(beside_a_slow_link.columns[0], pool="d", layout="away")
+    here = beside_a_slow_link.fleet["always"]
+    there = Replicas(away.name, away.demand, away.role, "d", "away", 1, ((NodeShare(0, (0,)),),))
+    verdict = judge_fleet(cluster, (*beside_a_slow_link.columns, away), {"always": (*here, there)})
+    assert {broken.family for broken in verdict.broken} == {"transfer"}
+
+
+def test_pools_are_grouped_by_the_links_between_them(tmp_path):
+    text = SLOW_LINK.replace("links:", "  e: {hardware: h100-sxm-8, nodes: 1}\nlinks:")
+    (tmp_path / "three.yaml").write_text(text)
+    cluster = read_question(str(tmp_path / "three.yaml"))
+    assert peer_groups(cluster) == [("p", "e"), ("d", "e")]
+    assert peer_groups(cluster.model_copy(update={"links": {}})) == []
+
+
+def test_a_slow_link_counts_where_it_must_be_crossed(tmp_path):
+    (tmp_path / "apart.yaml").write_text(SLOW_LINK.replace("[4]", "[1]").replace("[2]", "[1]").replace("rate: 6", "rate: 1"))
+    cluster = read_question(str(tmp_path / "apart.yaml"))
+    assert solve_cluster(cluster).status == "infeasible"
+    near = solve_cluster(cluster.model_copy(update={"links": {}}))
+    assert near.value == 2
+    assert {group.pool for group in near.fleet["always"]} == {"p", "d"}
 
 
 def test_pools_and_phase_by_options(capsys):
