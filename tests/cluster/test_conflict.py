@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import json
+from fractions import Fraction
 
 import pytest
 
 from optimizer.certificate import certify
-from optimizer.cluster import solve_cluster
-from optimizer.explain.cluster import conflict_of
+from optimizer.cluster import fleet_that_fits, solve_cluster
+from optimizer.explain.cluster import conflict_of, explain_cluster
+from optimizer.fleet.column import given_columns
 from optimizer.fleet.families import limits_of
 from tests.cluster.brute_force import best_by_hand, random_cluster
 
@@ -87,3 +89,27 @@ def test_a_limit_that_is_not_needed_is_rejected():
         assert not check.accepted
         assert check.item.startswith("conflict_proof")
     assert tried > 5
+
+
+def _at_rate(cluster, demand, rate):
+    share = rate / max(p.rates.get(demand, Fraction(0)) for p in cluster.periods)
+    periods = tuple(
+        p.model_copy(update={"rates": {n: r * share if n == demand else r for n, r in p.rates.items()}})
+        for p in cluster.periods
+    )
+    return cluster.model_copy(update={"periods": periods})
+
+
+def test_the_largest_rate_that_fits_is_exact():
+    told = 0
+    for cluster, _ in _infeasible(12):
+        for change in explain_cluster(cluster)["relaxations"]:
+            demand = change["limit"].removeprefix("demands.").removesuffix(".request_rate")
+            if demand not in cluster.demand:
+                continue
+            rate = Fraction(change["to"]).limit_denominator(10**6)
+            assert fleet_that_fits(_at_rate(cluster, demand, rate), given_columns(cluster)) is not None
+            more = rate * (1 + Fraction(1, 10**6))
+            assert fleet_that_fits(_at_rate(cluster, demand, more), given_columns(cluster)) is None
+            told += 1
+    assert told > 1

@@ -126,7 +126,9 @@ def test_pools_are_grouped_by_the_links_between_them(tmp_path):
 
 
 def test_a_slow_link_counts_where_it_must_be_crossed(tmp_path):
-    (tmp_path / "apart.yaml").write_text(SLOW_LINK.replace("[4]", "[1]").replace("[2]", "[1]").replace("rate: 6", "rate: 1"))
+    (tmp_path / "apart.yaml").write_text(
+        SLOW_LINK.replace("[4]", "[1]").replace("[2]", "[1]").replace("rate: 6", "rate: 1")
+    )
     cluster = read_question(str(tmp_path / "apart.yaml"))
     assert solve_cluster(cluster).status == "infeasible"
     near = solve_cluster(cluster.model_copy(update={"links": {}}))
