@@ -16,12 +16,12 @@ from optimizer.figures.rates import last_kept
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import StatedLimit, limits_of, without_others
 from optimizer.fleet.statement import state
-from optimizer.verify.fleet import judge_fleet
+from optimizer.verify.fleet import FleetVerdict, cost_per_h, judge_fleet, power_in_use
 
 _COARSE = Fraction(1, 1000)
-"""Step of the bisection below the largest share of a rate that fits: from there on better fleets are asked for."""
+"""Relative step of the bisection for the nearest limit that fits: from there on better fleets are asked for."""
 _MORE = 1 + Fraction(1, 2**40)
-"""What no fleet that serves more than another may be below."""
+"""Factor by which no two fleets differ that serve, cost or draw different amounts."""
 
 
 @dataclass(frozen=True)
@@ -175,11 +175,33 @@ def _smallest(cluster: Cluster, columns: Sequence[Column], limit: StatedLimit) -
             if _fits(lighter, columns) is not None:
                 return fewer
         return 0
-    own_limits = cluster.limits.model_copy(update={key: None})
-    assert isinstance(own_limits, ClusterLimits)  # noqa: S101 - a copy of it
-    objective = {"budget": "cost", "power": "power"}[key]
-    fleet = _fits(cluster.model_copy(update={"limits": own_limits, "objective": objective}), columns)
-    return None if fleet is None else float(fleet.value)
+    return _least_total(cluster, columns, key)
+
+
+def _least_total(cluster: Cluster, columns: Sequence[Column], key: str) -> float:
+    """The least budget, or power, that some fleet keeps in every period."""
+    known = {column.name: column for column in columns}
+
+    def at(most: Fraction | None) -> FleetVerdict | None:
+        own_limits = cluster.limits.model_copy(update={key: most})
+        assert isinstance(own_limits, ClusterLimits)  # noqa: S101 - a copy of it
+        return fleet_that_fits(cluster.model_copy(update={"limits": own_limits}), columns)
+
+    def most_in_a_period(verdict: FleetVerdict) -> Fraction:
+        return max(
+            cost_per_h(cluster, known, replicas) if key == "budget" else power_in_use(known, replicas)
+            for replicas in verdict.fleet.values()
+        )
+
+    low, found = Fraction(getattr(cluster.limits, key)), at(None)
+    assert found is not None  # noqa: S101 - without the limit some fleet fits
+    high = most_in_a_period(found)
+    while high - low > low * _COARSE:
+        found = at((low + high) / 2)
+        low, high = ((low + high) / 2, high) if found is None else (low, most_in_a_period(found))
+    while (found := at(high / _MORE)) is not None:
+        high = most_in_a_period(found)
+    return float(high)
 
 
 def _count(value: object, at: Callable[[int], Cluster], columns: Sequence[Column]) -> int | None:

@@ -290,7 +290,7 @@ def _totals(
     budget, power = cluster.limits.budget, cluster.limits.power
     if budget is not None and spent > budget:
         yield Broken("budget", f"{float(spent):.6g} of {float(budget):.6g} $/h in {period.name}")
-    drawn = sum(((known[r.column].power_w or Fraction(0)) * r.count for r in replicas), Fraction(0))
+    drawn = power_in_use(known, replicas)
     if power is not None and drawn > power:
         yield Broken("power", f"{float(drawn):.6g} of {float(power):.6g} W in {period.name}")
 
@@ -315,6 +315,11 @@ def cost_per_h(cluster: Cluster, known: Mapping[str, Column], replicas: Sequence
         (p.price * p.devices for p in cluster.pools if p.pays_for_all and p.price is not None), Fraction(0)
     )
     return standing_cost + sum(((known[r.column].cost or Fraction(0)) * r.count for r in replicas), Fraction(0))
+
+
+def power_in_use(known: Mapping[str, Column], replicas: Sequence[Replicas]) -> Fraction:
+    """Watts of the replicas in use."""
+    return sum(((known[r.column].power_w or Fraction(0)) * r.count for r in replicas), Fraction(0))
 
 
 def value_of(cluster: Cluster, known: Mapping[str, Column], fleet: Fleet, verdict: FleetVerdict) -> Fraction | None:
@@ -342,7 +347,7 @@ def value_of(cluster: Cluster, known: Mapping[str, Column], fleet: Fleet, verdic
         elif cluster.objective == "devices":
             total += share * sum(known[r.column].devices * r.count for r in replicas)
         elif cluster.objective == "power":
-            total += share * sum(((known[r.column].power_w or Fraction(0)) * r.count for r in replicas), Fraction(0))
+            total += share * power_in_use(known, replicas)
         else:
             total += share * cost_per_h(cluster, known, replicas)
             total += cluster.start_cost / cluster.hours * _started(fleet, cluster.periods[number - 1], period)

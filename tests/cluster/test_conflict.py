@@ -13,6 +13,7 @@ from optimizer.cluster import fleet_that_fits, solve_cluster
 from optimizer.explain.cluster import conflict_of, explain_cluster
 from optimizer.fleet.column import given_columns
 from optimizer.fleet.families import limits_of
+from optimizer.readers.read import read_question
 from tests.cluster.brute_force import best_by_hand, random_cluster
 
 
@@ -103,13 +104,27 @@ def _at_rate(cluster, demand, rate):
 def test_the_largest_rate_that_fits_is_exact():
     told = 0
     for cluster, _ in _infeasible(12):
+        columns = given_columns(cluster)
         for change in explain_cluster(cluster)["relaxations"]:
             demand = change["limit"].removeprefix("demands.").removesuffix(".request_rate")
             if demand not in cluster.demand:
                 continue
             rate = Fraction(change["to"]).limit_denominator(10**6)
-            assert fleet_that_fits(_at_rate(cluster, demand, rate), given_columns(cluster)) is not None
-            more = rate * (1 + Fraction(1, 10**6))
-            assert fleet_that_fits(_at_rate(cluster, demand, more), given_columns(cluster)) is None
+            assert fleet_that_fits(_at_rate(cluster, demand, rate), columns) is not None
+            assert fleet_that_fits(_at_rate(cluster, demand, rate * (1 + Fraction(1, 10**6))), columns) is None
             told += 1
     assert told > 1
+
+
+@pytest.mark.parametrize(("limit", "least"), [("budget: 30 $/h", 40), ("power: 4 kW", 5000)])
+def test_the_least_budget_and_power_are_those_of_the_dearest_period(tmp_path, limit, least):
+    (tmp_path / "rates.csv").write_text("pool,demand,layout,devices,requests_per_s\na,x,small,2,10\na,x,large,4,26\n")
+    (tmp_path / "cluster.yaml").write_text(
+        "pools: {a: {devices_per_node: 8, nodes: 3, billing: on_demand, price: 4 $/h, power: 500 W}}\n"
+        "demands: {x: {workload: {request_rate: 10}}}\nrates: rates.csv\nobjective: cost\n"
+        "periods: {day: {hours: 1, rates: {x: 54}}, night: {hours: 23, rates: {x: 10}}}\n"
+        f"limits: {{{limit}}}\n"
+    )
+    cluster = read_question(str(tmp_path / "cluster.yaml"))
+    changes = {change["limit"]: change["to"] for change in explain_cluster(cluster)["relaxations"]}
+    assert changes[f"limits.{limit.partition(':')[0]}"] == least

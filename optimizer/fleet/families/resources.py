@@ -47,7 +47,8 @@ class _Resource(FleetFamily):
         most = getattr(cluster.limits, cls.name)
         if most is not None:
             yield StatedLimit(
-                f"limits.{cls.name}", float(most), cls.unit, cls.sentence.format(float(most)),
+                f"limits.{cls.name}", float(most), cls.unit,
+                cls.sentence.format(float(most)) + " in every period" * (len(cluster.periods) > 1),
                 cluster.model_copy(update={"limits": cluster.limits.model_copy(update={cls.name: None})}),
             )  # fmt: skip
 
