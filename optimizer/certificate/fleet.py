@@ -123,30 +123,25 @@ def ceiling_json(ceiling: Ceiling) -> dict[str, Any]:
 
 def column_json(column: Column) -> dict[str, Any]:
     """A column as certificates state it."""
+    peers = {} if column.peers is None else {"peers": list(column.peers)}
     return {
         "demand": column.demand, "role": column.role, "pool": column.pool, "layout": column.layout,
         "devices": column.devices, "requests_per_s": exact(column.requests_per_s), "cost": exact(column.cost),
         "power_w": exact(column.power_w),
-    } | slotted(column.priced, "priced") | _bucket_json(column) | _peers_json(column)  # fmt: skip
+    } | slotted(column.priced, "priced") | _bucket_json(column) | peers  # fmt: skip
 
 
 def _bucket_json(served: Column | Ceiling) -> dict[str, Any]:
     return {"bucket": served.bucket} if served.bucket else {}
 
 
-def _peers_json(column: Column) -> dict[str, Any]:
-    return {} if column.peers is None else {"peers": list(column.peers)}
-
-
 def _peers(cluster: Cluster, item: str, entry: dict[str, Any]) -> tuple[str, ...] | None:
     """Pools that a column exchanges caches with, its own among them."""
     named = entry.get("peers")
-    if named is None:
-        return None
-    own = isinstance(named, list) and entry["pool"] in named
-    if not own or named != [name for name in cluster.pool if name in named]:
+    pools = [name for name in cluster.pool if isinstance(named, list) and name in named]
+    if named is not None and (named != pools or entry["pool"] not in pools):
         raise Rejected(f"{item}.peers", "not pools of the cluster, in its order, with the replica's own")
-    return tuple(named)
+    return None if named is None else tuple(pools)
 
 
 def step_json(step: DerivationStep) -> dict[str, Any]:
