@@ -235,11 +235,12 @@ def test_command_writes_the_table_and_goes_on(tmp_path: Path, capsys: pytest.Cap
 
 @pytest.mark.usefixtures("one_process")
 def test_command_tells_what_has_no_answer(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    grid(tmp_path, TEXT.replace("qwen3-32b", "qwen3-33b").replace("[1, 2, 4, 8]", "[1]"))
+    long = TEXT.replace("input_tokens: 1000,", "input_tokens: 100000,")
+    grid(tmp_path, long.replace("[1, 2, 4, 8]", "[1]"))
     assert shardproof(["sweep", str(tmp_path / "grid.yaml")]) == 1
     said = capsys.readouterr()
     assert "2 without an answer" in said.err
-    assert "qwen3-33b" in said.err
+    assert "tokens qwen3-32b can hold" in said.err
     assert said.out.startswith("index,model,devices,limits.tpot,digest,status,")
 
 
