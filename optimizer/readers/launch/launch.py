@@ -120,8 +120,8 @@ class Launch:
         Whether it trains a model rather than serving it.
     phase
         Role of a disaggregated deployment, where the command names one.
-    balancer
-        What tells the experts' slots, where an engine is given all of them.
+    slots
+        What tells the experts of each slot, or how many slots there are, where an engine is told.
     head
         What tells the first node of this instance from that of another (port, devices); None on its other nodes.
     """
@@ -143,7 +143,7 @@ class Launch:
     places: Mapping[str, LineColumn] = field(default_factory=dict)
     training: bool = False
     phase: str | None = None
-    balancer: Document | None = None
+    slots: Document | None = None
     head: tuple[str, ...] | None = None
 
     @property

@@ -12,9 +12,9 @@ from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
-from optimizer.readers.launch.balancer import with_slots
 from optimizer.readers.launch.launch import CHECKPOINT_FORMATS, Launch
 from optimizer.readers.launch.rules import check_flags, fault_at
+from optimizer.readers.launch.slots import with_slots
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.read import INPUT_TOKENS, OUTPUT_TOKENS, Override, read_problem
 from optimizer.readers.source import is_file
@@ -75,7 +75,7 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
         problem = problem.changed(model=problem.model.model_copy(update={"vision": None}))
     named = None if {("model",), ("precision", "weights")} & stated else _named(launch)
     problem, doubts = _unknown_context(launch, problem, assumed, None if ("model",) in stated else _checkpoint(launch))
-    launch, placement = with_slots(launch, problem)
+    launch, placement = with_slots(launch, problem, assumed)
     return Posed(launch, problem, tuple(assumed), named, doubts, placement)
 
 

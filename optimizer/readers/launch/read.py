@@ -13,7 +13,6 @@ from optimizer.domain.engines import is_version
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document, load, load_text
 from optimizer.readers.launch import megatron, sglang, trtllm, vllm
-from optimizer.readers.launch.balancer import balancer_of
 from optimizer.readers.launch.containers import (
     DEVICES,
     Container,
@@ -31,6 +30,7 @@ from optimizer.readers.launch.launch import CommandReading, Launch
 from optimizer.readers.launch.ranks import ranks_of, world_of
 from optimizer.readers.launch.scripts import folder_of, node_scripts
 from optimizer.readers.launch.shell import Command, Script, Word, placed_word, places_of, read_script
+from optimizer.readers.launch.slots import slots_of
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.places import LineColumn
 from optimizer.readers.source import is_file, read_text
@@ -352,10 +352,10 @@ class _Texts:
         if engine == "vllm":
             return vllm.read(command, environment)
         if engine == "sglang":
-            return sglang.read(command, environment)
+            return replace(sglang.read(command, environment), slots=self._slots(arguments))
         if engine == "trtllm":
-            balancer = balancer_of(arguments, self.source, self._named_file)
-            return self._checked_ranks(trtllm.read(command, environment, balancer), launcher)
+            launch = replace(trtllm.read(command, environment), slots=self._slots(arguments))
+            return self._checked_ranks(launch, launcher)
         world = world_of(launcher.before, environment) or self.devices
         if engine == "megatron":
             return megatron.read(command, environment, world)
@@ -410,7 +410,10 @@ class _Texts:
     def _yaml(self, document: Document) -> Launch:
         arguments = Arguments(trtllm.yaml_arguments(document), ())
         command = CommandReading("trtllm", self.version, arguments, self.source, (1, 1))
-        return trtllm.read(command, {}, balancer_of(arguments, self.source, self._named_file))
+        return replace(trtllm.read(command, {}), slots=self._slots(arguments))
+
+    def _slots(self, arguments: Arguments) -> Document | None:
+        return slots_of(arguments, self.source, self._named_file)
 
     def _toml(self, text: str) -> Launch:
         """Torchtitan's earlier job files."""

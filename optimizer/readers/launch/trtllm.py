@@ -87,7 +87,7 @@ def plain(value: object) -> str:
     return json.dumps(value, default=float)
 
 
-def read(command: CommandReading, environment: Mapping[str, str], balancer: Document | None) -> Launch:
+def read(command: CommandReading, environment: Mapping[str, str]) -> Launch:
     """Launch that the options of ``trtllm-serve`` and its YAML describe.
 
     Raises
@@ -126,7 +126,6 @@ def read(command: CommandReading, environment: Mapping[str, str], balancer: Docu
         degrees=degrees, dense=dense, operating=operating, stages=stages,
         nodes=-(-width * cp * pp // per_node) if per_node else None,
         given=command.arguments.given, ignored=command.ignored(), environment=environment, places=command.places(),
-        balancer=balancer,
     )  # fmt: skip
 
 

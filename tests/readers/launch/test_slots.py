@@ -1,4 +1,4 @@
-"""TensorRT-LLM's load balancer: slots and placement of a launch, from wherever they stand."""
+"""Slots and placement of a launch, from wherever they stand: TensorRT-LLM's balancer, SGLang's expert locations."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def _kept(folder: Path) -> Path:
         ({"layer_updates_per_iter": 1}, "num_slots: is required: a whole number of expert slots"),
         ({"num_slots": "12"}, "num_slots: is required"),
         ({"num_slots": 4}, "4 slots do not hold the 8 experts of mixtral-8x7b"),
-        (_rows(ORDER[:8]), "assigns 8 slots, and `num_slots` is 12"),
-        (_rows(ORDER, at31=ORDER[:4]), "assigns 4 slots"),
+        (_rows(ORDER[:8]), "assigns 8 slots of layer 0, where there are 12"),
+        (_rows(ORDER, at31=ORDER[:4]), "assigns 4 slots of layer 31"),
         ({"num_slots": 12, "initial_global_assignments": {"0": ORDER}}, "layer_idx 1 not found in"),
     ],
 )
@@ -117,3 +117,46 @@ def test_a_placement_is_balanced_by_the_loads_that_were_measured(tmp_path: Path)
 def test_a_model_without_experts_has_no_slots(tmp_path: Path) -> None:
     posed = _served(_arguments({"num_slots": 12}).replace("enable_attention_dp: true\n", ""), tmp_path, "Qwen/Qwen3-8B")
     assert posed.launch.operating.redundant_slots == 0
+
+
+SGLANG = f"python -m sglang.launch_server --model-path {MIXTRAL} --tp 4 --ep 4 --ep-num-redundant-experts 4"
+
+
+def test_expert_locations_of_sglang_are_read_where_they_are_at_hand(tmp_path: Path) -> None:
+    located = json.dumps({"physical_to_logical_map": [ORDER] * LAYERS})
+    (tmp_path / "located.json").write_text(located)
+    for told in ("located.json", f"'{located}'"):
+        posed = _posed(f"{SGLANG} --init-expert-location {told}", tmp_path)
+        assert posed.placement is not None
+        assert posed.placement["layers"][-1] == {"layer": 31, "devices": [ORDER[at : at + 3] for at in (0, 3, 6, 9)]}
+        assert posed.launch.operating.redundant_slots == 4
+    for told, said in (("elsewhere.pt", 1), ("trivial", 0), ("'{\"logical_count\": [[1]]}'", 0)):
+        posed = _posed(f"{SGLANG} --init-expert-location {told}", tmp_path)
+        assert posed.placement is None
+        assert sum("elsewhere.pt is not at hand" in note for note in posed.assumed) == said
+        assert posed.launch.operating.redundant_slots == 4
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [([ORDER[:8]] * LAYERS, "assigns 8 slots of layer 0, where there are 12"), ([ORDER] * 5, "5 layers, but layer 5")],
+)
+def test_expert_locations_that_are_not_of_the_model_are_refused(
+    rows: list[list[int]], says: str, tmp_path: Path
+) -> None:
+    (tmp_path / "located.json").write_text(json.dumps({"physical_to_logical_map": rows}))
+    with pytest.raises(SpecError) as raised:
+        _posed(f"{SGLANG} --init-expert-location located.json", tmp_path)
+    assert says in str(raised.value)
+
+
+def test_what_is_wrong_in_a_config_map_has_its_line() -> None:
+    container = f"spec: {{containers: [{{name: a, args: [trtllm-serve, {MIXTRAL}, --config, /in/args.yaml]}}]}}\n"
+    arguments = indent(_arguments("b.yaml"), "    ")
+    files = f"  args.yaml: |\n{arguments}  b.yaml: |\n    num_slots: 4\n"
+    text = f"kind: Pod\n{container}---\nkind: ConfigMap\ndata:\n{files}"
+    with pytest.raises(SpecError) as raised:
+        _posed(text)
+    line = raised.value.faults[0].line
+    assert line is not None
+    assert text.split("\n")[line - 1].strip() == "num_slots: 4"
