@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from optimizer import certify, read_problem, solve
+from optimizer.declarative.statement import chunks_of
 from optimizer.domain.engines import ANY, ENGINES
-from optimizer.domain.lattice import even_pieces, outside, token_budget
+from optimizer.domain.lattice import axes, even_pieces, outside, token_budget
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.memory import build_memory
@@ -133,6 +134,33 @@ def test_a_chunk_between_powers_of_two_is_found() -> None:
     )  # fmt: skip
     assert found["status"] == "optimal"
     assert found["layout"]["prefill_chunk"] == 1050
+
+
+@pytest.mark.parametrize(
+    "work", [{"input_tokens": 4000}, {"input_tokens": 90}, {"input_tokens": 4000, "phase": "prefill"}]
+)
+def test_chunks_are_the_whole_pages_that_the_engine_takes(work: dict[str, Any]) -> None:
+    asked = {"model": "deepseek-v3.2", "hardware": "h200-sxm-8", "devices": 8, "engine": "sglang"}
+    problem = read_problem(asked | {"workload": {"output_tokens": 1000} | work})
+    chunks = [chunk for chunk in axes(problem).chunks if chunk is not None]
+    assert list(chunks_of(problem)) == chunks
+    assert all(chunk % 64 == 0 for chunk in chunks)
+    assert any(chunk >= work["input_tokens"] for chunk in chunks)
+    layout = Layout(tp=1, dp=8, ep=8, prefill_chunk=160)
+    assert outside(problem, layout) == ("chunk 160: no whole pages of 64 tokens",)
+    assert outside(problem, layout.model_copy(update={"prefill_chunk": 64})) == ()
+    any_engine = read_problem(asked | {"engine": "any", "workload": {"output_tokens": 1000} | work})
+    assert any(chunk % 64 for chunk in axes(any_engine).chunks if chunk is not None)
+
+
+def test_a_best_layout_takes_whole_pages() -> None:
+    asked = {
+        "model": "deepseek-v3.2", "hardware": "h200-sxm-8", "devices": 8, "engine": "sglang",
+        "workload": {"input_tokens": 4000, "output_tokens": 1000}, "limits": {"tpot": "60 ms"},
+    }  # fmt: skip
+    found = accepted(asked)
+    assert found["layout"]["prefill_chunk"] % 64 == 0
+    assert "in whole pages of 64" in found["certificate"]["lattice"]["holds"]
 
 
 def test_short_prompts_share_steps_and_one_device_serves_them() -> None:

@@ -60,11 +60,14 @@ def changed_flags(posed: Posed, problem: Problem, result: Solved) -> list[dict[s
     from optimizer.export.launch import export  # noqa: PLC0415 - writes what is compared
     from optimizer.export.plan import ExportPlan  # noqa: PLC0415 - the same
     from optimizer.readers.launch.flags import table as flags_of  # noqa: PLC0415 - the same
+    from optimizer.readers.launch.rules import page_of  # noqa: PLC0415 - the same
 
     launch = posed.launch
     if result.layout is None or result.evaluation is None:
         return []
-    answer = ExportPlan(problem, result.layout, result.evaluation, model=launch.model)
+    answer = ExportPlan(
+        problem, result.layout, result.evaluation, model=launch.model, page=page_of(launch, problem)
+    )  # flags that stay say how chunks are paged
     try:
         exported = export(answer, launch.engine, launch.version)
     except SpecError:

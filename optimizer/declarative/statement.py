@@ -41,7 +41,10 @@ _MOST_BITS = 40
 
 
 def chunks_of(problem: Problem) -> Sequence[int | None]:
-    """Prompt tokens a step: as listed, or each even split of a prompt, and whole prompts up to the token budget."""
+    """Prompt tokens a step: as listed, or each even split of a prompt, and whole prompts up to the token budget.
+
+    Where the engine takes whole pages, each is rounded up to one.
+    """
     work = problem.workload
     if not work.prompts:
         return [None]
@@ -52,7 +55,8 @@ def chunks_of(problem: Problem) -> Sequence[int | None]:
     if work.mixes:
         budget = max(prompt, LARGEST_PACKED_CHUNK) if most is None else most
         chunks |= {whole * prompt for whole in range(1, budget // prompt + 1)}
-    return sorted(chunk for chunk in chunks if most is None or chunk <= most)
+    paged = {ceil(Fraction(chunk, problem.page_tokens)) * problem.page_tokens for chunk in chunks}
+    return sorted(chunk for chunk in paged if most is None or chunk <= most)
 
 
 class ProgramFamily:

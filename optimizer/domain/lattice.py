@@ -122,7 +122,9 @@ def _chunks(problem: Problem) -> tuple[int | None, ...]:
     if problem.search.prefill_chunk is not None:
         return tuple(sorted({chunk for chunk in problem.search.prefill_chunk if work.splits or chunk >= prompt}))
     packed = token_budget(problem) if work.mixes else prompt
-    chunks = (even_pieces(prompt) if work.splits else set()) | {*range(prompt, packed + 1, prompt)}
+    page = problem.page_tokens
+    pieces = (even_pieces(prompt) if work.splits else set()) | {*range(prompt, packed + 1, prompt)}
+    chunks = {-(-piece // page) * page for piece in pieces}
     most = work.max_num_batched_tokens
     return tuple(sorted(chunks if most is None else {chunk for chunk in chunks if chunk <= most}))
 
@@ -163,7 +165,8 @@ def holds(problem: Problem) -> str:
             packed = f", whole prompts up to {token_budget(problem):,} tokens a step" * work.mixes
             least = f" into at most {work.max_num_batched_tokens:,}" if work.max_num_batched_tokens else ""
             pieces = "every even split" if work.splits else "no split"
-            parts.append(f"{pieces} of {work.computed_input_tokens:,} prompt tokens{least}{packed}")
+            paged = f", in whole pages of {problem.page_tokens}" if problem.page_tokens > 1 else ""
+            parts.append(f"{pieces} of {work.computed_input_tokens:,} prompt tokens{least}{packed}{paged}")
     parts.append(f"every cp up to {problem.devices:,}" if search.cp is None else "cp as search.cp lists")
     batches = f"every batch up to {largest_batch(problem):,}"
     parts.append(batches if search.batch is None else "batches as search.batch lists")
@@ -178,6 +181,8 @@ def outside(problem: Problem, layout: Layout) -> tuple[str, ...]:
         prompt, budget = work.computed_input_tokens, token_budget(problem)
         if chunk // prompt > budget // prompt:
             beyond.append(f"chunk {chunk:,}: more whole prompts than fit {budget:,} tokens")
+    if chunk is not None and work.prompts and problem.search.prefill_chunk is None and chunk % problem.page_tokens:
+        beyond.append(f"chunk {chunk:,}: no whole pages of {problem.page_tokens} tokens")
     if layout.batch > LARGEST_BATCH:
         beyond.append(f"batch {layout.batch:,} above {LARGEST_BATCH:,}")
     return tuple(beyond)

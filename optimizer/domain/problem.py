@@ -16,6 +16,7 @@ from optimizer.domain.calibration import Calibration
 from optimizer.domain.coactivation import Coactivation
 from optimizer.domain.engines import ANY, ENGINES, Engine, engine_named
 from optimizer.domain.engines.engine import Waiting
+from optimizer.domain.engines.reservation import Paged
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import LATENCIES, AsTuple, Limits, SearchLimits
 from optimizer.domain.margins import Margin, margin_of, quantile
@@ -238,6 +239,12 @@ class Problem(Grown):
     def margin(self) -> Margin:
         """How far measured times of the problem's class lie from predicted ones."""
         return margin_between(self.model, self.hardware, self.engine)
+
+    @cached_property
+    def page_tokens(self) -> int:
+        """What the prompt tokens of a step are a multiple of: a page, where the engine takes whole ones."""
+        page = self.engine.cache.page
+        return 1 if page is None else page(Paged(self.model, self.hardware.device))
 
     @property
     def asked(self) -> dict[str, Fraction]:

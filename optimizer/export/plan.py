@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from math import lcm
 from typing import Any, Final
 
 from optimizer.domain.engines import Engine, release_of
@@ -38,6 +39,8 @@ class ExportPlan:
     model: str | None = None
     placed: bool = False
     """Whether experts were placed; an engine that takes no file of it is told nothing."""
+    page: int = 1
+    """Tokens of a page that flags beside these ask for."""
 
     @property
     def model_name(self) -> str:
@@ -297,7 +300,8 @@ def _whole_pages(plan: Plan, answer: ExportPlan) -> int:
     """Prompt tokens of a step of one rank, of whole pages: SGLang starts with no others."""
     priced = budget_of(answer.problem.serving, "sglang", answer.layout)
     page_of = _release(plan).cache.page
-    page = 1 if page_of is None else page_of(Paged(answer.problem.model, answer.problem.hardware.device))
+    own = 1 if page_of is None else page_of(Paged(answer.problem.model, answer.problem.hardware.device))
+    page = lcm(own, answer.page)
     tokens = -(-priced // page) * page
     if tokens != priced:
         plan.differences.append(

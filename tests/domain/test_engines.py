@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from optimizer.domain.engines import ENGINES, Engine, engine_named, sglang
+from optimizer.domain.engines import ENGINES, Engine, engine_named, release_of, sglang
 from optimizer.domain.engines.reservation import StaticShare
 from optimizer.domain.engines.rule import EngineRule, broken
 from optimizer.domain.feedforward import MixtureOfExperts
@@ -109,6 +109,10 @@ def test_a_rule_depends_on_nothing_but_what_it_says_it_reads(name: str) -> None:
 def test_versions() -> None:
     assert engine_named("vllm") is engine_named("vllm@0.33.0") is engine_named("vllm@0.30")
     assert engine_named("vllm@0.19") is engine_named("vllm@0.20.2")
+    assert engine_named("sglang@0.5.3.post1") is engine_named("sglang@0.5.3")
+    assert engine_named("sglang@0.4.9.post6") is not engine_named("sglang@0.4.10")
+    assert release_of("sglang", "0.3") is engine_named("sglang@0.4.6.post5")
+    assert release_of("sglang", None) is release_of("sglang", "0.5.23") is engine_named("sglang")
     assert engine_named("vllm@0.19").memory_utilization < engine_named("vllm").memory_utilization
     for name, words in (
         ("vlm", "unknown engine 'vlm'; engines: any, vllm, sglang, trtllm, megatron, fsdp"),

@@ -64,6 +64,7 @@ def read(command: CommandReading, environment: Mapping[str, str], world: int | N
             f"({dp})",
         )
     stages = _stages(command, shape["layers"], pp)
+    _refusals(command, shape, tp=tp, pp=pp, ep=ep, etp=etp)
     _training(command)
     command.raise_faults()
     degrees, dense = meshes(tp=tp, cp=cp, dp=dp, pp=pp, etp=etp, ep=ep)
@@ -73,6 +74,46 @@ def read(command: CommandReading, environment: Mapping[str, str], world: int | N
         given=command.arguments.given, ignored=command.ignored(), environment=environment, places=command.places(),
         training=True,
     )  # fmt: skip
+
+
+def _refusals(command: CommandReading, shape: Mapping[str, Any], *, tp: int, pp: int, ep: int, etp: int) -> None:
+    """What Megatron-LM d98e8a64 refuses of heads, schedules and experts that the arguments state."""
+    heads, groups, layers = shape["heads"], shape["groups"] if shape["gqa"] else None, shape["layers"]
+    if heads and heads % tp:
+        command.fault(
+            command.one("tp"), f"num_attention_heads ({heads}) must be a multiple of tensor_model_parallel_size ({tp})"
+        )  # transformer_config.py:1448
+    if groups and groups % tp and tp % groups:
+        command.fault(
+            command.one("tp"),
+            f"num_query_groups ({groups}) must be a multiple or divisor of tensor_model_parallel_size ({tp})",
+        )  # transformer_config.py:1466
+    for name in ("layers_per_virtual_stage", "virtual_stages"):  # arguments.py:973
+        virtual, option = command.number(name, needed=False), command.one(name)
+        if virtual is None:
+            continue
+        alone = command.flag("--no-overlap-p2p-communication") is not None
+        if pp <= 1 + alone:
+            command.fault(
+                option, f"pipeline-model-parallel size should be greater than {1 + alone} with interleaved schedule"
+            )
+        elif layers and layers % pp == 0 and layers // pp % virtual:
+            command.fault(
+                option,
+                f"number of layers per pipeline stage ({layers // pp}) must be divisible by {virtual} "
+                + ("layers of a virtual stage" if name == "layers_per_virtual_stage" else "virtual stages"),
+            )
+    if command.on("fsdp") and (pp > 1 or ep > 1):  # arguments.py:1037
+        other = "pipeline parallelism" if pp > 1 else "expert parallelism"
+        command.fault(command.one("fsdp"), f"--use-torch-fsdp2 is not supported with {other}")
+    if not (shape["experts"] and heads and shape["hidden"]):
+        return
+    # A command that states its model states these too.
+    if etp > 1 and command.one("model_no_bias") is None:  # transformer_config.py:2615
+        command.fault(command.one("etp") or command.one("tp"), "Bias in Moe is only supported when ETP==1: "
+                      "--disable-bias-linear")  # fmt: skip
+    if ep > 1 and tp > 1 and command.one("sequence_parallel") is None:  # moe_layer.py:636
+        command.fault(command.one("tp"), "experts (EP) beside tensor parallelism are trained with --sequence-parallel")
 
 
 def _named(command: CommandReading) -> bool:

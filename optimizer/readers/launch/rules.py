@@ -75,21 +75,25 @@ def _even_experts(launch: Launch, problem: Problem) -> Iterator[Refusal]:
         )
 
 
+def page_of(launch: Launch, problem: Problem) -> int:
+    """Tokens of the pages that a command's chunks of prompts are whole ones of; 1: any number will do."""
+    page, stated = problem.engine.cache.page, launch.flag("--page-size")
+    if page is None:
+        return 1
+    named = [option.text for name in ATTENTION_BACKENDS if (option := launch.flag(name)) is not None]
+    tokens = int(stated.text) if stated is not None and stated.text.isdigit() else None
+    return page(Paged(problem.model, problem.hardware.device, tuple(named), tokens))
+
+
 def _whole_pages(launch: Launch, problem: Problem) -> Iterator[Refusal]:
     """A chunk of prompts is whole pages once attention DP has shared it out (srt/arg_groups/validation_hook.py:245)."""
-    page, chunk = problem.engine.cache.page, launch.flag("--chunked-prefill-size")
-    tokens = launch.operating.max_num_batched_tokens
-    if page is None or chunk is None or tokens is None or launch.phase == "decode":
+    chunk, tokens = launch.flag("--chunked-prefill-size"), launch.operating.max_num_batched_tokens
+    if chunk is None or tokens is None or launch.phase == "decode":
         return
-    stated = launch.flag("--page-size")
-    named = [option.text for name in ATTENTION_BACKENDS if (option := launch.flag(name)) is not None]
-    asked = Paged(
-        problem.model, problem.hardware.device, tuple(named),
-        int(stated.text) if stated is not None and stated.text.isdigit() else None,
-    )  # fmt: skip
-    if tokens % page(asked):
+    page = page_of(launch, problem)
+    if tokens % page:
         of_all = "" if chunk.text == str(tokens) else f" ({chunk.text} over the attention data-parallel ranks)"
-        yield chunk, f"chunked_prefill_size must be divisible by page_size: {tokens}{of_all} % {page(asked)} != 0"
+        yield chunk, f"chunked_prefill_size must be divisible by page_size: {tokens}{of_all} % {page} != 0"
 
 
 def _whole_experts_fp8(launch: Launch, problem: Problem) -> Iterator[Refusal]:
