@@ -43,6 +43,19 @@ def test_a_checkpoint_in_the_local_cache_is_the_one_that_is_served(
     assert alike["figures"]["parameters"] == 8_190_735_360
 
 
+def test_a_better_chunk_is_whole_pages_of_flags_that_stay(capsys: pytest.CaptureFixture[str]) -> None:
+    """Beside ``--page-size 96`` SGLang takes chunks of whole pages alone."""
+
+    def chunk(flags: str) -> int:
+        command = f"sglang serve Qwen/Qwen3-32B --tp 4 {flags}"
+        found = _json(capsys, "verify", "--from", command, "--hardware", "h200-sxm-8", "--isl", "1000")
+        told = {row["flag"]: row["to"] for row in found["better"]["flags"]}
+        return int(told["--chunked-prefill-size"])
+
+    assert chunk("") % 96
+    assert chunk("--page-size 96") % 96 == 0
+
+
 def test_verify_refuses_what_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     command = "vllm serve deepseek-ai/DeepSeek-V3 -tp 8"
     found = _json(capsys, "verify", "--from", command, "--hardware", "h100-sxm-8", status=1)
