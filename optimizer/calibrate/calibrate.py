@@ -58,6 +58,8 @@ class Calibrated:
         Groups with fewer runs than are needed, with how many they have.
     errors
         As a group's, of all runs that were used.
+    columns_left_out
+        Of each table of runs, the columns that nothing was read from.
     """
 
     hardware: HardwareSpec
@@ -66,6 +68,7 @@ class Calibrated:
     first_set_aside: Mapping[str, RunPlace]
     few: Mapping[str, int]
     errors: Mapping[str, Mapping[str, float | None]]
+    columns_left_out: Mapping[str, tuple[str, ...]]
 
     def to_json(self) -> dict[str, Any]:
         """``shardproof/calibration/1``, the file it was written to aside."""
@@ -76,6 +79,7 @@ class Calibrated:
             "set_aside": dict(self.set_aside),
             "first_set_aside": {reason: str(place) for reason, place in self.first_set_aside.items()},
             "few": dict(self.few),
+            "columns_left_out": {source: list(names) for source, names in self.columns_left_out.items()},
             "errors": {figure.removesuffix("_s"): dict(errors) for figure, errors in self.errors.items()},
             "groups": [group.to_json() for group in self.groups],
         }
@@ -133,7 +137,8 @@ def calibrate(
         if wider is not None:
             groups.append(wider)
     calibrated = hardware.model_copy(update={"name": name, "calibration": tuple(group.calibration for group in groups)})
-    return Calibrated(calibrated, tuple(groups), read.set_aside, read.first, few, _together(fits))
+    left_out = {run.place.source: run.place.left_out for run in runs if run.place.left_out}
+    return Calibrated(calibrated, tuple(groups), read.set_aside, read.first, few, _together(fits), left_out)
 
 
 def _too_few(few: Mapping[str, int], read: Samples) -> str:

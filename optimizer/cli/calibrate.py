@@ -10,6 +10,7 @@ import typer
 from optimizer.cli.options import Json
 from optimizer.cli.output import emit, emit_json, end_progress, heading, progress_line, say, table
 from optimizer.errors import Fault, SpecError
+from optimizer.readers.messages import shown
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -105,6 +106,8 @@ def _show(calibrated: Calibrated, out: str | None) -> None:
         emit(f"set aside  {counted(count, 'run')} from {calibrated.first_set_aside[reason]} on: {reason}")
     for title, count in calibrated.few.items():
         emit(f"too few    {title}: {count}, left as shipped")
+    for source, names in calibrated.columns_left_out.items():
+        emit(f"left out   columns of {source}: {', '.join(map(shown, names))}")
     for figure in ("tpot_s", "ttft_s"):
         rows = [_row(group.calibration.title, str(group.calibration.runs), group.errors[figure])
                 for group in calibrated.groups]  # fmt: skip

@@ -294,6 +294,7 @@ def _documents() -> dict[str, _Schema]:
                 "set_aside": {"type": "object"},
                 "first_set_aside": {"type": "object", "additionalProperties": _TEXT},
                 "few": {"type": "object"},
+                "columns_left_out": {"type": "object", "additionalProperties": _list(_TEXT)},
                 "errors": {"type": "object"},
                 "groups": _list(
                     _object(

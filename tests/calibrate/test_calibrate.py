@@ -248,6 +248,13 @@ def test_bad_runs_are_told_with_their_place(
         (HEAD.replace("tp,", "TP,"), "runs.csv:1:3: unknown column 'TP' (did you mean 'tp'?)"),
         (HEAD.replace("ttft_ms", "tftt_ms"), "runs.csv:1:7: unknown column 'tftt_ms' (did you mean 'ttft_ms'?)"),
         (HEAD.replace("engine", "enginee"), "runs.csv:1:2: unknown column 'enginee' (did you mean 'engine'?)"),
+        (HEAD.replace("engine", "enigne"), "runs.csv:1:2: unknown column 'enigne' (did you mean 'engine'?)"),
+        *(
+            (HEAD.replace("tp,", f"{slip},"), f"runs.csv:1:3: unknown column '{slip}' (did you mean 'tp'?)")
+            for slip in ("tpp", "ttp", "TP", "t_p")
+        ),
+        (HEAD.replace("tp,", "ddp,"), "runs.csv:1:3: unknown column 'ddp' (did you mean 'dp'?)"),
+        (HEAD.replace("model", "mdoel"), "runs.csv:1:1: unknown column 'mdoel' (did you mean 'model'?)"),
     ],
 )
 def test_a_misspelt_column_is_told_where_it_stands(
@@ -258,10 +265,11 @@ def test_a_misspelt_column_is_told_where_it_stands(
     assert run(["calibrate", str(file), "--hardware", "h100-sxm-8"]) == 2
     assert says in capsys.readouterr().err
     # Other columns are the table's own, also such as resemble one of ours, and degrees go by the engines' names.
-    file.write_text(f"{HEAD.replace('tp,', 'tensor_parallel_size,')},ttft_p99_ms,tpot_p90_ms,note,rank\n"
-                    "llama-3.1-8b,vllm,2,512,64,4,60,9,70,11,x,5\n")  # fmt: skip
+    file.write_text(f"{HEAD.replace('tp,', 'tensor_parallel_size,')},ttft_p99_ms,tpot_p90_ms,note,rank,mtp,pd,p\n"
+                    "llama-3.1-8b,vllm,2,512,64,4,60,9,70,11,x,5,0,1,9\n")  # fmt: skip
     (found,) = read_runs([str(file)])
     assert found.deployment["tp"] == "2"
+    assert found.place.left_out == ("ttft_p99_ms", "tpot_p90_ms", "note", "rank", "mtp", "pd", "p")
 
 
 def test_an_unknown_model_is_named_where_the_run_is_set_aside_for_more(

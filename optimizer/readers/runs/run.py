@@ -14,11 +14,15 @@ DEGREES: Final = ("tp", "cp", "dp", "pp", "etp", "ep", "edp")
 
 @dataclass(frozen=True)
 class RunPlace:
-    """Where a run stands: file, line of it (None: the whole file is the run), and column of each of its values."""
+    """Where a run stands: file, line of it (None: the whole file is the run), and column of each of its values.
+
+    `left_out` are the columns of its table that nothing is read from.
+    """
 
     source: str
     line: int | None = None
     columns: Mapping[str, int] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
     def fault(self, field_name: str | None, message: str, suggestion: str | None = None) -> Fault:
         """A fault at a value, or at the run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterator, Mapping
+from itertools import groupby
 from typing import Final
 
 from optimizer.errors import Fault, SpecError
@@ -52,12 +53,13 @@ def read_table(text: str, source: str) -> Iterator[WrittenRun]:
     rows = csv_rows(text, source)
     head = [name.strip() for name in next(rows, (1, []))[1]]
     at = _columns(head, source)
+    left_out = tuple(name for column, name in enumerate(head) if column not in at.values())
     faults: list[Fault] = []
     runs = []
     for line, cells in rows:
         if not any(cell.strip() for cell in cells):
             continue
-        place = RunPlace(source, line, {name: column + 1 for name, column in at.items()})
+        place = RunPlace(source, line, {name: column + 1 for name, column in at.items()}, left_out)
         if len(cells) != len(head):
             faults.append(place.fault(None, f"{len(cells)} cells under {len(head)} columns"))
             continue
@@ -105,8 +107,23 @@ def _columns(head: list[str], source: str) -> dict[str, int]:
 def _slip(name: str, stray: list[str]) -> str | None:
     """Column that is a slip of an optional one; tables have others that only resemble it (`ttft_p99_ms`)."""
     folded = {header.casefold(): header for header in stray}
-    close = difflib.get_close_matches(name, folded, 1, _LIKENESS)
-    return folded[close[0]] if close else None
+    # a letter struck twice, or two that changed places: of short names too little is left to be alike
+    slips = (header for header in folded if _struck(header, name) or _swapped(header, name))
+    close = next(slips, None) or next(iter(difflib.get_close_matches(name, folded, 1, _LIKENESS)), None)
+    return folded[close] if close else None
+
+
+def _struck(longer: str, name: str) -> bool:
+    """Whether a name has letters more than once, or signs between them, where another has them once."""
+    one, other = ("".join(letter for letter, _ in groupby(filter(str.isalnum, text))) for text in (longer, name))
+    return len(longer) > len(name) and one == other
+
+
+def _swapped(one: str, other: str) -> bool:
+    """Whether two names differ in the order of two neighbouring letters; of two letters many are names."""
+    apart = [place for place, (a, b) in enumerate(zip(one, other, strict=False)) if a != b]
+    swapped = len(apart) == 2 and apart[1] == apart[0] + 1 and sorted(one) == sorted(other)
+    return swapped and len(one) == len(other) > 2
 
 
 def _run(cells: Mapping[str, str], place: RunPlace, faults: list[Fault]) -> WrittenRun:
