@@ -119,9 +119,7 @@ class FleetResult(SolvedFleet):
     def _repr_html_(self) -> str:
         """The page of `shardproof report`, in a frame of its own."""
         document = _written(self.to_json())
-        # without a fleet there is nothing to draw
-        text = escape(self.status) if self.fleet is None else fleet_page(fleet_in(document), None)
-        return _frame(text, self.cluster.name)
+        return _frame(fleet_page(fleet_in(document, or_none=True), None), self.cluster.name)
 
 
 def _frame(text: str, title: str) -> str:

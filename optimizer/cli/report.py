@@ -82,7 +82,9 @@ def _fleet(document: Document, path: str, map_: str | None, *, check: bool, as_j
     from optimizer.readers.output import write_whole  # noqa: PLC0415 - the same
     from optimizer.report.html_fleet import fleet_page, rank_map  # noqa: PLC0415 - the same
 
-    fleet = fleet_in(document)
+    fleet = fleet_in(document, or_none=True)
+    if map_ is not None and not fleet.periods:
+        raise SpecError(Fault(None, None, None, "--map", f"there is no fleet: its status is {document.data['status']}"))
     checked = certify(document.data) if check and fleet.is_result else None
     text = fleet_page(fleet, checked)
     write_whole(path, text)

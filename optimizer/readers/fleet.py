@@ -88,13 +88,15 @@ def is_fleet_document(data: object) -> bool:
     return bool({"fleet", *_MEANT} & data.keys()) and data.get("layout") is None
 
 
-def fleet_in(document: Document, problem: str | Path | None = None) -> FleetDocument:
+def fleet_in(document: Document, problem: str | Path | None = None, *, or_none: bool = False) -> FleetDocument:
     """The fleet of a document with its cluster.
 
     Parameters
     ----------
     problem
         Cluster file to use in place of the one that the document names.
+    or_none
+        Whether a result that found none is read too, as a fleet without periods.
 
     Raises
     ------
@@ -107,6 +109,8 @@ def fleet_in(document: Document, problem: str | Path | None = None) -> FleetDocu
     cluster = _cluster(document, problem)
     if data.get("fleet") is None:
         status = data.get("status")
+        if or_none and _is_result(document) and status in {"infeasible", "unknown"}:
+            return FleetDocument(document, cluster, {}, {})
         raise document.error(f"has no fleet: its status is {status}" if status else "is required", ("fleet",))
     written = validate(FleetFile, data["fleet"], document, ("fleet",))
     known = [period.name for period in cluster.periods]

@@ -14,7 +14,7 @@ from optimizer.report.experts import experts_section
 from optimizer.report.html_budgets import memory_section, time_section
 from optimizer.report.html_layout import layout_section
 from optimizer.report.html_map import map_section
-from optimizer.report.html_parts import element, paragraph, plain, section, shell
+from optimizer.report.html_parts import conflict_list, element, paragraph, plain, section, shell
 from optimizer.report.html_search import certificate_section, pareto_section, search_section, ties_section
 from optimizer.report.subject import Subject
 from optimizer.units import Dimension, format_quantity
@@ -82,14 +82,7 @@ def _question(subject: Subject) -> str:
 def _answer(subject: Subject) -> str:
     layout = subject.layout
     if layout is None:
-        conflict = subject.document.get("conflict") or []
-        items = [
-            " ".join(str(limit[key]) for key in ("limit", "value", "unit") if limit.get(key) is not None)
-            for limit in conflict
-            if isinstance(limit, Mapping)
-        ]
-        listed = element("ul", *(element("li", escape(item)) for item in items)) if items else ""
-        return paragraph("No layout keeps every limit.") + listed
+        return paragraph("No layout keeps every limit.") + conflict_list(subject.document.get("conflict"))
     degrees = {"TP": layout.tp, "CP": layout.cp, "DP": layout.dp, "PP": layout.pp}
     if subject.problem.model.moe is not None:
         degrees |= {"expert TP": layout.etp, "EP": layout.ep, "expert copies": layout.edp}

@@ -13,6 +13,7 @@ from optimizer.fleet.column import column_layout, traffic_words
 from optimizer.readers.fleet import FleetDocument, Proposed
 from optimizer.report.html_parts import (
     COLOURS,
+    conflict_list,
     element,
     four_digits,
     label,
@@ -102,7 +103,17 @@ def fleet_page(proposal: FleetDocument, check: Check | None) -> str:
         hours = next(period for period in cluster.periods if period.name == name)
         lengths = _lengths(cluster, hours, stated if isinstance(stated, Mapping) else {})
         parts.append(section(f"fleet-{name}", f"The fleet{called}", _legend(entries), *shown, demands, lengths))
+    if not parts:
+        parts.append(section("fleet", "The fleet", _none(data)))
     return shell(f"{cluster.name}: {data.get('status', '')}", _head(cluster, data, check), parts)
+
+
+def _none(data: Mapping[str, Any]) -> str:
+    """Why there is no fleet to draw."""
+    if data.get("status") == "unknown":
+        return paragraph("No fleet was found in the time there was, and none is ruled out.")
+    told = "No fleet keeps these together; without any one of them some does."
+    return paragraph(told) + conflict_list(data.get("conflict"))
 
 
 def _head(cluster: Cluster, data: Mapping[str, Any], check: Check | None) -> str:
@@ -117,7 +128,7 @@ def _head(cluster: Cluster, data: Mapping[str, Any], check: Check | None) -> str
     if check is not None:
         checked = "certificate accepted" if check.accepted else "certificate rejected"
     proof = f" · within {gap:.2%} of the bound" if isinstance(gap, float) else ""
-    good = check is None or check.accepted
+    good = data.get("status") != "infeasible" and (check is None or check.accepted)
     strong = element("strong", escape(headline), class_="good" if good else "bad")
     pools = "; ".join(
         f"{pool.name}: {counted(pool.devices, 'devices')} on {counted(len(pool.free), 'nodes')}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 from typing import Final
@@ -97,6 +97,16 @@ def titled(name: str) -> str:
     """Name of a figure with its unit in brackets."""
     words, unit = plain(name)
     return f"{words} ({unit})" if unit else words
+
+
+def conflict_list(conflict: object) -> str:
+    """The limits of a conflict, each with its value; empty where none is stated."""
+    limits = [limit for limit in conflict if isinstance(limit, Mapping)] if isinstance(conflict, list) else []
+    items = [
+        " ".join(str(limit[key]) for key in ("limit", "value", "unit") if limit.get(key) is not None)
+        for limit in limits
+    ]
+    return element("ul", *(element("li", escape(item)) for item in items)) if items else ""
 
 
 def legend(entries: Iterable[tuple[str, str]]) -> str:

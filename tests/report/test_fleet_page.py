@@ -81,3 +81,32 @@ def test_the_command_writes_page_and_map(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["accepted"]
     assert (tmp_path / "fleet.html").read_text().startswith("<!DOCTYPE html>")
     assert json.loads((tmp_path / "map.json").read_text())["schema"] == "shardproof/map/1"
+
+
+CLUSTER = """
+pools: {a: {hardware: h100-sxm-8, nodes: 1}}
+demands: {chat: {model: llama-3.1-8b, workload: {input_tokens: 2000, output_tokens: 300, request_rate: 10}}}
+limits: {power: 3 W}
+"""
+
+
+def test_a_cluster_that_nothing_serves_has_a_page_with_its_conflict(tmp_path, capsys):
+    question, file = tmp_path / "cluster.yaml", tmp_path / "fleet.json"
+    question.write_text(CLUSTER)
+    assert run(["solve", str(question), "--out", str(file)]) == 1
+    assert run(["report", str(file), "--json"]) == 0
+    capsys.readouterr()
+    page = (tmp_path / "fleet.html").read_text()
+    reader = Reader()
+    reader.feed(page)
+    assert not reader.open
+    assert "No fleet keeps these together" in page
+    assert "<li>limits.power 3.0 w</li>" in page
+    assert '<strong class="bad">infeasible' in page
+    assert "certificate accepted" in page
+    assert run(["report", str(file), "--map", str(tmp_path / "map.json")]) == 2
+    assert "--map: there is no fleet: its status is infeasible" in capsys.readouterr().err
+    assert not (tmp_path / "map.json").exists()
+    document = json.loads(file.read_text())
+    unknown = fleet_page(fleet_in(load_text(json.dumps(document | {"status": "unknown"})), or_none=True), None)
+    assert "none is ruled out" in unknown
