@@ -6,7 +6,7 @@ from fractions import Fraction
 
 from optimizer.domain.problem import Problem
 from optimizer.figures.derivation_figure import Sheet, shown
-from optimizer.figures.memory import build_memory, sequence_tokens
+from optimizer.figures.memory import build_memory, draft_weights, sequence_tokens
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation, prefilling_sequences
 from optimizer.units import Dimension
@@ -62,7 +62,7 @@ def memory(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         f"Σ {len(names)} layers of {where} of tensors that every rank holds whole (norms, routers, latents)",
         inputs={"layers": len(names)},
     )
-    _expert_weights(sheet, problem, evaluation, names, stage.expert_weights_bytes)
+    _expert_weights(sheet, problem, evaluation, number)
     kinds = [coefficients.order[i] for i in range(first, first + evaluation.cuts[number])]
     per_sequence, extra = (
         sum(sizes[kind] for kind in kinds) for sizes in (coefficients.sequence, coefficients.admission)
@@ -174,7 +174,7 @@ def _room(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         room.concurrency,
         Dimension.COUNT,
         f"min over stages of room ÷ bytes of a sequence of {room.length:,} tokens as it is admitted",
-        f"{_b(max(room.room_bytes, 0))} ÷ {_b(room.request_bytes)}",
+        f"{_b(max(room.request_room_bytes, 0))} ÷ {_b(room.request_bytes)}",
         inputs={"max_model_len": room.length},
         error=room.concurrency * share,
     )
@@ -197,8 +197,10 @@ def _room(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         )
 
 
-def _expert_weights(sheet: Sheet, problem: Problem, evaluation: Evaluation, names: tuple[str, ...], total: int) -> None:
+def _expert_weights(sheet: Sheet, problem: Problem, evaluation: Evaluation, number: int) -> None:
     shape, model = evaluation.shape, problem.model
+    first = sum(evaluation.cuts[:number])
+    names = model.layer_names[first : first + evaluation.cuts[number]]
     kinds = {name: names.count(name) for name in names if model.blocks[name].moe is not None}
     coefficients = build_memory(problem, shape)
     order = list(dict.fromkeys(model.layer_names))
@@ -209,11 +211,16 @@ def _expert_weights(sheet: Sheet, problem: Problem, evaluation: Evaluation, name
         local = shape.local_experts(moe.experts)
         expert_bytes = coefficients.weights[order.index(name)].expert_bytes // local
         terms.append(f"{local} · {_b(expert_bytes)} · {layers}")
+    drafts = draft_weights(problem, shape).expert_bytes if number == len(evaluation.cuts) - 1 else 0
+    if drafts:
+        terms.append(_b(drafts))
     sheet.put(
         "expert_weights_bytes",
-        total,
+        evaluation.memory[number].expert_weights_bytes,
         Dimension.BYTES,
-        "local experts · bytes of an expert's shard · MoE layers of the stage" if terms else "no routed experts",
+        "local experts · bytes of an expert's shard · MoE layers of the stage" + " + those of its drafts" * bool(drafts)
+        if terms
+        else "no routed experts",
         " + ".join(terms) or "0",
         inputs={"etp": shape.etp, "ep": shape.ep},
     )

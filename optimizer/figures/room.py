@@ -42,8 +42,11 @@ class Room:
         Of the stage with the least, as are the parts below; negative where nothing is left.
     error_bytes
         90% of logged rooms lie within this many bytes.
+    request_bytes, request_room_bytes
+        A sequence of `length`, the longest that the engine is told to admit, and the room, in the stage that holds the
+        fewest of them.
     tokens, concurrency
-        At `length`, the longest sequence that the engine is told to admit.
+        At that length.
     longest_context
         0 where not even one block fits.
     """
@@ -55,6 +58,7 @@ class Room:
     error_bytes: int
     length: int
     request_bytes: int
+    request_room_bytes: int
     tokens: int
     concurrency: Fraction
     longest_context: int
@@ -76,13 +80,15 @@ class Rooms:
         tightest = rooms.index(min(rooms))
         length = problem.workload.max_model_len or sequence_tokens(problem)
         requests = self._requests(memory, cuts, length)
-        shares = [Fraction(max(room, 0), size) for room, size in zip(rooms, requests, strict=True) if size]
-        concurrency = min(shares, default=Fraction(0))
+        stages = [(room, size) for room, size in zip(rooms, requests, strict=True) if size]
+        holding = ((Fraction(max(room, 0), size), room, size) for room, size in stages)
+        concurrency, request_room, request = min(holding, default=(Fraction(0), min(rooms), 0))
         return Room(
             room_bytes=min(rooms), weights_bytes=weights[tightest], reserve_bytes=reserves[tightest],
             working_bytes=working, error_bytes=error_bytes(problem),
-            length=length, request_bytes=max(requests), tokens=self._tokens(memory, cuts, rooms, concurrency),
-            concurrency=concurrency, longest_context=longest_context(problem, memory, cuts),
+            length=length, request_bytes=request, request_room_bytes=request_room,
+            tokens=self._tokens(memory, cuts, rooms, concurrency), concurrency=concurrency,
+            longest_context=longest_context(problem, memory, cuts),
         )  # fmt: skip
 
     def _kept(self, memory: Memory, cuts: tuple[int, ...]) -> tuple[list[int], list[int]]:

@@ -118,12 +118,12 @@ def longest(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     if room.longest_context >= length:
         return
     message = problem.engine.cache.admits_longest.format(
-        length=int(length), needed=room.request_bytes / GIB, room=max(room.room_bytes, 0) / GIB,
+        length=int(length), needed=room.request_bytes / GIB, room=max(room.request_room_bytes, 0) / GIB,
         longest=room.longest_context,
     )  # fmt: skip
     yield Violation(
         Family.MEMORY, f"{problem.engine.title} does not start: {message}",
-        {"needed_bytes": room.request_bytes, "room_bytes": room.room_bytes, "longest": room.longest_context},
+        {"needed_bytes": room.request_bytes, "room_bytes": room.request_room_bytes, "longest": room.longest_context},
     )  # fmt: skip
 
 
