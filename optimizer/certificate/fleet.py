@@ -35,8 +35,8 @@ from optimizer.certificate.question import bind_cluster
 from optimizer.certificate.reading import KINDS, RESULT_SCHEMA, keys, layout_of, rational
 from optimizer.certificate.statement import exact, relative_gap, sealed
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
-from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, ROLES, Cluster, Demand, Pool
-from optimizer.domain.fleet import Fleet, NodeShare, Replicas
+from optimizer.domain.cluster import FLEET_MAXIMISED, ROLES, Cluster, Demand, Pool
+from optimizer.domain.fleet import Fleet, NodeShare, Replicas, measure_of
 from optimizer.domain.lattice import axes
 from optimizer.domain.layout import slotted
 from optimizer.fleet.ceiling import Ceiling, replica_sizes, unlooked
@@ -92,7 +92,7 @@ def fleet_statement(
             "problem_digest": cluster.digest,
             "columns": [column_json(c) for c in columns],
             "ceilings": [ceiling_json(c) for c in ceilings],
-            "objective": {"name": FLEET_UNITS[cluster.objective], "value": exact(value), "bound": exact(bound)},
+            "objective": {"name": measure_of(cluster), "value": exact(value), "bound": exact(bound)},
             "tolerance": exact(TOLERANCE),
             "steps": [step_json(step) for step in steps],
             "not_checked": _unproved(cluster, ceilings),
@@ -288,7 +288,7 @@ def _bound(
     value: Fraction | None, check: Check, *, over: bool,
 ) -> None:  # fmt: skip
     scope = "any layouts" if over else "the columns"
-    name, kind = FLEET_UNITS[cluster.objective], claim["kind"]
+    name, kind = measure_of(cluster), claim["kind"]
     stated = keys("certificate.objective", claim["objective"], frozenset({"name", "value", "bound"}))
     equal("certificate.objective.name", stated["name"], name)
     equal("certificate.objective.value", stated["value"], exact(value))

@@ -57,6 +57,7 @@ def counted(number: int, noun: str) -> str:
 _MEANINGS = {
     "throughput_per_device_tokens_per_s": (Dimension.TOKENS_PER_SECOND, "{} a device"),
     "throughput_tokens_per_s": (Dimension.TOKENS_PER_SECOND, "{} in all"),
+    "throughput_requests_per_s": (Dimension.PER_SECOND, "{} in all"),
     "ttft_s": (Dimension.SECONDS, "{} to the first token"),
     "tpot_s": (Dimension.SECONDS, "{} for each output token"),
     **{

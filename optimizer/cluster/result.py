@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-from optimizer.domain.cluster import FLEET_UNITS, Cluster
-from optimizer.domain.fleet import Fleet
+from optimizer.domain.cluster import Cluster
+from optimizer.domain.fleet import Fleet, measure_of
 from optimizer.errors import Exit
 from optimizer.fleet.ceiling import Ceiling
 from optimizer.fleet.column import Column
@@ -67,7 +67,7 @@ class SolvedFleet:
         if self.fleet is not None and self.verdict is not None and value is not None:
             fleet = fleet_json(self.cluster, self.columns, self.fleet, self.verdict)
         document: dict[str, Any] = {
-            **opening(self.status, self.cluster, FLEET_UNITS[self.cluster.objective], value, self.bound),
+            **opening(self.status, self.cluster, measure_of(self.cluster), value, self.bound),
             "layout": None,
             "figures": {},
             "fleet": fleet,

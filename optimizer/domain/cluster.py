@@ -40,14 +40,6 @@ Billing = Literal["owned", "reserved", "on_demand", "spot"]
 FleetObjective = Literal["cost", "devices", "growth", "throughput", "power"]
 DemandPhase = Literal["aggregated", "prefill", "decode", "disaggregated", "either"]
 
-FLEET_UNITS: dict[str, str] = {
-    "cost": "cost_dollars_per_h",
-    "devices": "devices",
-    "growth": "growth",
-    "throughput": "throughput_tokens_per_s",
-    "power": "power_w",
-}
-"""The name of each objective of a fleet in results, unit included."""
 FLEET_MAXIMISED = frozenset({"growth", "throughput"})
 ALWAYS = "always"
 """The one period of a cluster that names none."""

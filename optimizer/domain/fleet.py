@@ -2,15 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any
+from fractions import Fraction
+from typing import Annotated, Any, Final
 
 from pydantic import Field
 
 from optimizer.domain.base import Spec
-from optimizer.domain.cluster import ReplicaRole
+from optimizer.domain.cluster import Cluster, Demand, FleetObjective, ReplicaRole
 from optimizer.domain.limits import AsTuple
 from optimizer.domain.quantity import Rate, Ratio
+
+_MEASURES: Final[Mapping[FleetObjective, str]] = {
+    "cost": "cost_dollars_per_h",
+    "devices": "devices",
+    "growth": "growth",
+    "throughput": "throughput_tokens_per_s",
+    "power": "power_w",
+}
+
+
+def counts_tokens(cluster: Cluster) -> bool:
+    """Whether throughput is told in tokens: where lengths of some demand are not known, it is in requests."""
+    return all(demand.buckets for demand in cluster.demands)
+
+
+def measure_of(cluster: Cluster) -> str:
+    """The name of the objective of a fleet in results, unit included."""
+    in_requests = cluster.objective == "throughput" and not counts_tokens(cluster)
+    return "throughput_requests_per_s" if in_requests else _MEASURES[cluster.objective]
+
+
+def worth(cluster: Cluster, demand: Demand) -> Fraction:
+    """What a request of a demand adds to the throughput."""
+    return demand.tokens if counts_tokens(cluster) else Fraction(1)
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from typing import Any
 from optimizer.certificate.fleet import TOLERANCE, bare_fleet_json, step_json
 from optimizer.cluster import columns_that_fit, fleet_that_fits
 from optimizer.cluster.derive import derive
-from optimizer.domain.cluster import FLEET_MAXIMISED, FLEET_UNITS, Cluster, ClusterLimits
-from optimizer.domain.fleet import Fleet
+from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster, ClusterLimits
+from optimizer.domain.fleet import Fleet, measure_of
 from optimizer.figures.rates import last_kept
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import StatedLimit, limits_of, without_others
@@ -64,7 +64,7 @@ def explain_cluster(cluster: Cluster) -> dict[str, Any]:
         "relaxations": [],
     }
     if fleet is not None:
-        document["objective"] = {"name": FLEET_UNITS[cluster.objective], "value": _number(fleet.value)}
+        document["objective"] = {"name": measure_of(cluster), "value": _number(fleet.value)}
         document["binding"] = list(_binding(cluster, columns, fleet.value))
         return document
     members = _minimal(cluster, columns)

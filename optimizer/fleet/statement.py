@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
+from optimizer.domain.fleet import worth
 from optimizer.fleet.ceiling import Ceiling, ceiling_columns
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import FAMILIES, FleetProgram
@@ -57,7 +58,7 @@ def _aim(statement: FleetProgram) -> None:
         share = period.hours / hours
         if name == "throughput":
             for demand in cluster.demands:
-                program.objective[statement.served(demand.name, period)] = -share * demand.tokens
+                program.objective[statement.served(demand.name, period)] = -share * worth(cluster, demand)
             continue
         for column in statement.columns:
             each = {"cost": column.cost, "devices": column.devices, "power": column.power_w}[name]

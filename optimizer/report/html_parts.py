@@ -75,6 +75,7 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence
 
 _UNITS: Final = {
     "_tokens_per_s": "tokens/s",
+    "_requests_per_s": "requests/s",
     "_per_s": "1/s",
     "_bytes": "bytes",
     "_dollars_per_million_tokens": "$/Mtok",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from optimizer.domain.cluster import Cluster, Demand, Period, Pool
-from optimizer.domain.fleet import Fleet, NodeShare, Replicas
+from optimizer.domain.fleet import Fleet, NodeShare, Replicas, worth
 from optimizer.fleet.column import Column
 from optimizer.units import counted
 
@@ -339,7 +339,8 @@ def value_of(cluster: Cluster, known: Mapping[str, Column], fleet: Fleet, verdic
             figures = verdict.demands[period.name]
             total += share * sum(
                 (
-                    d.tokens * (figures[d.name].left if cluster.survive is not None else figures[d.name].capacity)
+                    worth(cluster, d)
+                    * (figures[d.name].left if cluster.survive is not None else figures[d.name].capacity)
                     for d in cluster.demands
                 ),
                 Fraction(0),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any
+from typing import Any, Final
 
-from optimizer.domain.cluster import FLEET_UNITS, Cluster, FleetObjective, Period
+from optimizer.domain.cluster import Cluster, FleetObjective, Period
 from optimizer.domain.convention import CONVENTIONS
 from optimizer.domain.engines import ANY
-from optimizer.domain.fleet import Fleet, Replicas
+from optimizer.domain.fleet import Fleet, Replicas, counts_tokens, measure_of
 from optimizer.figures.derivation_figure import Figure, Sheet
 from optimizer.figures.serving import evaluate
 from optimizer.fleet.column import Column, column_layout, cost_of, given_column, power_of
@@ -40,6 +40,8 @@ _DIMENSIONS: dict[FleetObjective, Dimension] = {
     "cost": Dimension.DOLLARS_PER_HOUR, "devices": Dimension.COUNT, "growth": Dimension.COUNT,
     "throughput": Dimension.TOKENS_PER_SECOND, "power": Dimension.WATTS,
 }  # fmt: skip
+_REQUESTS: Final = (Dimension.PER_SECOND, "Σ over demands of requests/s served")
+"""Throughput where lengths are not known."""
 _FORMULAS: dict[FleetObjective, str] = {
     "cost": "price · devices of pools paid whole + price · devices in use elsewhere, mean over the hours",
     "devices": "devices in use, mean over the hours",
@@ -277,7 +279,8 @@ def figures_of(cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdic
         if not lacking:
             value = value_of(cluster.model_copy(update={"objective": name}), known, fleet, verdict)
             if value is not None:
-                sheet.put(name, value, dimension, _FORMULAS[name])
+                in_requests = name == "throughput" and not counts_tokens(cluster)
+                sheet.put(name, value, *(_REQUESTS if in_requests else (dimension, _FORMULAS[name])))
     for period in cluster.periods:
         label = "" if len(cluster.periods) == 1 else f"{period.name}."
         _figures_of_period(sheet, label, cluster, period, known, fleet, verdict)
@@ -374,9 +377,11 @@ def _stated(
                 proposal, place, derived_here["demands"][demand.name], _loss(proposal, priced, fleet, period, place)
             )
         yield from _leaves(proposal, (*at, "idle"), derived_here["idle"])
-    name = FLEET_UNITS[cluster.objective]
+    name = measure_of(cluster)
     if proposal.is_result and proposal.document.get(("objective", "name")) == name:
-        claim = _claim(proposal, ("objective", "value"), _DIMENSIONS[cluster.objective])
+        in_requests = cluster.objective == "throughput" and not counts_tokens(cluster)
+        dimension = _REQUESTS[0] if in_requests else _DIMENSIONS[cluster.objective]
+        claim = _claim(proposal, ("objective", "value"), dimension)
         if claim is not None and cluster.objective in figures:
             yield _judged(claim, figures[cluster.objective])
 

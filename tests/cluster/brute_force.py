@@ -187,7 +187,9 @@ def _value(cluster: Cluster, bins) -> Fraction | None:
     if cluster.objective == "growth":
         return min(left[name] / rate for name, rate in rates.items() if rate)
     if cluster.objective == "throughput":
-        return sum(left[demand.name] * _tokens(demand) for demand in cluster.demands)
+        # tokens and requests have no sum: where lengths of some demand are not known, requests are counted
+        told = all(demand.buckets for demand in cluster.demands)
+        return sum(left[demand.name] * (_tokens(demand) if told else 1) for demand in cluster.demands)
     return -{"cost": cost, "power": watts, "devices": sum(row.devices for row in standing)}[cluster.objective]
 
 

@@ -205,7 +205,7 @@ def test_lengths_belong_to_a_cluster(tmp_path, capsys):
     assert run([*question, "--pool", "h100-sxm-8=1"]) == 2
     assert "trace.csv:50:2: input_tokens: '-1' is no whole number" in capsys.readouterr().err
     assert run([*question[:3], "--lengths", "nothing.csv", "--pool", "h100-sxm-8=1"]) == 2
-    assert "workload.lengths: nothing.csv: no such file" in capsys.readouterr().err
+    assert "--lengths: nothing.csv: no such file" in capsys.readouterr().err
 
 
 def test_the_page_and_a_proposed_fleet_name_buckets(tmp_path, capsys):

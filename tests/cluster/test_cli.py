@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from optimizer.certificate import certify
 from optimizer.cli.explain import amount
 from optimizer.cli.main import run
 
@@ -203,3 +204,38 @@ def test_a_conflict_is_written_in_units_that_people_read(cluster, capsys):
     assert "requests_per_s" not in shown
     assert "dollars_per_h" not in shown
     assert [amount(1, "nodes"), amount(2, "racks"), amount(1.0, "devices")] == ["1 node", "2 racks", "1 device"]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "name", "told"),
+    [
+        ("", "throughput_requests_per_s", "optimal: 24 requests/s in all"),
+        ("input_tokens: 100, output_tokens: 10", "throughput_tokens_per_s", "optimal: 240 tokens/s in all"),
+    ],
+)
+def test_throughput_is_in_tokens_only_where_lengths_are_known(tmp_path, capsys, lengths, name, told):
+    (tmp_path / "rates.csv").write_text("pool,demand,layout,devices,requests_per_s\na,x,r1,1,3\n")
+    cluster, result = tmp_path / "cluster.yaml", tmp_path / "result.json"
+    cluster.write_text(
+        f"{{pools: {{a: {{hardware: h100-sxm-8, nodes: 1}}}}, demands: {{x: {{workload: {{{lengths}}}}}}}, "
+        "rates: rates.csv, objective: throughput}"
+    )
+    assert run(["solve", str(cluster), "--out", str(result)]) == 0
+    assert capsys.readouterr().out.startswith(told)
+    document = json.loads(result.read_text())
+    assert document["objective"]["name"] == name
+    assert certify(document).accepted
+    assert run(["verify", str(result)]) == 0
+    assert f"throughput  {told[9:].removesuffix(' in all')}" in capsys.readouterr().out
+
+
+def test_requests_of_known_and_unknown_lengths_are_added_as_requests(tmp_path, capsys):
+    rows = "pool,demand,layout,devices,requests_per_s\na,x,r1,1,3\na,y,r2,1,2\n"
+    (tmp_path / "rates.csv").write_text(rows)
+    cluster = tmp_path / "cluster.yaml"
+    cluster.write_text(
+        "{pools: {a: {hardware: h100-sxm-8, nodes: 1}}, rates: rates.csv, objective: throughput, "
+        "demands: {x: {}, y: {workload: {input_tokens: 100, output_tokens: 1000}}}}"
+    )
+    assert run(["solve", str(cluster)]) == 0
+    assert capsys.readouterr().out.startswith("optimal: 24 requests/s in all")
