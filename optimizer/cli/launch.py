@@ -125,6 +125,9 @@ def show_command(posed: Posed, layout: Layout, assumed: tuple[str, ...] = ()) ->
     launch = posed.launch
     version = f" {launch.version}" if launch.version else ""
     nodes = f", {launch.nodes} nodes" if launch.nodes else ""
+    per_node = posed.problem.hardware.devices_per_node
+    if launch.devices_of_node == per_node < launch.devices:
+        nodes += f", {per_node} device{'s' if per_node > 1 else ''} of each"
     emit(f"command  {launch.engine}{version}: {launch.model or 'model not named'}, {layout.devices} devices{nodes}")
     if launch.dcp > 1:
         note = f"decode context parallelism {launch.dcp}: splits the cache within tp"

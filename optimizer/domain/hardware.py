@@ -162,6 +162,20 @@ class HardwareSpec(Grown):
         """Devices of the smallest link tier above the node, if it has a size."""
         return next((tier.size for tier in self.tiers if tier.size and tier.size > self.devices_per_node), None)
 
+    def using(self, devices: int) -> HardwareSpec:
+        """The hardware where so many devices of each node are used, at most all: a link's domain holds fewer."""
+        tiers: list[Tier] = []
+        for tier in self.tiers[:-1]:
+            whole = tier.size or 1
+            size = min(whole, devices * max(1, whole // self.devices_per_node))
+            # each pair of a mesh keeps the link that it has
+            share = Fraction(size - 1, whole - 1) if tier.mesh else Fraction(1)
+            while tiers and size % (tiers[-1].size or 1):
+                tiers.pop()
+            if size > (tiers[-1].size or 1 if tiers else 1):
+                tiers.append(tier.model_copy(update={"size": size, "bandwidth": int(tier.bandwidth * share)}))
+        return self.model_copy(update={"devices_per_node": devices, "tiers": (*tiers, self.tiers[-1])})
+
     def scaled(self, factors: Mapping[str, Fraction]) -> HardwareSpec:
         """A copy with some of `domain.uncertainty` multiplied; shares of a peak end at 1."""
         efficiency, tiers = self.efficiency, self.tiers

@@ -114,6 +114,8 @@ class Launch:
         Layers of each pipeline stage where they are given.
     nodes
         Machines that the commands speak of.
+    node_devices
+        Devices of a node that they use, where they say that rather than the nodes.
     places
         Where each field is said.
     training
@@ -137,6 +139,7 @@ class Launch:
     dcp: int = 1
     stages: tuple[int, ...] | None = None
     nodes: int | None = None
+    node_devices: int | None = None
     given: tuple[Given, ...] = ()
     ignored: tuple[Ignored, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -150,6 +153,20 @@ class Launch:
     def devices(self) -> int:
         """Devices in all."""
         return self.dense["tp"] * self.dense["cp"] * self.dense["dp"] * self.dense["pp"]
+
+    @property
+    def devices_of_node(self) -> int | None:
+        """Devices that it uses of each node, as the commands say it; None: they do not."""
+        return self.node_devices or (-(-self.devices // self.nodes) if self.nodes else None)
+
+    @property
+    def scheduled(self) -> bool:
+        """Whether something else than its commands puts ranks on nodes: Ray, or the start of each rank by itself."""
+        flags = self.flags
+        return bool(flags.keys() & {"--use-ray", "--worker-use-ray"}) or any(
+            option.flag.carries == "dp_rank" or (option.flag.carries in SCHEDULERS and option.text == "ray")
+            for option in self.given
+        )
 
     @property
     def flags(self) -> dict[str, str]:
@@ -195,8 +212,9 @@ class Launch:
         """So many independent instances of it."""
         experts = {"dp": self.degrees["dp"] * instances, "edp": self.degrees["edp"] * instances}
         return replace(
-            self, degrees={**self.degrees, **experts}, dense={**self.dense, "dp": self.dense["dp"] * instances}
-        )
+            self, degrees={**self.degrees, **experts}, dense={**self.dense, "dp": self.dense["dp"] * instances},
+            nodes=self.nodes and self.nodes * instances,
+        )  # fmt: skip
 
     def error(self, field_name: str, message: str) -> SpecError:
         """Error at the flag that says a field."""
@@ -214,6 +232,9 @@ def is_before(version: str | None, other: str) -> bool:
     """Whether a version comes before another; None is the newest."""
     return version is not None and version_key(version) < version_key(other)
 
+
+SCHEDULERS: Final = frozenset({"executor", "dp_backend"})
+"""What flags of vLLM carry that may leave it to Ray where ranks run."""
 
 FITTED_LENGTH: Final = frozenset({"auto", "-1"})
 """Values of vLLM's `--max-model-len` that leave it to the engine."""

@@ -63,8 +63,9 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
         problem = read_problem(None, (*stated_here, *overrides))
     except SpecError as error:
         raise SpecError(*(_placed(launch, fault) for fault in error.faults)) from None
-    _on_nodes(launch, problem, assumed)
+    on_nodes = _on_nodes(launch, problem, assumed)
     check_flags(launch, problem)
+    problem = on_nodes
     if launch.stages is not None and sum(launch.stages) != problem.model.layer_count:
         message = (
             f"stages of {', '.join(map(str, launch.stages))} layers are {sum(launch.stages)}; {problem.model.name} has "
@@ -89,8 +90,8 @@ OTHER_NODES: Final = frozenset({"nodes", "dp_local", "dp_rank", "dp_start", "add
 """What flags carry that tell of ranks on other nodes; Ray's backend of data parallelism knows its own."""
 
 
-def _on_nodes(launch: Launch, problem: Problem, assumed: list[str]) -> None:
-    """Every node has a device for each of its ranks: by what the command says, or else on as many nodes as take them.
+def _on_nodes(launch: Launch, problem: Problem, assumed: list[str]) -> Problem:
+    """The problem on as many devices of each node as the command says, or else on as few nodes as have all its ranks.
 
     Raises
     ------
@@ -99,28 +100,36 @@ def _on_nodes(launch: Launch, problem: Problem, assumed: list[str]) -> None:
     """
     per_node, ranks = problem.hardware.devices_per_node, launch.devices
     executor = next((option for option in launch.given if option.flag.carries == "executor"), None)
-    over_ray = executor is not None and executor.text == "ray"
-    if launch.engine not in RANKED or over_ray or ranks <= per_node * (launch.nodes or 1):
-        return
-    needed = -(-ranks // per_node)
-    name = problem.hardware.name
     told = {option.flag.carries for option in launch.given} & OTHER_NODES
     alone = executor if executor is not None and executor.text in LOCAL_EXECUTORS and not told else None
-    if launch.nodes is None and alone is None:
+    here = launch.devices_of_node or (None if alone is None else ranks)
+    if here is not None and here < min(per_node, ranks):
+        return problem.changed(hardware=problem.hardware.using(here))
+    needed = -(-ranks // per_node)
+    name = problem.hardware.name
+    if launch.scheduled and alone is None and ranks > 1:
+        nodes = f"{needed} nodes of {per_node} devices" if needed > 1 else "one node"
+        assumed.append(f"{nodes} ({name}): ranks side by side, where the command leaves it to others where each runs")
+        return problem
+    if (here is None and launch.engine not in RANKED) or ranks <= per_node * (launch.nodes or 1):
+        return problem
+    if here is None:
         assumed.append(
             f"{needed} nodes of {per_node} device{'s' if per_node > 1 else ''} ({name}): {launch.engine} is told of "
             f"them by --nnodes {needed}" + (" or has Ray's" if launch.engine == "vllm" else "")
         )
-        return
-    here = -(-ranks // (launch.nodes or 1))
+        return problem
     refusal = (
         f"World size ({here}) is larger than the number of available GPUs ({per_node}) in this node"
         if launch.engine == "vllm" else f"{here} ranks a node take {here} devices, where it has {per_node}"
     )  # fmt: skip
+    message = f"{refusal}: {ranks} ranks stand on {needed} nodes of {name}"
     said = alone or next(
-        option for name in ("nodes", "dp_local") for option in launch.given if option.flag.carries == name
+        (option for option in launch.given if option.flag.carries in {"nodes", "dp_local", "node_devices"}), None
     )
-    raise SpecError(fault_at(launch, said, f"{refusal}: {ranks} ranks stand on {needed} nodes of {name}"))
+    raise SpecError(
+        fault_at(launch, said, message) if said else Fault(launch.source, *launch.model_place, None, message)
+    )
 
 
 _LENGTHENS: Final = ("rope", "max_position")

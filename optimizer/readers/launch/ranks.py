@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 from optimizer.readers.launch.shell import Word
 
@@ -20,14 +21,41 @@ def _option(words: Sequence[Word], names: Sequence[str]) -> int | None:
     return None
 
 
+def _launcher(words: Sequence[Word]) -> int | None:
+    """Where mpirun or srun stands."""
+    return next((i for i, w in enumerate(words) if w.text.rsplit("/", 1)[-1] in {"mpirun", "srun", "mpiexec"}), None)
+
+
 def ranks_of(words: Sequence[Word]) -> int | None:
     """Ranks that mpirun or srun start; None: neither does."""
-    launcher = next(
-        (i for i, w in enumerate(words) if w.text.rsplit("/", 1)[-1] in {"mpirun", "srun", "mpiexec"}), None
-    )
-    if launcher is None:
+    at = _launcher(words)
+    return None if at is None else _option(words[at:], ("-n", "-np", "--ntasks"))
+
+
+_RANKS_OF_NODE: Final = (
+    "--ntasks-per-node", "--tasks-per-node", "--npernode", "-npernode", "-ppn", "--ppn", "--ranks-per-node",
+)  # fmt: skip
+"""Options of srun, Open MPI and MPICH that say how many ranks a node has."""
+
+
+def node_ranks_of(words: Sequence[Word]) -> int | None:
+    """Ranks of each node that mpirun or srun start; None: neither is told."""
+    at = _launcher(words)
+    if at is None:
         return None
-    return _option(words[launcher:], ("-n", "-np", "--ntasks"))
+    given = words[at + 1 :]
+    told = _option(given, _RANKS_OF_NODE)
+    mapped = next(
+        (match for word in given if (match := re.fullmatch(r"(?:--map-by=)?ppr:(\d+):node.*", word.text))), None
+    )
+    if told is None and mapped is not None:
+        told = int(mapped[1])
+    if told is not None:
+        return told
+    if words[at].text.rsplit("/", 1)[-1] != "srun":
+        return _option(given, ("-N",))
+    ranks, nodes = ranks_of(words), _option(given, ("-N", "--nodes"))
+    return -(-ranks // nodes) if ranks and nodes else None
 
 
 def world_of(before: Sequence[Word], environment: Mapping[str, str]) -> int | None:

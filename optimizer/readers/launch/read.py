@@ -27,7 +27,7 @@ from optimizer.readers.launch.containers import (
 )
 from optimizer.readers.launch.flags import ENGINES, Arguments, parse, table
 from optimizer.readers.launch.launch import CommandReading, Launch
-from optimizer.readers.launch.ranks import ranks_of, world_of
+from optimizer.readers.launch.ranks import node_ranks_of, ranks_of, world_of
 from optimizer.readers.launch.scripts import folder_of, node_scripts
 from optimizer.readers.launch.shell import Command, Script, Word, placed_word, places_of, read_script
 from optimizer.readers.launch.slots import slots_of
@@ -367,7 +367,13 @@ class _Texts:
         if ranks is not None and ranks != launch.devices:
             message = f"starts {ranks} ranks: world_size must equal to tp_size * pp_size * cp_size = {launch.devices}"
             raise SpecError(Fault(self.source, *launcher.before[0].start, "-n", message))
-        return launch
+        here, told = node_ranks_of(launcher.before), launch.node_devices
+        if here is None:
+            return launch
+        if told is not None and told < min(here, launch.devices):
+            message = f"starts {here} ranks on a node, where gpus_per_node is {told}"
+            raise SpecError(Fault(self.source, *launcher.before[0].start, "gpus_per_node", message))
+        return replace(launch, node_devices=here, nodes=-(-launch.devices // here))
 
     def _version_of(self, launcher: _Launcher) -> str | None:
         if (

@@ -124,7 +124,7 @@ def read(command: CommandReading, environment: Mapping[str, str]) -> Launch:
     return Launch(
         engine="trtllm", source=command.source, version=command.version, model=model, model_place=place,
         degrees=degrees, dense=dense, operating=operating, stages=stages,
-        nodes=-(-width * cp * pp // per_node) if per_node else None,
+        nodes=-(-width * cp * pp // per_node) if per_node else None, node_devices=per_node,
         given=command.arguments.given, ignored=command.ignored(), environment=environment, places=command.places(),
     )  # fmt: skip
 

@@ -239,7 +239,8 @@ SERVED = {
         ("vllm", "-dp 16 --data-parallel-size-local 16", (1, 65), "stand on 2 nodes"),
         ("sglang", "--tp 16 --nnodes 1", (1, 81), "16 ranks a node take 16 devices, where it has 8"),
         ("vllm", "-tp 16 --nnodes 2", None, ""),
-        ("vllm", "-tp 16 --distributed-executor-backend ray", None, ""),
+        ("vllm", "-tp 16 --distributed-executor-backend ray", None, "2 nodes of 8 devices (h100-sxm-8): ranks side by"),
+        ("vllm", "-dp 16 --data-parallel-rank 3", None, "2 nodes of 8 devices (h100-sxm-8): ranks side by side"),
         ("vllm", "-tp 16", None, "2 nodes of 8 devices (h100-sxm-8): vllm is told of them by --nnodes 2"),
         ("sglang", "--tp 16", None, "sglang is told of them by --nnodes 2"),
     ],
@@ -257,6 +258,46 @@ def test_ranks_of_a_node_have_a_device_each(engine: str, flags: str, place: tupl
     (fault,) = raised.value.faults
     assert said in fault.message
     assert (fault.line, fault.column) == place
+
+
+TRTLLM = "trtllm-serve Qwen/Qwen3-30B-A3B"
+
+
+@pytest.mark.parametrize(
+    ("command", "devices", "sizes"),
+    [
+        (f"{SERVED['vllm']} -tp 2", 8, [8]),
+        (f"{SERVED['vllm']} -tp 2 --nnodes 1", 8, [8]),
+        (f"{SERVED['vllm']} -tp 2 --nnodes 2", 1, []),
+        (f"{SERVED['vllm']} -tp 16 --nnodes 4", 4, [4]),
+        (f"{SERVED['vllm']} -tp 4 -pp 2 --nnodes 4", 2, [2]),
+        (f"{SERVED['vllm']} -dp 8 --data-parallel-size-local 2", 2, [2]),
+        (f"{SERVED['sglang']} --tp 4 --nnodes 4", 1, []),
+        (f"{SERVED['sglang']} --tp 2 --pp-size 2 --nnodes 2", 2, [2]),
+        (f"{TRTLLM} --tp_size 4 --gpus_per_node 2", 2, [2]),
+        (f"{TRTLLM} --tp_size 4 --gpus_per_node 8", 8, [8]),
+        (f"mpirun -n 4 --npernode 1 trtllm-llmapi-launch {TRTLLM} --tp_size 4", 1, []),
+        (f"mpirun -n 8 --map-by ppr:4:node trtllm-llmapi-launch {TRTLLM} --tp_size 4 --pp_size 2", 4, [4]),
+        (f"srun -N 2 -n 8 --mpi=pmix trtllm-llmapi-launch {TRTLLM} --tp_size 8", 4, [4]),
+    ],
+)
+def test_groups_lie_on_the_nodes_that_a_command_says(command: str, devices: int, sizes: list[int]) -> None:
+    hardware = pose(read_launch(command, "it"), [Override("--hardware", ("hardware",), "h100-sxm-8")]).problem.hardware
+    assert hardware.devices_per_node == devices
+    assert [tier.size for tier in hardware.tiers] == [*sizes, None]
+
+
+@pytest.mark.parametrize(
+    ("before", "flags", "said"),
+    [
+        ("", "--tp_size 16 --gpus_per_node 16", "16 ranks a node take 16 devices, where it has 8"),
+        ("mpirun -n 16 --npernode 16 ", "--tp_size 16", "16 ranks stand on 2 nodes"),
+        ("mpirun -n 4 --npernode 2 ", "--tp_size 4 --gpus_per_node 1", "starts 2 ranks on a node, where gpus_per_node"),
+    ],
+)
+def test_ranks_that_mpi_starts_have_a_device_each(before: str, flags: str, said: str) -> None:
+    with pytest.raises(SpecError, match=said):
+        pose(read_launch(f"{before}{TRTLLM} {flags}", "it"), [Override("--hardware", ("hardware",), "h100-sxm-8")])
 
 
 def test_a_value_that_the_problem_refuses_is_named_by_its_flag() -> None:
