@@ -79,8 +79,9 @@ def test_any_engine_is_no_stricter_than_each(first: int) -> None:
         for name in ENGINES:
             own = problem.changed(engine_name=name)
             for layout in random_layouts(own, Random(seed), 10):  # noqa: S311 - test data
-                found = evaluate(own, layout)
-                if not violations(own, layout, found):
+                found, shape = evaluate(own, layout), layout.shape
+                # ranks of any engine stand as in most
+                if own.engine.places(shape) == least.engine.places(shape) and not violations(own, layout, found):
                     under = evaluate(least, layout)
                     assert not violations(least, layout, under), (seed, name, layout)
                     better += 1

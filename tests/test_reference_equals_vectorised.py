@@ -52,7 +52,7 @@ def big_problem(rng: Random, name: str, hardware: str, devices: int) -> Problem:
     return Problem.model_validate(
         {
             "name": "random", "model": model, "hardware": catalog.load_hardware(hardware), "devices": devices,
-            "workload": work, "engine_name": rng.choice(["any", "vllm"]), "experts": experts,
+            "workload": work, "engine_name": rng.choice(["any", "vllm", "trtllm"]), "experts": experts,
         }
     )  # fmt: skip
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -264,13 +265,21 @@ class Oracle:
     def computed(self) -> int:
         return up(self.w.input_tokens * (1 - self.w.prefix_cache_hit))
 
+    def device(self, stage: int, rank: int) -> int:
+        """Device of a stage's rank: stages one after another, or those of each data-parallel rank (vLLM)."""
+        if self.p.engine_name != "vllm":
+            return stage * self.stage + rank
+        dp, within = divmod(rank, self.tp * self.cp)
+        return (dp * self.pp + stage) * self.tp * self.cp + within
+
     def levels(self, members: int, stride: int) -> list[tuple[int, int, int]]:
         """Tier, members that exchange over it, and devices that each stands for: by counting ranks in domains."""
         found, inner, replica = [], 1, self.stage * self.pp
         for tier, size in enumerate(t.size for t in self.hw.tiers):
             inside = set()
-            for start in range(0, replica, members * stride):
-                domains = [(start + i * stride) // (size or replica) for i in range(members)]
+            for stage, start in product(range(self.pp), range(0, self.stage, members * stride)):
+                ranks = [start + i * stride for i in range(members)]
+                domains = [self.device(stage, rank) // (size or replica) for rank in ranks]
                 inside |= {domains.count(domain) for domain in domains}
             reach = inside.pop() if len(inside) == 1 else inner
             if reach > inner and reach % inner == 0:
@@ -303,10 +312,11 @@ class Oracle:
                 copies = self.etp * destinations(self.ep, f.experts, f.top_k)
             else:
                 domains = self.etp * self.ep // inner
-                copies = destinations(domains, f.experts, f.top_k)
+                bins = max(1, self.ep // inner) if self.p.engine_name == "trtllm" else min(domains, self.ep)
+                copies = destinations(bins, f.experts, f.top_k)
                 if f.group_count > 1:
-                    copies = min(copies, Fraction(f.group_limit * up(domains, f.group_count)))
-                copies *= max(1, up(self.etp, inner))
+                    copies = min(copies, Fraction(f.group_limit * up(bins, f.group_count)))
+                copies *= up(domains, bins)
             sent = size * copies * (g - 1) / g / (self.tp * self.cp)
             found += self.send(tier, g, sent, math.ceil(math.log2(g)))
         return found
@@ -370,7 +380,11 @@ class Oracle:
         for name in set(names):
             found += names.count(name) * self.layer(self.m.blocks[name], decoding, prompt, passes)
         if self.pp > 1:
-            tier = next(i for i, t in enumerate(self.hw.tiers) if not t.size or t.size >= self.stage * self.pp)
+            ranks = [[self.device(stage, rank) for stage in range(self.pp)] for rank in range(self.stage)]
+            tier = next(
+                i for i, t in enumerate(self.hw.tiers)
+                if not t.size or all(len({device // t.size for device in stages}) == 1 for stages in ranks)
+            )  # fmt: skip
             sent = Fraction(self.m.hidden_size * self.act * (decoding + prompt), self.cp * self.tp)
             found += self.send(tier, 2, sent, 1)
         if number == self.pp - 1:
@@ -453,7 +467,7 @@ def model_of(rng: Random, kind: str) -> ModelSpec:
 
 
 def problem_of(rng: Random, kind: str) -> Problem:
-    model, engine = model_of(rng, kind), rng.choice(["any", "vllm"])
+    model, engine = model_of(rng, kind), rng.choice(["any", "vllm", "trtllm"])
     if engine == "vllm":
         model = model.model_copy(update={"vocab_size": model.vocab_size - rng.randint(0, 63)})
     formats = {"weights": rng.choice([*FORMATS]), "attention": rng.choice([None, "bf16"])}
@@ -479,6 +493,8 @@ def layout_of(rng: Random, problem: Problem) -> Layout:
     etp = rng.choice([n for n in (1, 1, 2, 3, 8) if stage % n == 0]) if moe else 1
     widths = [n for n in range(1, stage + 1) if moe and stage % (etp * n) == 0 and n <= moe.experts]
     ep = rng.choice(widths or [1])
+    if moe and problem.engine_name == "vllm":
+        etp, ep = rng.choice([(stage, 1), *([(1, stage)] if stage <= moe.experts else [])])
     pp = rng.randint(1, min(4, layers))
     cuts = sorted(rng.sample(range(1, layers), pp - 1))
     return Layout(

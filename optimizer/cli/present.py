@@ -7,6 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from optimizer.cli.output import emit, heading, paint, prose, table
+from optimizer.domain.engines import engine_named
 from optimizer.domain.layout import Layout
 from optimizer.domain.limit_table import bounds_of
 from optimizer.domain.limits import PERCENTILES
@@ -135,6 +136,13 @@ def told_tokens(problem: Problem, layout: Layout) -> int:
     return max(budget_of(problem.workload, problem.engine_name.partition("@")[0], layout), layout.batch)
 
 
+def _numbered(problem: Problem, evaluation: Evaluation, name: str) -> str:
+    """An engine that runs a layout, and whether it puts ranks elsewhere than was priced."""
+    shape, own = evaluation.shape, engine_named(name)
+    apart = shape.devices > problem.hardware.devices_per_node and own.places(shape) != problem.engine.places(shape)
+    return f"{name} (its ranks stand otherwise than was priced: --engine {name})" if apart else name
+
+
 def memory_table(problem: Problem, evaluation: Evaluation) -> None:
     """Bytes of the fullest device of every stage; runs of alike stages in one row."""
     heading("Memory of the fullest device")
@@ -165,7 +173,7 @@ def memory_table(problem: Problem, evaluation: Evaluation) -> None:
     table(head, rows, right=range(1, 10))
     room = room_of(problem, evaluation.shape, evaluation.cuts)
     lacking = lacking_bytes(problem, evaluation)
-    engines = ", ".join(name for name, lack in lacking.items() if lack <= 0)
+    engines = ", ".join(_numbered(problem, evaluation, name) for name, lack in lacking.items() if lack <= 0)
     if not engines:
         short = ", ".join(f"{name} lacks {shown(lack, Dimension.BYTES)}" for name, lack in lacking.items())
         reason = f": each keeps more of a device for itself ({short})" if short else ": none accepts its degrees"

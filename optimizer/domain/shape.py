@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import lcm
+from math import lcm, prod
 from typing import Literal
 
 Overlap = Literal["none", "two_batch"]
@@ -45,6 +46,10 @@ class Shape:
     def edp(self) -> int:
         """Copies of every expert in one replica."""
         return self.stage_devices // (self.etp * self.ep)
+
+    def along(self, axes: Iterable[str]) -> int:
+        """Ranks along some axes of the attention mesh."""
+        return prod(getattr(self, axis) for axis in axes)
 
     def local_experts(self, experts: int) -> int:
         """Physical experts of one MoE layer on the fullest device: ceil((experts + redundant) ÷ ep)."""

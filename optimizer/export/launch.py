@@ -12,6 +12,7 @@ from typing import Any, Final
 from ruamel.yaml import YAML
 from ruamel.yaml.scalarstring import LiteralScalarString
 
+from optimizer.domain.engines import ENGINES, Engine
 from optimizer.domain.fleet import NodeShare
 from optimizer.export.plan import ExportPlan, Plan, engine_plan
 
@@ -286,26 +287,6 @@ def _dispatcher(nodes: Sequence[int]) -> str:
     )
 
 
-_ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "vllm": ("dp", "pp", "cp", "tp"),
-    "sglang": ("pp", "dp", "cp", "tp"),
-    "trtllm": ("pp", "cp", "dp", "tp"),
-    "megatron": ("pp", "dp", "cp", "tp"),
-    "torchtitan": ("pp", "dp", "cp", "tp"),
-}
-"""Axes of an engine's ranks, slowest first (vLLM parallel_state.py:2149; SGLang runtime_context.py:106; TensorRT-LLM
-mapping.py; Megatron order tp-cp-ep-dp-pp; torchtitan parallel_dims.py:242)."""
-
-_EXPERT_ORDERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "vllm": ("edp", "ep", "etp"),
-    "sglang": ("edp", "ep", "etp"),
-    "trtllm": ("edp", "etp", "ep"),
-    "megatron": ("edp", "ep", "etp"),
-    "torchtitan": ("edp", "ep", "etp"),
-}
-"""The same of the experts' mesh within a stage: SGLang's MoE TP is the fastest, TensorRT-LLM's EP."""
-
-
 def _coordinates(index: int, axes: Sequence[str], sizes: Mapping[str, int]) -> dict[str, int]:
     coordinates = {}
     for axis in reversed(axes):
@@ -313,26 +294,31 @@ def _coordinates(index: int, axes: Sequence[str], sizes: Mapping[str, int]) -> d
     return coordinates
 
 
+def _numbering(plan: Plan) -> Engine:
+    """The engine that numbers the ranks."""
+    return ENGINES["fsdp" if plan.engine == "torchtitan" else plan.engine][-1]
+
+
 def _ranks(plan: Plan, homes: Sequence[Home], per_node: int) -> list[dict[str, Any]]:
     """Every rank with its coordinates on both meshes, its node and its device there."""
-    instance = plan.instance
+    instance, engine = plan.instance, _numbering(plan)
     sizes = {name: getattr(instance, name) for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp")}
     home_of = {(home.instance, home.rank): home for home in homes}
     ranks = []
     for index in dict.fromkeys(home.instance for home in homes):
         for rank in range(instance.devices):
             home = home_of[index, rank // per_node]
-            coordinates = _coordinates(rank, _ORDERS[plan.engine], sizes)
+            coordinates = _coordinates(rank, engine.order, sizes)
             entry: dict[str, Any] = {
                 "instance": index, "rank": rank, "node": home.node,
                 "device": home.devices[rank % per_node % len(home.devices)], **coordinates,
             }  # fmt: skip
             if instance.etp * instance.ep * instance.edp == instance.stage_devices:
-                inner = [axis for axis in _ORDERS[plan.engine] if axis != "pp"]
+                inner = [axis for axis in engine.order if axis != "pp"]
                 within = 0
                 for axis in inner:
                     within = within * sizes[axis] + coordinates[axis]
-                entry |= _coordinates(within, _EXPERT_ORDERS[plan.engine], sizes)
+                entry |= _coordinates(within, engine.expert_order, sizes)
             ranks.append(entry)
     return ranks
 
@@ -344,8 +330,10 @@ def _placing(plan: Plan, answer: ExportPlan, per_node: int) -> Iterator[str]:
     width = layout.tp * layout.cp
     if width > 1 and size > per_node and per_node % width and width < per_node:
         yield f"ranks: tp·cp={width} does not divide a node's {per_node} devices, so that some groups cross nodes"
-    if plan.engine == "vllm" and layout.pp > 1 and size > per_node and layout.dp > 1:
-        yield "ranks: vLLM keeps the stages of a data-parallel rank side by side; stages apart were priced"
+    priced, numbered = answer.problem.engine, _numbering(plan)
+    if size > per_node and priced.places(layout.shape) != numbered.places(layout.shape):
+        orders = [" × ".join((*engine.order, "|", *engine.expert_order)) for engine in (numbered, priced)]
+        yield f"ranks: {numbered.name} numbers them by {orders[0]}; {orders[1]} was priced".replace("× | ×", "|")
 
 
 def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:

@@ -16,8 +16,8 @@ from optimizer.domain.tensor import Tensor, TensorRole
 from optimizer.figures.layer import LayerBook, LayerCost, Linear, Step, linear_group, message_ticks
 from optimizer.figures.rates import Rates
 from optimizer.figures.skew import Skews
-from optimizer.figures.topology import outermost_tier
-from optimizer.figures.traffic import pipeline_message
+from optimizer.figures.topology import Level, outermost_tier
+from optimizer.figures.traffic import expert_levels, pipeline_message
 
 Imbalance = Sequence[Fraction] | None
 """Hottest device's expert load ÷ mean for each layer of the main stack (1 without experts); None: balanced."""
@@ -93,7 +93,7 @@ class CostBook:
         self.skews = skews or Skews(problem)
         self.layers = LayerBook(problem, rates)
         self._heads: dict[tuple[int, int], Linear] = {}
-        self._depths: dict[tuple[int, tuple[int, ...]], tuple[int, ...]] = {}
+        self._depths: dict[tuple[int, int, int, tuple[int, ...]], tuple[int, ...]] = {}
         self._orders: dict[tuple[Fraction, ...] | None, Order] = {}
 
     def of(self, shape: Shape) -> Costs:
@@ -103,15 +103,18 @@ class CostBook:
     def least(self, shape: Shape, depths: Sequence[int]) -> Costs:
         """Costs that the shape's mesh pair does not go below at any of the pipeline depths.
 
-        Depth decides only which link tier holds a replica whole: the least coefficients over the tiers there are.
+        Depth decides only which link tier holds a replica whole, and how far apart the ranks lie that exchange experts:
+        the least coefficients over what there is of these.
         """
         skew = self.skews.mean(shape)
-        name = (shape.stage_devices, tuple(depths))
+        sizes, beside = self.layers.sizes, shape.along(self.problem.engine.within_stages)
+        name = (shape.stage_devices, beside, shape.etp * shape.ep, tuple(depths))
         if name not in self._depths:
-            tiers: dict[int, int] = {}
+            spanned: dict[tuple[int, tuple[Level, ...]], int] = {}
             for pp in depths:
-                tiers.setdefault(outermost_tier(self.layers.sizes, shape.stage_devices * pp), pp)
-            self._depths[name] = tuple(tiers.values())
+                deep = replace(shape, pp=pp)
+                spanned.setdefault((outermost_tier(sizes, deep.devices), expert_levels(self.problem, deep, sizes)), pp)
+            self._depths[name] = tuple(spanned.values())
         first, *others = self._depths[name]
         least = self.costs(replace(shape, pp=first), skew)
         kinds = least.kinds

@@ -32,8 +32,8 @@ from optimizer.domain.tensor import Tensor, TensorRole
 from optimizer.figures.overlap import Exchange, halved
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction
 from optimizer.figures.routing import EXPERT_UNITS, PAIR_UNITS, Concave, hottest_experts, hottest_pairs, same_experts
-from optimizer.figures.topology import outermost_tier
-from optimizer.figures.traffic import Message, around_messages, expert_messages
+from optimizer.figures.topology import Level, outermost_tier
+from optimizer.figures.traffic import Message, around_messages, expert_levels, expert_messages
 from optimizer.figures.weights import tensor_bytes
 
 
@@ -315,7 +315,7 @@ class LayerBook:
         self._tensors: dict[int, dict[TensorRole, list[Tensor]]] = {}
         self._launch = rates.launch_ticks(1)
         self._around: dict[tuple[int, int, int, int], Ticks] = {}
-        self._exchange: dict[tuple[int, int, int, int, int, Fraction | None], Exchange] = {}
+        self._exchange: dict[tuple[int, int, int, int, tuple[Level, ...], Fraction | None], Exchange] = {}
         shared = rates.shared_compute if problem.workload.prompts else Fraction(1)
         self._slower = {False: Fraction(1), True: 1 / shared}
 
@@ -375,7 +375,8 @@ class LayerBook:
         near = self._around[key]
         if block.moe is None:
             return near, Exchange(0, 0, 0, 0, 0)
-        group = (self._twin(block), shape.etp, shape.ep, shape.tp * shape.cp, tier, imbalance)
+        spanned = expert_levels(self.problem, shape, self.sizes)
+        group = (self._twin(block), shape.etp, shape.ep, shape.tp * shape.cp, spanned, imbalance)
         if group not in self._exchange:
             messages = expert_messages(block, self.problem, shape, self.sizes, imbalance)
             sent = (self._sent(m for m in messages if m.collective == name) for name in ("dispatch", "combine"))

@@ -16,7 +16,7 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import TensorRole
 from optimizer.figures.routing import distinct_destinations
-from optimizer.figures.topology import Level, levels, outermost_tier
+from optimizer.figures.topology import Level, expert_group, levels, outermost_tier
 
 Sizes = tuple[int | None, ...]
 TrafficAxis = Literal["tp", "cp", "ep", "pp"]
@@ -84,10 +84,13 @@ def _exchange(
     stages: tuple[Level, ...],
     width_bytes: Fraction,
     imbalance: Fraction,
+    *,
+    shards_apart: bool,
 ) -> list[Message]:
     """Dispatch or combine of routed tokens: once per destination domain over the outer tier, then inside it.
 
-    A token goes to expected ``distinct_destinations`` of the ep ranks (each an expert-TP group of etp devices).
+    A token goes to expected ``distinct_destinations`` of the ep ranks (each an expert-TP group of etp devices, side by
+    side or, with `shards_apart`, ep devices apart).
     """
     part = Fraction(1, shape.tp * shape.cp)
     group = shape.etp * shape.ep
@@ -97,13 +100,13 @@ def _exchange(
             copies = shape.etp * distinct_destinations(shape.ep, moe.experts, moe.top_k) * imbalance
         else:
             domains = group // level.inner
-            copies = distinct_destinations(domains, moe.experts, moe.top_k)
+            # domains with shards of other experts, and those with other shards of the same
+            bins = max(1, shape.ep // level.inner) if shards_apart else min(domains, shape.ep)
+            copies = distinct_destinations(bins, moe.experts, moe.top_k)
             copies = (
-                min(copies, Fraction(moe.group_limit * -(-domains // moe.group_count)))
-                if moe.group_count > 1
-                else copies
+                min(copies, Fraction(moe.group_limit * -(-bins // moe.group_count))) if moe.group_count > 1 else copies
             )
-            copies *= max(1, -(-shape.etp // level.inner))
+            copies *= -(-domains // bins)
         sent = part * copies * Fraction(level.fanout - 1, level.fanout) * width_bytes
         messages.append(Message(name, "ep", level.tier, "token", sent, _rounds(level.fanout), level.fanout))
     return messages
@@ -125,12 +128,12 @@ def around_messages(block: Block, problem: Problem, shape: Shape, sizes: Sizes) 
     hidden = problem.model.hidden_size
     act = ACTIVATION_BYTES[problem.precision.activations]
     token_bytes = hidden * act / shape.cp
-    tp_levels = levels(sizes, shape.tp, 1, shape.devices)
+    tp_levels = levels(sizes, ((shape.tp, 1),), shape.devices)
     moe = block.moe
     messages: list[Message] = []
     if block.attention is not None:
         messages += all_reduce("tp", tp_levels, token_bytes)
-        cp_levels = levels(sizes, shape.cp, shape.tp, shape.devices)
+        cp_levels = levels(sizes, ((shape.cp, shape.tp),), shape.devices)
         kv = block.attention.cache_elements(1, shape.tp) * KV_BYTES[problem.precision.kv_cache]
         messages += all_gather("kv_all_gather", "cp", cp_levels, Fraction(kv), per="prompt")
         messages += all_gather("query_exchange", "cp", cp_levels, query_bytes(problem, shape.tp), per="seq")
@@ -139,6 +142,11 @@ def around_messages(block: Block, problem: Problem, shape: Shape, sizes: Sizes) 
     if moe is not None and block.attention is None:
         messages += all_gather("all_gather", "tp", tp_levels, token_bytes)
     return messages
+
+
+def expert_levels(problem: Problem, shape: Shape, sizes: Sizes) -> tuple[Level, ...]:
+    """Levels of the exchange of experts, where the engine numbers ranks."""
+    return levels(sizes, expert_group(shape, shape.along(problem.engine.within_stages)), shape.devices)
 
 
 def expert_messages(
@@ -150,11 +158,12 @@ def expert_messages(
         return []
     width = moe.expert_width(problem.model.hidden_size)
     act = ACTIVATION_BYTES[problem.precision.activations]
-    stages = levels(sizes, shape.etp * shape.ep, 1, shape.devices)
+    stages = expert_levels(problem, shape, sizes)
     skew = Fraction(1) if imbalance is None else imbalance
+    apart = problem.engine.expert_order[-1] == "ep"
     return [
-        *_exchange("dispatch", moe, shape, stages, width * dispatch_bytes(problem), skew),
-        *_exchange("combine", moe, shape, stages, width * act, skew),
+        *_exchange("dispatch", moe, shape, stages, width * dispatch_bytes(problem), skew, shards_apart=apart),
+        *_exchange("combine", moe, shape, stages, width * act, skew, shards_apart=apart),
     ]
 
 
@@ -166,14 +175,15 @@ def layer_messages(
 
 
 def pipeline_message(problem: Problem, shape: Shape, sizes: Sizes) -> Message | None:
-    """Hidden states sent to the next stage, each rank its share of the tokens, over the widest tier of the replica."""
+    """Hidden states sent to the next stage, each rank its share of the tokens: as far as stages lie."""
     if shape.pp == 1:
         return None
     act = ACTIVATION_BYTES[problem.precision.activations]
+    block = shape.along(problem.engine.within_stages) * shape.pp
     return Message(
         "send",
         "pp",
-        outermost_tier(sizes, shape.devices),
+        outermost_tier(sizes, shape.devices, block),
         "token",
         problem.model.hidden_size * act / (shape.cp * shape.tp),
         1,

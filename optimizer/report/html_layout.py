@@ -60,12 +60,16 @@ def replica_starts(sizes: tuple[int | None, ...], replicas: int, replica: int) -
         unit = size
 
 
-def seats(layout: Layout, sizes: tuple[int | None, ...]) -> Iterator[Seat]:
-    """Every device, replica by replica; within a stage tp runs fastest, then cp and dp (etp, ep, edp for experts)."""
-    size = layout.shape.stage_devices
+def seats(layout: Layout, sizes: tuple[int | None, ...], beside: int) -> Iterator[Seat]:
+    """Every device, replica by replica; within a stage tp runs fastest, then cp and dp (etp, ep, edp for experts).
+
+    `beside` devices of a stage stand side by side before those of the next.
+    """
     for replica, start in enumerate(replica_starts(sizes, layout.replicas, layout.replica_devices)):
         for place in range(layout.replica_devices):
-            stage, at = divmod(place, size)
+            turn, within = divmod(place, beside)
+            turn, stage = divmod(turn, layout.pp)
+            at = turn * beside + within
             yield Seat(
                 start + place, replica, stage, at % layout.tp, at // layout.tp % layout.cp,
                 replica * layout.shape.dp + at // (layout.tp * layout.cp), at % layout.etp,
@@ -130,7 +134,7 @@ def layout_section(subject: Subject) -> str:
     experts = subject.problem.model.moe is not None
     sizes = tuple(tier.size for tier in subject.problem.hardware.tiers)
     shown: list[Seat] = []
-    for seat in seats(layout, sizes):
+    for seat in seats(layout, sizes, layout.shape.along(subject.problem.engine.within_stages)):
         if len(shown) == MOST_DEVICES:
             break
         shown.append(seat)

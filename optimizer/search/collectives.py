@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, reduce
 from itertools import accumulate
 from math import comb
 
 import numpy as np
 
 from optimizer.domain.feedforward import MixtureOfExperts
+from optimizer.domain.lattice import axes
 from optimizer.domain.model import Block
 from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES
 from optimizer.domain.problem import Problem
@@ -16,18 +18,25 @@ from optimizer.domain.tensor import TensorRole
 from optimizer.search.lattice import Floats, Ints, Meshes
 from optimizer.search.rates import float_rates
 
+Runs = Sequence[tuple[Ints, Ints]]
+"""Groups of so many ranks so far apart; of a second run, of so many of these so far apart."""
 
-def fan_outs(sizes: tuple[int | None, ...], members: Ints, stride: Ints, replica: Ints) -> list[tuple[Ints, Ints]]:
-    """Fan-out on each tier, and devices below it, of groups of `members` ranks `stride` apart."""
-    inner, fans = np.ones_like(members), []
-    block = members * stride
+
+def fan_outs(sizes: tuple[int | None, ...], runs: Runs, replica: Ints) -> list[tuple[Ints, Ints]]:
+    """Fan-out on each tier, and devices below it, of groups of ranks."""
+    inner, fans = np.ones_like(replica), []
+    members = reduce(np.multiply, (count for count, _ in runs))
     for size in sizes:
-        if size is None:
-            inside = members.copy()
-        else:
-            whole = (replica <= size) | ((block <= size) & (size % block == 0))
-            part = (block > size) & (block % size == 0) & (size % stride == 0)
-            inside = np.where(whole, members, np.where(part, size // stride, inner))
+        inside = members.copy()
+        if size is not None:
+            held, whole = np.ones_like(replica), np.ones(len(replica), dtype=bool)
+            for count, stride in runs:
+                fits, part = size % (count * stride) == 0, (count * stride % size == 0) & (size % stride == 0)
+                straddles = ~fits & ~part & (stride < size)
+                alike = np.where(fits, count, np.where(part, size // stride, 1))
+                held = np.where(whole, np.where(straddles, 1, held * alike), held)
+                whole = whole & fits
+            inside = np.where(replica <= size, members, held)
         used = (inside > inner) & (inside % inner == 0)
         fans.append((np.where(used, inside // inner, 1), inner))
         inner = np.where(used, inside, inner)
@@ -52,6 +61,11 @@ def _rounds(fan_out: Ints) -> Ints:
     return np.ceil(np.log2(fan_out)).astype(np.int64)
 
 
+def _beside(problem: Problem, meshes: Meshes) -> Ints:
+    """Devices of a stage that stand side by side before those of the next."""
+    return reduce(np.multiply, (getattr(meshes, axis) for axis in problem.engine.within_stages))
+
+
 class Collectives:
     """Message coefficients in seconds for each pair of meshes.
 
@@ -63,9 +77,12 @@ class Collectives:
         self.rates = float_rates(problem.priced_hardware)
         sizes = tuple(t.size for t in problem.hardware.tiers)
         ones = np.ones_like(meshes.tp)
-        self.tp = fan_outs(sizes, meshes.tp, ones, replica)
-        self.cp = fan_outs(sizes, meshes.cp, meshes.tp, replica)
-        self.experts = fan_outs(sizes, meshes.etp * meshes.ep, ones, replica)
+        self.tp = fan_outs(sizes, [(meshes.tp, ones)], replica)
+        self.cp = fan_outs(sizes, [(meshes.cp, meshes.tp)], replica)
+        experts = meshes.etp * meshes.ep
+        near = np.where(replica == meshes.stage, experts, np.gcd(experts, _beside(problem, meshes)))
+        apart = _beside(problem, meshes) * (replica // meshes.stage)
+        self.experts = fan_outs(sizes, [(near, ones), (experts // near, apart)], replica)
 
     def layer(self, block: Block) -> tuple[Floats, Floats, Floats, Floats]:
         """Seconds a token, a prompt token and a sequence cost, and the latency of one layer, but for `exchange`."""
@@ -126,10 +143,13 @@ class Collectives:
         near = meshes.etp * _distinct_all(meshes.ep, moe) * (1.0 if skew is None else skew)
         for tier, (fan, inner) in enumerate(self.experts):
             domains = group // inner
-            far = _distinct_all(domains, moe)
+            bins = np.minimum(domains, meshes.ep)
+            if self.problem.engine.expert_order[-1] == "ep":
+                bins = np.maximum(1, meshes.ep // inner)
+            far = _distinct_all(bins, moe)
             if moe.group_count > 1:
-                far = np.minimum(far, moe.group_limit * -(-domains // moe.group_count))
-            far = far * np.maximum(1, -(-meshes.etp // inner))
+                far = np.minimum(far, moe.group_limit * -(-bins // moe.group_count))
+            far = far * -(-domains // bins)
             copies = np.where(inner == 1, near, far)
             per_token = per_token + copies * (fan - 1) / fan * width / (meshes.tp * meshes.cp) * self._link(tier, fan)
             latency = latency + _rounds(fan) * self.rates.round[tier]
@@ -143,6 +163,10 @@ class OpenCollectives:
         self.problem, self.meshes = problem, meshes
         bounds = [0, *(t.size for t in problem.hardware.tiers if t.size is not None)]
         self._each = [Collectives(problem, meshes, np.maximum(meshes.stage, bound + 1)) for bound in bounds]
+        self._apart = self._each
+        if np.any(_beside(problem, meshes) < meshes.stage):
+            # the ranks that exchange experts lie as far apart as there are stages
+            self._apart = [Collectives(problem, meshes, meshes.stage * pp) for pp in axes(problem).pp]
 
     def layer(self, block: Block) -> tuple[Floats, Floats, Floats, Floats]:
         """See `Collectives.layer`."""
@@ -152,22 +176,27 @@ class OpenCollectives:
 
     def exchange(self, moe: MixtureOfExperts, skew: Floats | None) -> tuple[Floats, Floats, Floats]:
         """See `Collectives.exchange`."""
-        costs = [collectives.exchange(moe, skew) for collectives in self._each]
+        costs = [collectives.exchange(moe, skew) for collectives in self._apart]
         dispatch, combine, latency = (np.minimum.reduce(part) for part in zip(*costs, strict=True))
         return dispatch, combine, latency
 
 
-def send(problem: Problem, meshes: Meshes, replica: Ints, *, open_ended: bool) -> tuple[Floats, Floats]:
-    """Seconds of latency and for each token to hand hidden states to the next stage; over `replica` devices or more."""
+def send(problem: Problem, meshes: Meshes, replica: Ints | None) -> tuple[Floats, Floats]:
+    """Seconds of latency and for each token to hand hidden states to the next stage; None: of replicas of any size."""
     act, tiers = float(ACTIVATION_BYTES[problem.precision.activations]), problem.hardware.tiers
     rates = float_rates(problem.priced_hardware)
     link = [seconds / float(t.share(2)) for seconds, t in zip(rates.link, tiers, strict=True)]
     rounds = list(rates.round)
-    if open_ended:
+    beside = _beside(problem, meshes)
+    if replica is None:
         link, rounds = (list(accumulate(reversed(values), min))[::-1] for values in (link, rounds))
-    tier = np.zeros(len(replica), dtype=np.int64)
+        replica = block = beside
+    else:
+        block = beside * (replica // meshes.stage)
+    tier, holds = np.zeros(len(replica), dtype=np.int64), np.zeros(len(replica), dtype=bool)
     for i, level in enumerate(tiers):
         if level.size is not None:
-            tier = np.where(replica > level.size, i + 1, tier)
+            holds = holds | (replica <= level.size) | (level.size % block == 0)
+            tier = np.where(holds, tier, i + 1)
     width = problem.model.hidden_size * act / (meshes.cp * meshes.tp)
     return np.array(rounds)[tier], width * np.array(link)[tier]

@@ -102,8 +102,7 @@ class Pricer:
         self.collectives = (
             OpenCollectives(problem, meshes) if replica is None else Collectives(problem, meshes, replica)
         )
-        size = meshes.stage if replica is None else replica
-        self.send_fixed, self.send_each = send(problem, meshes, size, open_ended=replica is None)
+        self.send_fixed, self.send_each = send(problem, meshes, replica)
         self.whole_shared = (meshes.tp > 1) & (meshes.dp > 1) & (meshes.ep > 1)
         names = list(dict.fromkeys(problem.model.layer_names))
         self.counts = [problem.model.layer_names.count(name) for name in names]

@@ -138,6 +138,21 @@ def test_map_holds_every_rank_once(engine: str) -> None:
     assert len({(one["dp"], one["pp"], one["ep"], one["etp"]) for one in ranks}) == 32
 
 
+@pytest.mark.parametrize(("priced", "said"), [("any", 1), ("vllm", 0)])
+def test_ranks_that_stand_otherwise_than_was_priced_are_a_difference(priced: str, said: int) -> None:
+    problem = PROBLEMS["deepseek-v3", "decode"].changed(engine_name=priced)
+    told = export(_answer(problem, Layout(tp=1, dp=16, pp=2, ep=16, batch=8)), "vllm").differences
+    assert sum("dp × pp × cp × tp" in line for line in told) == said
+    assert not any("ranks:" in line for line in export(_answer(problem, Layout(tp=8, pp=2, etp=8)), "vllm").differences)
+
+
+def test_instances_on_nodes_of_their_own_are_read_back(tmp_path: Path) -> None:
+    """Each of two instances has two nodes: together they have four."""
+    layout = Layout(tp=8, pp=2, dp=2, batch=8)
+    launch = _read_back(export(_answer(PROBLEMS["llama-3.1-70b", "decode"], layout), "sglang"), "sglang", tmp_path)
+    assert (launch.devices, launch.nodes, launch.devices_of_node) == (32, 4, 8)
+
+
 def test_tensor_ranks_of_an_expert_are_neighbours_in_sglang_and_not_in_trtllm() -> None:
     problem = PROBLEMS["qwen3-235b-a22b", "decode"]
     layout = Layout(tp=8, etp=2, ep=4, batch=8)

@@ -161,9 +161,11 @@ def test_replicas_straddle_no_domain(
     assert list(replica_starts(sizes, replicas, replica)) == starts
 
 
-def test_every_rank_of_both_meshes_is_seated_once() -> None:
+@pytest.mark.parametrize("beside", [4, 2])
+def test_every_rank_of_both_meshes_is_seated_once(beside: int) -> None:
     layout = Layout(tp=2, cp=1, dp=6, pp=2, etp=1, ep=4, edp=3, batch=4)
-    found = list(seats(layout, (8, None)))
+    found = list(seats(layout, (8, None), beside))
+    assert [seat.stage for seat in found[: 2 * beside]] == [0] * beside + [1] * beside
     assert len({seat.device for seat in found}) == len(found) == layout.devices
     assert len({(s.stage, s.dp, s.cp, s.tp) for s in found}) == len(found)
     assert len({(s.stage, s.edp, s.ep, s.etp) for s in found}) == len(found)

@@ -54,6 +54,8 @@ class Engine:
         The vocabulary is padded to a multiple of this.
     flags
         Its option for each of our words; a word that is missing cannot be told to it.
+    order, expert_order
+        Axes by which it numbers ranks, slowest first; and those of the experts' mesh within a stage.
     source
         Where the facts that are not rules come from.
     members
@@ -71,6 +73,8 @@ class Engine:
     vocabulary_padding: int
     source: str
     flags: Mapping[str, str] = field(default_factory=dict)
+    order: tuple[str, ...] = ("pp", "dp", "cp", "tp")
+    expert_order: tuple[str, ...] = ("edp", "ep", "etp")
     members: tuple[Engine, ...] = ()
 
     @property
@@ -82,6 +86,16 @@ class Engine:
     def overlaps(self) -> bool:
         """Whether it, or one of its members, splits a step in two micro-batches to hide the exchange of experts."""
         return "overlap" in self.flags or any(member.overlaps for member in self.members)
+
+    @property
+    def within_stages(self) -> tuple[str, ...]:
+        """Axes along which the ranks of a stage stand side by side: those that are faster than pp."""
+        return self.order[self.order.index("pp") + 1 :]
+
+    def places(self, shape: Shape) -> tuple[int, tuple[str, ...]]:
+        """What of its order tells where the ranks of a shape's groups stand: equal where engines put them alike."""
+        beside = shape.along(self.within_stages) if shape.pp > 1 else shape.stage_devices
+        return beside, self.expert_order if min(shape.etp, shape.ep) > 1 else ()
 
     def accepts(self, premise: Premise, shape: Shape) -> bool:
         """Whether it runs a shape."""

@@ -318,6 +318,7 @@ def attention_kinds(asked: Paged) -> set[str]:
 
 
 NEWEST = Engine(
+    # srt/runtime_context.py:106: the order that is priced where no engine is named
     name="sglang",
     version="0.5.23",
     since="0.5.16",

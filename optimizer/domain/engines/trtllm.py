@@ -95,6 +95,8 @@ DEFAULTS = Defaults((DefaultsTier(0, 2048, 8192, 128),))
 RELEASES = (
     Engine(
         name="trtllm",
+        order=("pp", "cp", "dp", "tp"),  # mapping.py
+        expert_order=("edp", "etp", "ep"),
         version="1.2",
         since="1.0",
         rules=RULES,

@@ -210,6 +210,7 @@ NEWEST = Engine(
     name="vllm",
     version="0.33.0",
     since="0.30",
+    order=("dp", "pp", "cp", "tp"),  # distributed/parallel_state.py:2149
     rules=(*_ALWAYS, OVERLAP, V4_EVEN, LATENT_CONTEXT),
     memory_utilization=Fraction(92, 100),
     reservation=replace(
