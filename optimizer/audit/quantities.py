@@ -47,7 +47,7 @@ _MONTH: Final = Fraction(730 * 3600)
 """Seconds of a month as bills count it: a twelfth of 8,760 hours."""
 _PIECES: Final = "prompts?|contexts?|windows?|sequences?|conversations?|requests?|documents?"
 _WINDOW: Final = re.compile(rf"[- ](?:tokens?\s+)?(?:{_PIECES})\b", re.IGNORECASE)
-_OF_EACH: Final = re.compile(rf"\b(?:{_PIECES})\s+of\s+$", re.IGNORECASE)
+_OF_EACH: Final = re.compile(rf"\b(?:{_PIECES}|mean|average|median)\s+of\s+(?:about\s+)?$", re.IGNORECASE)
 _EACH: Final = re.compile(r"\s*(?:each|apiece)\b", re.IGNORECASE)
 _PER: Final = re.compile(
     r"\s*(?:of\s+(?:[\w-]+\s+){1,3}?)?(?:per|/|(?:(?:on|for)\s+)?(?:each|every)|an?)\s+(?:\w+\s+)??([A-Za-z]+)\b"
@@ -60,7 +60,7 @@ _PER_THOUSAND: Final = re.compile(
 )
 _MILLION_BEFORE: Final = re.compile(r"\bmillion\s+(?:\w+\s+)?tokens?\s+(?:\w+\s+){0,3}[~≈$€]?$", re.IGNORECASE)
 _STEP: Final = re.compile(r"\b(?:tpot|itl|inter-token latency|time per output token)\b[^\d.;]{0,16}$", re.IGNORECASE)
-_SUBJECT: Final = re.compile(r"\b(?:each|every|an?|one|per)\s+(?:\w+\s+)??(\w+)\b(?=[^.,;:()]*$)", re.IGNORECASE)
+_SUBJECT: Final = re.compile(r"\b(?:each|every|an?|one|per)\s+(?:\w+\s+)??(\w+)\b(?=[^.,;()]*$)", re.IGNORECASE)
 """Before a figure: of what one of it is said."""
 _DIGIT_CLOSE: Final = re.compile(r"\d[:–—-]$")
 _APART: Final = re.compile(r"\s{2,}")
@@ -134,19 +134,19 @@ def typed(text: str, number: Number, before: Sequence[Quantity]) -> tuple[Type, 
     over = [word for word in number.per if word not in lexicon.TIMES and word != "month"]
     for divisor in [named for word in over if (named := noun(word))] or [f"~{word.removesuffix('s')}" for word in over]:
         kinds[divisor] = kinds.get(divisor, 0) - 1
+    if kinds.keys() == {"token"} and (_WINDOW.match(behind) or _OF_EACH.search(lead)):
+        kinds["request"] = -1
     period = _PERIOD.match(behind) or _PERIOD.match(text, number.number_end)
     period = period or (_PERIOD.match(f" per {number.per[0]}") if number.per else None)
     if period and "second" not in kinds:
         value /= _MONTH if period[1].lower() == "month" else lexicon.TIMES[period[1].lower()].scale
         kinds["second"] = -1
-    elif not number.per and not period:
+    elif not number.per and not period and kinds.get("request") != -1:
         per = _PER.match(behind)
         said_of = [noun(per[1])] if per else [noun(match[1]) for match in _SUBJECT.finditer(lead)]
         divisor = next((name for name in reversed(said_of) if name in COUNTED or name == "token"), "")
         if divisor and divisor not in kinds:
             kinds[divisor] = -1
-    if kinds.keys() == {"token"} and (_WINDOW.match(behind) or _OF_EACH.search(lead)):
-        kinds["request"] = -1
     if not {"rps", "qps"}.isdisjoint(nouns):
         kinds = {"request": 1, "second": -1}
     paid = next((name for name in ("dollar", "joule") if kinds.get(name) == 1 and "second" not in kinds), "")

@@ -1,13 +1,14 @@
 """Figures that follow from those beside them by their types alone: ``140 GB at 2 GB/s load in 70 s``.
 
-Where two figures of a sentence or the few before it have a product or a quotient of a figure's type, it must be one of
-them, within the digits written and a count, a share or a degree that stands beside it. It is accused if none gives it,
-nothing of its type comes near it, no words take it back, and it is a conclusion: it stands behind what gives it.
+Where two figures of a sentence or the few before it have a product or a quotient of a figure's type, or another is the
+same in another unit, it must be one of them, within the digits written and a count, a share or a degree that stands
+beside it. It is accused if none gives it, no words take it back, and it is a conclusion: what gives it stands before
+it, the one part straight in its clause, or it is a prefix or a power of ten off.
 """
 
 import re
-from bisect import bisect_left, bisect_right
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -28,9 +29,9 @@ _BEFORE: Final = 5
 _BEHIND: Final = 1
 """Sentences before and behind a figure among which what gives it is looked for."""
 _FURTHEST: Final = 3
-"""Sentences that the two parts of a formula may be away, together, where a figure is exactly a prefix off."""
-_NEAREST: Final = 1
-"""The same where it is off by anything else."""
+"""Sentences that the two parts of a formula may be away, together."""
+_FURTHEST_PAID: Final = 7
+"""The same of prices and energies, which follow from rates stated once."""
 _MOST: Final = 60
 _SLACK: Final = 0.03
 _ABOUT: Final = 0.08
@@ -42,9 +43,6 @@ _PREFIXES: Final = (1e-6, 1e-3, 1e3, 1e6)
 _BITS: Final = (8.0, 0.125)
 _TENS: Final = (10.0, 100.0, 0.1, 0.01)
 _CLOSE: Final = 0.02
-_ADDENDS: Final = 3
-_FURTHEST_PAID: Final = 7
-"""The same of prices and energies, which follow from rates stated once."""
 _NEAR: Final = 12
 _LARGEST_FACTOR: Final = 5000
 _HALF: Final = re.compile(r"\b(?:half|twice|doubl\w+|pair|both)\b", re.IGNORECASE)
@@ -58,78 +56,56 @@ _GIVEN: Final = frozenset(
 )  # fmt: skip
 """Types of data sheets and price lists: such figures are what others follow from."""
 _TIME: Final[Type] = (("second", 1),)
-_RATES: Final[frozenset[Type]] = frozenset([(("dollar", 1), ("token", -1)), (("joule", 1), ("token", -1))])
-"""What a token costs, in money or energy."""
+_OF_SEVERAL: Final = frozenset((name, -1) for name in ("device", "node", "replica"))
 _CEILINGS: Final = frozenset([(("byte", 1), ("second", -1)), (("FLOP", 1), ("second", -1))])
 """Rates that no hardware exceeds: what takes longer than they allow is no mistake."""
-
+_RATES: Final[frozenset[Type]] = frozenset([(("dollar", 1), ("token", -1)), (("joule", 1), ("token", -1))])
+"""What a token costs, in money or energy: the same in its whole section."""
+_DRAWS: Final = re.compile(
+    r"(?:[^,;:()\d]|\b\d{1,4} (?=[A-Za-z]))*(?:[,;:]?\s+(?:so|hence|thus|which|that|this|i\.e\.|for|on|we)\s"
+    r"[^,;:()\d]*)?[=~≈$€]?\s*",
+    re.IGNORECASE,
+)
+"""Between what a figure follows from and the figure: the rest of the clause, or one that draws on it."""
+_APART: Final = re.compile(
+    r"\b(?:after|and|instead|than|or|of|under|over|below|above)\s+\W*$|\b(?:but|yet|al?though|while|whereas|against)\b",
+    re.IGNORECASE,
+)
 _TOTALS: Final = re.compile(
-    r"=|\b(?:i\.e\.|that\s+is|which\s+is|that's|makes?|gives?|costs?|comes?\s+to|adds?\s+up\s+to|total\w*|altogether|in\s+all"
-    r"|needs?|so|hence|thus|about|is|are)\b",
-    re.IGNORECASE,
+    r"\b(?:makes?|gives?|costs?|comes?\s+to|need|in\s+(?:total|all)|altogether|is|are)\b", re.IGNORECASE
 )
-"""Words by which a count times a figure is concluded from."""
-_CONCLUDES: Final = re.compile(
-    r"=|→|\b(?:i\.e\.|that\s+(?:is|makes|gives)|which\s+(?:is|makes|gives)|enough\s+for|makes?|gives?|takes?|so|hence|thus)\b",
-    re.IGNORECASE,
-)
-"""Words by which a sentence draws on the one before."""
-_IN_ALL: Final = re.compile(r"[^\d.;,]{0,24}\b(?:in\s+total|in\s+all|altogether|overall)\b", re.IGNORECASE)
-_CONTRAST: Final = re.compile(r"\b(?:after|al?though|but|while|whereas|against|instead|than|yet)\b", re.IGNORECASE)
+"""Words by which so many times a figure is concluded from."""
 _OTHERS: Final = re.compile(
     r"\b(?:api|charg\w+|quot\w+|list|external|public|spot|competitor\w*|market)\b", re.IGNORECASE
 )
 """Words of a price that somebody else asks."""
 _WITH: Final = re.compile(r"[^\d.;,]{0,40}?\b(?:at|of|with)\s+(?:[A-Za-z]+\s+){0,3}")
 """Between a conclusion and what it is reckoned from: ``128 sequences at the full 131,072-token window``."""
-_RENAMED: Final = re.compile(
-    r"[^\d.;]{0,40}?(?:[,(=]|\bis\b|\bor\b)\s*(?:(?:which|that|this|it)\s+(?:is|means?|makes?)\s+|i\.e\.,?\s+|or\s+|so\s+|=\s*)?"
-    r"(?:about\s+|roughly\s+|around\s+|some\s+)?[~≈$]?",
-    re.IGNORECASE,
-)
-"""Between a figure and the same in another unit."""
-_PERIODS: Final = {name: float(lexicon.TIMES[name].scale) for name in ("day", "year")} | {"month": 28 * 86400.0}
 
 
 @dataclass(frozen=True, slots=True)
 class _Way:
-    """A product or a quotient of two figures."""
+    """A product or a quotient of two figures, or one figure in another unit."""
 
     value: float
     sign: str
-    one: Quantity
-    other: Quantity
-
-    @property
-    def kinds(self) -> Type:
-        """Its type."""
-        return multiplied(self.one.type, self.other.type, 1 if self.sign == "×" else -1)
-
-    @property
-    def parts(self) -> tuple[Quantity, Quantity]:
-        """Both figures."""
-        return self.one, self.other
-
-    @property
-    def counts(self) -> bool:
-        """Whether one of them only counts."""
-        return not (bare(self.one.type) and bare(self.other.type))
+    parts: tuple[Quantity, ...]
+    kinds: Type
 
     @property
     def told(self) -> str:
         """As it is shown."""
-        return f"{self.one.text} {self.sign} {self.other.text}"
+        return f" {self.sign} ".join(part.text for part in self.parts)
 
 
 def ways(kinds: Type, operands: Sequence[Quantity]) -> Iterator[_Way]:
     """Products and quotients of two of the operands that have a type; what is counted may stay unsaid."""
-    for one, other in combinations(operands, 2):
-        product = bare(multiplied(one.type, other.type, 1))
-        if product == kinds or (("token", 1) in product and _loose(product) == kinds != ()):
-            yield _Way(one.size * other.size, "×", one, other)
-        for top, bottom in ((one, other), (other, one)):
-            if bare(multiplied(top.type, bottom.type, -1)) == kinds:
-                yield _Way(top.size / bottom.size, "/", top, bottom)
+    for pair in combinations(operands, 2):
+        for sign, (one, other) in (("×", pair), ("/", pair), ("/", pair[::-1])):
+            made = multiplied(one.type, other.type, 1 if sign == "×" else -1)
+            own = bare(made)
+            if own == kinds or (sign == "×" and ("token", 1) in own and _loose(own) == kinds != ()):
+                yield _Way(one.size * other.size if sign == "×" else one.size / other.size, sign, (one, other), made)
 
 
 def find_misreckoned(
@@ -140,14 +116,13 @@ def find_misreckoned(
     The cells of a table follow from one another by the rules of its columns, of which others judge; here, a cell is but
     another's figure in another unit.
     """
-    every: dict[Type, list[float]] = {}
+    factors = lru_cache(maxsize=4096)(lambda at: _factors_of(said[at], judged))
+    again: Counter[tuple[Type, str]] = Counter()
     rates: dict[tuple[tuple[str, ...], Type], list[Quantity]] = {}
     for one in chain.from_iterable(figures):
-        every.setdefault(bare(one.type) or one.type, []).append(one.size)
+        again[_alike(one)] += 1
         if one.type in _RATES:
             rates.setdefault((said[one.sentence].section, one.type), []).append(one)
-    for sizes in every.values():
-        sizes.sort()
     for at, (sentence, own) in enumerate(zip(said, figures, strict=True)):
         near = [
             other
@@ -155,19 +130,23 @@ def find_misreckoned(
             if other.column < 0 and said[other.sentence].section == sentence.section
         ]
         for one in own if not sentence.code and len(near) <= _MOST else ():
-            if one.place in judged or _again_elsewhere(one, every) or refused(sentence.text, one.start, one.end):
+            # What a document has more than once is given.
+            if one.place in judged or again[_alike(one)] > 1 or refused(sentence.text, one.start, one.end):
                 continue
             beside = [other for other in near if other is not one]
-            alike = [other for other in rates.get((sentence.section, one.type), ()) if _beside(one, other)]
-            if (told := _Conclusion(said, figures, one, beside, alike).refuted()) is not None:
+            same = [other for other in rates.get((sentence.section, one.type), ()) if _beside(one, other)]
+            if (told := _Conclusion(sentence.text, one, beside, same, factors).refuted()) is not None:
                 yield told
                 break
 
 
-def _again_elsewhere(one: Quantity, every: Mapping[Type, Sequence[float]]) -> bool:
-    """Whether the document has the figure more than once: it is given, and a list of one line need not be reckoned."""
-    sizes, slack = every[bare(one.type) or one.type], 2 * float(one.half) + one.size / 200
-    return bisect_right(sizes, one.size + slack) - bisect_left(sizes, one.size - slack) > 1
+def _counts(kinds: Type, one: Quantity) -> bool:
+    """Whether a formula counts what a figure does, of whatever that is said."""
+    return kinds == tuple(kind for kind in one.type if kind[1] > 0 or kind in kinds)
+
+
+def _alike(one: Quantity) -> tuple[Type, str]:
+    return bare(one.type) or one.type, f"{one.size:.2e}"
 
 
 def _beside(one: Quantity, other: Quantity) -> bool:
@@ -182,58 +161,56 @@ def _order(one: Quantity) -> tuple[int, int, int]:
 
 
 class _Conclusion:
-    """A figure, the figures near it, and those of its section that are of its very type."""
+    """A figure, the figures near it, and those of its section that are the same in another unit."""
 
     def __init__(
-        self, said: Sequence[Sentence], figures: Sequence[Sequence[Quantity]], one: Quantity,
-        near: Sequence[Quantity], alike: Sequence[Quantity],
+        self, text: str, one: Quantity, near: Sequence[Quantity], same: Sequence[Quantity],
+        factors: Callable[[int], frozenset[float]],
     ) -> None:  # fmt: skip
-        self.said, self.figures, self.one, self.near, self.alike = said, figures, one, near, alike
-        self.text, self.kinds = said[one.sentence].text, bare(one.type)
+        self.text, self.one, self.near, self.same, self.factors = text, one, near, same, factors
+        self.kinds = bare(one.type)
         self._paid = bool({"dollar", "joule"} & dict(self.kinds).keys())
         self.before = [other for other in near if other.sentence == one.sentence and _order(other) < _order(one)]
 
     def refuted(self) -> Contradiction | None:
         """The contradiction, if formulas give the figure's type and none of them the figure."""
-        if (added := self._added()) is not None:
-            return self._told(*added)
-        every = [way for way in ways(self.kinds, self.near) if self.kinds or way.kinds == self.one.type]
-        given = [way for way in every if self._meant(way)]
-        again, other_unit = self._again(), self._in_another_unit()
-        if not (given or again or other_unit) or any(self._gives(way.value, way.parts) for way in every):
+        one = self.one
+        pairs = (way for way in ways(self.kinds, self.near) if self.kinds or _counts(way.kinds, one))
+        every = [*self._same(), *pairs]
+        given = sorted(filter(self._meant, every), key=self._distance)
+        if not given or any(self._gives(way.value, way.parts) for way in every) or self._is_sum():
             return None
-        loose = _loose(self.kinds)
-        inverse = tuple((name, -power) for name, power in loose)
-        for other in self.near if self.kinds else ():
-            if (_loose(other.type) == loose and self._gives(other.size, (other,))) or (
-                _loose(other.type) == inverse and self._gives(1 / other.size, (other,))
-            ):
-                return None
-        if other_unit is not None:
-            return self._told(*other_unit)
-        if self._is_sum():
-            return None
-        earlier = [other for other in self.near if _order(other) < _order(self.one) and bare(other.type) == self.kinds]
-        apart = set_apart(self.text, self.one.start, self.one.end)
-        outright = not (self.one.bound or apart)
-        supposed = denied(self.text, self.one.start, self.one.end)
-        for way in () if supposed else sorted(given, key=self._distance):
+        earlier = [other for other in self.near if _order(other) < _order(one) and bare(other.type) == self.kinds]
+        apart, supposed = (is_so(self.text, one.start, one.end) for is_so in (set_apart, denied))
+        for way in given:
             # What another figure concludes from the two is not concluded from them again.
             values = [way.value * factor for factor in {1.0, *self._factors(())}]
             concluded = any(_meets(other, value) for other in earlier if other not in way.parts for value in values)
-            if not (concluded or apart) and (self._off_by_a_prefix(way) or (outright and self._follows(way))):
-                return self._told(way.value, way.told, way.parts)
-        return self._told(*again) if again is not None and outright else None
+            nearest = self._distance(way) == self._distance(given[0])
+            follows = self._slipped(way) or (nearest and not one.bound and self._follows(way))
+            if follows and not (concluded or apart or (supposed and way.sign)):
+                return self._told(way)
+        return None
 
-    def _told(self, value: float, told: str, parts: Sequence[Quantity]) -> Contradiction:
+    def _told(self, way: _Way) -> Contradiction:
+        value = way.value
         exact = (
             Fraction(value).limit_denominator(10**12)
             if value < 1
             else Fraction(round(value, 9)).limit_denominator(10**6)
         )
-        lines = tuple(sorted({self.one.place.line, *(part.place.line for part in parts)}))
-        text = f"{told} is {plain(self.one.shown(exact))} in the unit of {self.one.text!r}"
+        lines = tuple(sorted({self.one.place.line, *(part.place.line for part in way.parts)}))
+        text = f"{way.told} is {plain(self.one.shown(exact))} in the unit of {self.one.text!r}"
         return Contradiction(lines, "reckoning", (self.one.value, exact), text)
+
+    def _same(self) -> Iterator[_Way]:
+        """Figures that this one may be in another unit or period, or turned over: tokens/s of ms."""
+        loose = _loose(self.one.type)
+        for other in dict.fromkeys((*self.near, *self.same)) if loose else ():
+            if _loose(other.type) == loose:
+                yield _Way(other.size, "", (other,), other.type)
+            elif _loose(other.type) == tuple((name, -power) for name, power in loose):
+                yield _Way(1 / other.size, "", (other,), self.one.type)
 
     def _distance(self, way: _Way) -> int:
         """Sentences between a figure and the parts of a formula, together; a rate stated once holds everywhere."""
@@ -241,129 +218,79 @@ class _Conclusion:
 
     def _meant(self, way: _Way) -> bool:
         """Whether a formula is near enough for its value to be meant, of outright figures before the conclusion."""
-        behind = [
-            other for other in self.near if other.sentence == self.one.sentence and _order(other) > _order(self.one)
-        ][:1]
-        with_it = behind and _WITH.fullmatch(self.text, self.one.end, behind[0].start)
+        one = self.one
+        behind = [other for other in self.near if other.sentence == one.sentence and _order(other) > _order(one)][:1]
+        with_it = behind and _WITH.fullmatch(self.text, one.end, behind[0].start)
         for part in way.parts:
-            if part.bound or (_order(part) > _order(self.one) and not (with_it and part is behind[0])):
+            if part.bound or (_order(part) > _order(one) and not (with_it and part is behind[0])):
                 return False
-        if bare(way.kinds) != self.kinds and any(part.sentence != self.one.sentence for part in way.parts):
+        if not way.sign:
+            (other,) = way.parts
+            if other in self.same:
+                return _unit(one) != _unit(other)
+            turned = ("request", -1) in one.type and _loose(one.type) != _loose(other.type)
+            period = ("second", -1) in one.type and not lexicon.TIMES.keys().isdisjoint({one.period, other.period})
+            again = (period and one.period != other.period) or (_unit(one) != _unit(other) and self._slipped(way))
+            alike = _unscoped(other) == _unscoped(one) and again
+            return self.before[-1:] == [other] and self._straight(way) and (turned or alike)
+        if bare(way.kinds) != self.kinds and any(part.sentence != one.sentence for part in way.parts):
             return False  # tokens that neither of the two names
-        turned = (way.parts, way.parts[::-1])
-        if any(one.type == _TIME and one.size < _PERIODS.get(other.period, 0) for one, other in turned):
-            return False  # what a day takes is not told by its hours
-        if not way.counts:
-            return self._distance(way) <= (_FURTHEST_PAID if self._paid else _FURTHEST if self.kinds else 1)
-        return self._alone(way) or (way.kinds == self.one.type and bool(self.kinds) and self._distance(way) <= 1)
+        if all(bare(part.type) for part in way.parts):
+            return self._distance(way) <= (_FURTHEST_PAID if self._paid else _FURTHEST)
+        return self._alone(way)
 
-    def _alone(self, way: _Way) -> bool:
-        """Whether the parts of a formula are the only figures that the sentence has before its conclusion."""
-        if set(way.parts) != set(self.before):
-            return False
-        known = {part.start for part in self.before}
-        others = [other for other in numbers_of(tokenize(self.text[: self.one.start])) if other.start not in known]
-        return not any(other.decimal or other.unit.scale > 1 for other in others)
-
-    def _off_by_a_prefix(self, way: _Way) -> bool:
+    def _slipped(self, way: _Way) -> bool:
         """Whether the figure is a prefix, a factor of eight or a power of ten off what a formula gives."""
-        if way.counts:
+        if not self.kinds or not all(bare(part.type) for part in way.parts):
             return False
         shares = self._factors(()) if all(part in self.before for part in way.parts) else ()
-        slips = {
-            *_TENS,
-            *(factor**sign * slip for factor in (1, *shares) for sign in (1, -1) for slip in _slips(self.one)),
-        }
+        prefixes = _PREFIXES + (_BITS if ("byte", 1) in self.one.type or self.kinds == _TIME else ())
+        slips = {*_TENS, *(factor**sign * slip for factor in (1, *shares) for sign in (1, -1) for slip in prefixes)}
         return any(_exactly(self.one, way.value * slip) for slip in slips)
 
     def _follows(self, way: _Way) -> bool:
         """Whether a figure must be what a formula gives: no ceiling that it keeps, no chance pair of figures."""
-        one, kinds = self.one, dict(self.kinds)
-        if any(name in COUNTED and power < 0 and (name, power) not in way.kinds for name, power in one.type):
-            return False
-        same = [part.end for part in way.parts if part.sentence == one.sentence and _order(part) < _order(one)]
-        last = max(same, default=0)
-        if _CONTRAST.search(self.text, min(last, one.start), one.start):
-            return False
+        one, alone, more = self.one, self._alone(way), self.one.size > way.value
         if self._paid and _OTHERS.search(clause_of(self.text, one.start, one.end)):
             return False
-        alone, more = self._alone(way), one.size > way.value
         limited = way.sign == "/" and {bare(part.type) for part in way.parts} & _CEILINGS
-        if limited and not alone and more == (kinds.get("second", 0) > 0):
+        if limited and not alone and more == (dict(self.kinds).get("second", 0) > 0):
             return False
         values = [way.value * factor for factor in {1.0, *self._factors(())}]
         if min(max(value / one.size, one.size / value) for value in values) > _FAR:
             return False
-        if way.counts or one.type in _GIVEN:
-            return way.counts and self._totalled(way)
-        if not kinds and way.sign == "/" and more != (one.type[0][0] == "request"):
+        if not all(bare(part.type) for part in way.parts):
+            said = self.text[way.parts[-1].end : one.end + 2 * _NEAR]
+            return alone and _TOTALS.search(said) is not None and _APART.search(said) is None
+        if way.sign and (one.type in _GIVEN or (self._distance(way) == 0 and not alone)):
+            return False
+        if any(name in COUNTED and power < 0 and (name, power) not in way.kinds for name, power in one.type):
+            return False
+        scoped = any(kind not in one.type for kind in way.kinds if kind in _OF_SEVERAL)
+        if scoped and not any(factor > 1 for factor in self._factors(way.parts)):
+            return False  # of each, and nobody says how many there are
+        if not self.kinds and way.sign == "/" and (way.value < 1 or more != (one.type[0][0] == "request")):
             return False  # more than what is needed, fewer than what fits
-        return alone or self._drawn(way, last)
+        return self._straight(way) and self._distance(way) <= (_FURTHEST_PAID if self._paid else _FURTHEST)
 
-    def _totalled(self, way: _Way) -> bool:
-        """Whether words conclude a count times a figure."""
-        inside = all(part.sentence == self.one.sentence for part in way.parts)
-        last = max(part.end for part in way.parts if part.sentence == self.one.sentence) if inside else 0
-        said = _TOTALS.search(self.text, min(last, self.one.start), self.one.start)
-        return (said or _IN_ALL.match(self.text, self.one.end)) is not None
+    def _alone(self, way: _Way) -> bool:
+        """Whether the parts of a formula are the only figures that the sentence has before its conclusion."""
+        known = {part.start for part in self.before}
+        others = [other for other in numbers_of(tokenize(self.text[: self.one.start])) if other.start not in known]
+        return set(way.parts) == set(self.before) and not any(one.decimal or one.unit.scale > 1 for one in others)
 
-    def _drawn(self, way: _Way, last: int) -> bool:
-        """Whether a sentence draws on the one before; prices and energies are known to follow from rates."""
-        if any(bare(part.type) for part in self.before) and set(way.parts).isdisjoint(self.before):
-            return False  # its own sentence has what it follows from
-        if self._distance(way) == 0 and way.one.sentence == way.other.sentence:
-            return False  # beside figures of which it may be a part or a sum
-        if self._paid:
-            return self._distance(way) <= _FURTHEST_PAID
-        said = _CONCLUDES.search(self.text, min(last, self.one.start), self.one.start)
-        return said is not None and self._distance(way) <= _NEAREST
-
-    def _again(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
-        """The figure just before, said again in another unit or period, or as a rate of one user."""
-        one, other = self.one, self.before[-1] if self.before else None
-        if other is None or one.number is None or other.number is None:
-            return None
-        of_user = ("request", -1) in one.type and _loose(one.type) == (("second", -1),)
-        if len(self.before) == 1 and of_user and _loose(other.type) == (("second", 1),):
-            return 1 / other.size, f"1 / {other.text}", (other,)
-        other_unit = one.period != other.period or one.number.unit.name != other.number.unit.name
-        other_period = one.period != other.period and not lexicon.TIMES.keys().isdisjoint({one.period, other.period})
-        slipped = any(_exactly(one, other.size * slip) for slip in _slips(one))
-        renamed = other_unit and (other_period or slipped) and _RENAMED.fullmatch(self.text, other.end, one.start)
-        return (other.size, other.text, (other,)) if renamed and _unscoped(other.type) == _unscoped(one.type) else None
-
-    def _in_another_unit(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
-        """A figure of the section that this one is in another unit, but for a power of ten."""
-        own = {1.0, *self._factors(())}
-        if any(
-            _meets(self.one, other.size * factor**sign) for other in self.alike for factor in own for sign in (1, -1)
-        ):
-            return None
-        for other in sorted(self.alike, key=lambda other: abs(other.sentence - self.one.sentence)):
-            later = _order(other) > _order(self.one) or _unit(other) == _unit(self.one)
-            if not later and any(_exactly(self.one, other.size * slip) for slip in (*_slips(self.one), *_TENS)):
-                return other.size, other.text, (other,)
-        return None
-
-    def _added(self) -> tuple[float, str, tuple[Quantity, ...]] | None:
-        """Figures of a sentence that nearly add up to what it calls their sum."""
-        parts = [other for other in self.before if other.type == self.one.type and not other.bound]
-        if len(parts) < _ADDENDS or not _IN_ALL.match(self.text, self.one.end):
-            return None
-        added = sum(part.size for part in parts)
-        near = abs(added - self.one.size) <= added / 4 and self.one.size > max(part.size for part in parts)
-        sums = [sum(part.size for part in parts[at:]) for at in range(len(parts) - 1)]
-        off = all(abs(value - self.one.size) > value * _CLOSE for value in sums)
-        return (added, " + ".join(part.text for part in parts), tuple(parts)) if near and off else None
+    def _straight(self, way: _Way) -> bool:
+        """Whether a figure stands straight behind what gives it, or nothing that it follows from is in its sentence."""
+        last = max((part for part in self.before if bare(part.type)), key=_order, default=None)
+        if last is None:
+            return self._paid or any(_order(part) > _order(self.one) for part in way.parts)
+        gap = self.text[last.end : self.one.start]
+        return last in way.parts and _DRAWS.fullmatch(gap) is not None and _APART.search(gap) is None
 
     def _factors(self, parts: Sequence[Quantity]) -> frozenset[float]:
         """Counts, shares and degrees that stand in the sentence of a figure and of what gives it."""
         sentences = {self.one.sentence, *(part.sentence for part in parts)}
-        every = (
-            factors_of(self.said[at].text, tuple(self.said[at].own.degrees.values()), whole=bool(self.said[at].cells))
-            for at in sentences
-        )
-        return frozenset(chain.from_iterable(every))
+        return frozenset(chain.from_iterable(map(self.factors, sentences)))
 
     def _gives(self, value: float, parts: Sequence[Quantity]) -> bool:
         """Whether a value is the figure's, or times or over a factor that stands beside it."""
@@ -375,10 +302,7 @@ class _Conclusion:
 
     def _is_sum(self) -> bool:
         """Whether some of the figures near it add up to it, or leave it of the largest."""
-        at, parts = self.one.sentence, list[float]()
-        for other in chain.from_iterable(self.figures[max(0, at - _NEAR) : at + _NEAR + 1]):
-            if other is not self.one and bare(other.type) == self.kinds and len(parts) < _NEAR:
-                parts.append(other.size)
+        parts = [other.size for other in self.near if bare(other.type) == self.kinds][-_NEAR:]
         return any(
             value > 0 and abs(value - self.one.size) <= _SLACK * self.one.size
             for one, other in combinations(parts, 2)
@@ -386,9 +310,9 @@ class _Conclusion:
         )
 
 
-def _unscoped(kinds: Type) -> Type:
+def _unscoped(one: Quantity) -> Type:
     """A type without the token that it is said of."""
-    return tuple(kind for kind in kinds if kind != ("token", -1))
+    return tuple(kind for kind in one.type if kind != ("token", -1))
 
 
 def _unit(one: Quantity) -> Fraction:
@@ -399,11 +323,6 @@ def _unit(one: Quantity) -> Fraction:
 def _loose(kinds: Type) -> Type:
     """The units of a type alone."""
     return tuple(kind for kind in kinds if kind[0] in BASE)
-
-
-def _slips(one: Quantity) -> tuple[float, ...]:
-    """By what a unit is mistaken: a prefix, of data bits for bytes too."""
-    return _PREFIXES + (_BITS if ("byte", 1) in one.type or bare(one.type) == _TIME else ())
 
 
 def _exactly(one: Quantity, value: float) -> bool:
@@ -418,15 +337,15 @@ def _meets(one: Quantity, value: float) -> bool:
     return any(abs(value * share - one.size) <= slack for share in (_BINARY if ("byte", 1) in one.type else (1.0,)))
 
 
-@lru_cache(maxsize=4096)
-def factors_of(text: str, degrees: tuple[int, ...], *, whole: bool) -> frozenset[float]:
-    """Counts, shares and degrees of a sentence, of a row (``whole``) whole numbers alone."""
+def _factors_of(sentence: Sentence, judged: Collection[Place]) -> frozenset[float]:
+    """Counts, shares and degrees of a sentence, outside its equations; of a row whole numbers alone."""
     found = {
         float(one.value)
-        for one in numbers_of(tokenize(text))
-        if one.unit is lexicon.PERCENT or (one.unit is lexicon.ONE and not (whole and one.decimal))
+        for one in numbers_of(tokenize(sentence.text))
+        if one.unit is lexicon.PERCENT or (one.unit is lexicon.ONE and not (sentence.cells and one.decimal))
+        if sentence.at(one.start) not in judged
     }
-    found |= {float(count(match[0])) for match in _WORDS.finditer(text)}
-    found |= set(map(float, degrees))
-    found |= {2.0} if _HALF.search(text) else set()
+    found |= {float(count(match[0])) for match in _WORDS.finditer(sentence.text)}
+    found |= set(map(float, sentence.own.degrees.values()))
+    found |= {2.0} if _HALF.search(sentence.text) else set()
     return frozenset(value for value in found if 0 < value < _LARGEST_FACTOR and value != 1)
