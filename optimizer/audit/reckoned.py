@@ -62,8 +62,8 @@ _CEILINGS: Final = frozenset([(("byte", 1), ("second", -1)), (("FLOP", 1), ("sec
 _RATES: Final[frozenset[Type]] = frozenset([(("dollar", 1), ("token", -1)), (("joule", 1), ("token", -1))])
 """What a token costs, in money or energy: the same in its whole section."""
 _DRAWS: Final = re.compile(
-    r"(?:[^,;:()\d]|\b\d{1,4} (?=[A-Za-z]))*(?:[,;:]?\s+(?:so|hence|thus|which|that|this|i\.e\.|for|on|we)\s"
-    r"[^,;:()\d]*)?[=~≈$€]?\s*",
+    r"(?:[^,;:(\d]|\b\d{1,4} (?=[A-Za-z]))*(?:[,;:]?\s+(?:so|hence|thus|which|that|this|i\.e\.|for|on|we)\s"
+    r"[^,;:(\d]*)?[=~≈$€]?\s*",
     re.IGNORECASE,
 )
 """Between what a figure follows from and the figure: the rest of the clause, or one that draws on it."""
@@ -188,7 +188,7 @@ class _Conclusion:
             concluded = any(_meets(other, value) for other in earlier if other not in way.parts for value in values)
             nearest = self._distance(way) == self._distance(given[0])
             follows = self._slipped(way) or (nearest and not one.bound and self._follows(way))
-            if follows and not (concluded or apart or (supposed and way.sign)):
+            if follows and not (apart or (way.sign and (concluded or supposed))):
                 return self._told(way)
         return None
 
@@ -237,7 +237,8 @@ class _Conclusion:
             return False  # tokens that neither of the two names
         if all(bare(part.type) for part in way.parts):
             return self._distance(way) <= (_FURTHEST_PAID if self._paid else _FURTHEST)
-        return self._alone(way)
+        each = self.kinds and way.kinds == one.type and self._distance(way) <= 1 and set(self.before) < set(way.parts)
+        return self._alone(way) or bool(each)
 
     def _slipped(self, way: _Way) -> bool:
         """Whether the figure is a prefix, a factor of eight or a power of ten off what a formula gives."""
@@ -261,15 +262,15 @@ class _Conclusion:
             return False
         if not all(bare(part.type) for part in way.parts):
             said = self.text[way.parts[-1].end : one.end + 2 * _NEAR]
-            return alone and _TOTALS.search(said) is not None and _APART.search(said) is None
+            return _TOTALS.search(said) is not None and _APART.search(said) is None
         if way.sign and (one.type in _GIVEN or (self._distance(way) == 0 and not alone)):
             return False
-        if any(name in COUNTED and power < 0 and (name, power) not in way.kinds for name, power in one.type):
+        if self.kinds and any(kind not in way.kinds for kind in one.type if kind[1] < 0 and kind[0] in COUNTED):
             return False
         scoped = any(kind not in one.type for kind in way.kinds if kind in _OF_SEVERAL)
         if scoped and not any(factor > 1 for factor in self._factors(way.parts)):
             return False  # of each, and nobody says how many there are
-        if not self.kinds and way.sign == "/" and (way.value < 1 or more != (one.type[0][0] == "request")):
+        if not self.kinds and way.sign == "/" and (way.value < 1 or more != (("request", 1) in one.type)):
             return False  # more than what is needed, fewer than what fits
         return self._straight(way) and self._distance(way) <= (_FURTHEST_PAID if self._paid else _FURTHEST)
 
