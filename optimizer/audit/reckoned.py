@@ -43,6 +43,7 @@ _PREFIXES: Final = (1e-6, 1e-3, 1e3, 1e6)
 _BITS: Final = (8.0, 0.125)
 _TENS: Final = (10.0, 100.0, 0.1, 0.01)
 _CLOSE: Final = 0.02
+_ADDENDS: Final = 3
 _NEAR: Final = 12
 _LARGEST_FACTOR: Final = 5000
 _HALF: Final = re.compile(r"\b(?:half|twice|doubl\w+|pair|both)\b", re.IGNORECASE)
@@ -68,9 +69,10 @@ _DRAWS: Final = re.compile(
 )
 """Between what a figure follows from and the figure: the rest of the clause, or one that draws on it."""
 _APART: Final = re.compile(
-    r"\b(?:after|and|instead|than|or|of|under|over|below|above)\s+\W*$|\b(?:but|yet|al?though|while|whereas|against)\b",
+    r"\b(?:after|and|at|from|instead|than|or|of|with|under|over|below|above)\s+\W*$|\b(?:but|yet|al?though|while|whereas|against)\b",
     re.IGNORECASE,
 )
+_IN_ALL: Final = re.compile(r"[^\d.;,]{0,24}\b(?:in\s+total|in\s+all|altogether|overall)\b", re.IGNORECASE)
 _TOTALS: Final = re.compile(
     r"\b(?:makes?|gives?|costs?|comes?\s+to|need|in\s+(?:total|all)|altogether|is|are)\b", re.IGNORECASE
 )
@@ -175,6 +177,8 @@ class _Conclusion:
     def refuted(self) -> Contradiction | None:
         """The contradiction, if formulas give the figure's type and none of them the figure."""
         one = self.one
+        if (added := self._added()) is not None:
+            return self._told(added)
         pairs = (way for way in ways(self.kinds, self.near) if self.kinds or _counts(way.kinds, one))
         every = [*self._same(), *pairs]
         given = sorted(filter(self._meant, every), key=self._distance)
@@ -237,8 +241,7 @@ class _Conclusion:
             return False  # tokens that neither of the two names
         if all(bare(part.type) for part in way.parts):
             return self._distance(way) <= (_FURTHEST_PAID if self._paid else _FURTHEST)
-        each = self.kinds and way.kinds == one.type and self._distance(way) <= 1 and set(self.before) < set(way.parts)
-        return self._alone(way) or bool(each)
+        return self._alone(way) or (way.kinds == one.type and bool(self.kinds) and self._distance(way) <= 1)
 
     def _slipped(self, way: _Way) -> bool:
         """Whether the figure is a prefix, a factor of eight or a power of ten off what a formula gives."""
@@ -277,8 +280,10 @@ class _Conclusion:
     def _alone(self, way: _Way) -> bool:
         """Whether the parts of a formula are the only figures that the sentence has before its conclusion."""
         known = {part.start for part in self.before}
+        counts = not all(bare(part.type) for part in way.parts)
+        mine = {part for part in self.before if counts or bare(part.type)}
         others = [other for other in numbers_of(tokenize(self.text[: self.one.start])) if other.start not in known]
-        return set(way.parts) == set(self.before) and not any(one.decimal or one.unit.scale > 1 for one in others)
+        return set(way.parts) == mine and not any(one.decimal or one.unit.scale > 1 for one in others)
 
     def _straight(self, way: _Way) -> bool:
         """Whether a figure stands straight behind what gives it, or nothing that it follows from is in its sentence."""
@@ -287,6 +292,16 @@ class _Conclusion:
             return self._paid or any(_order(part) > _order(self.one) for part in way.parts)
         gap = self.text[last.end : self.one.start]
         return last in way.parts and _DRAWS.fullmatch(gap) is not None and _APART.search(gap) is None
+
+    def _added(self) -> _Way | None:
+        """Figures of a sentence that nearly add up to what it calls their sum."""
+        parts = tuple(other for other in self.before if other.type == self.one.type and not other.bound)
+        if len(parts) < _ADDENDS or not _IN_ALL.match(self.text, self.one.end):
+            return None
+        sums = [sum(part.size for part in parts[at:]) for at in range(len(parts) - 1)]
+        near = abs(sums[0] - self.one.size) <= sums[0] / 4 and self.one.size > max(part.size for part in parts)
+        off = near and all(abs(value - self.one.size) > value * _CLOSE for value in sums)
+        return _Way(sums[0], "+", parts, self.one.type) if off else None
 
     def _factors(self, parts: Sequence[Quantity]) -> frozenset[float]:
         """Counts, shares and degrees that stand in the sentence of a figure and of what gives it."""
