@@ -6,9 +6,10 @@ and 1 for ratios and counts. Everything is exact: ``80 GiB`` is the integer 80 *
 
 import difflib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from fractions import Fraction
+from math import ceil, floor, inf, nextafter
 from types import MappingProxyType
 from typing import Final
 
@@ -177,10 +178,28 @@ def _refuse_unit(text: str, unit: str, dimension: Dimension) -> QuantityError:
     return QuantityError(f"unknown unit {unit!r} for {dimension.noun}: use {wanted}", suggestion)
 
 
-def plain(value: Fraction | int) -> int | float:
-    """JSON number: an integer where it is one, else the nearest float."""
+Rounding = Callable[[Fraction], int]
+"""To a whole number: `round`, `floor` or `ceil`."""
+
+
+def plain(value: Fraction | int, rounding: Rounding = round) -> int | float:
+    """JSON number: an integer where it is one, else the nearest float; with `floor` or `ceil` the nearest on that side.
+
+    The side is that of the shortest decimal that prints the float, as which it is read again.
+    """
     exact = Fraction(value)
-    return exact.numerator if exact.denominator == 1 else float(exact)
+    if exact.denominator == 1:
+        return exact.numerator
+    number = float(exact)
+    read = Fraction(repr(number))
+    if (rounding is ceil and read < exact) or (rounding is floor and read > exact):
+        return nextafter(number, inf if rounding is ceil else -inf)
+    return number
+
+
+def eased(value: Fraction | float, stated: Fraction | float) -> Rounding:
+    """How a limit's new value is rounded so that it is no tighter: away from what is stated."""
+    return ceil if value > stated else floor
 
 
 def counted(count: int, plural: str) -> str:
@@ -238,24 +257,24 @@ _BITS_SHOWN = 200
 _SIGNIFICANT = 4
 
 
-def _decimal(value: Fraction, significant: int = _SIGNIFICANT) -> str:
-    """Decimal text of ``value`` rounded half-even to ``significant`` digits, integers in full."""
+def _decimal(value: Fraction, rounding: Rounding) -> str:
+    """Decimal text of ``value`` to four significant digits, integers in full."""
     if value == 0:
         return "0"
-    places = significant - 1
+    places = _SIGNIFICANT - 1
     magnitude = abs(value)
     while magnitude >= 10 and places > 0:
         magnitude, places = magnitude / 10, places - 1
     while magnitude < 1:
         magnitude, places = magnitude * 10, places + 1
-    text = format(float(round(value, places)), f",.{places}f")
+    text = format(float(Fraction(rounding(value * 10**places), 10**places)), f",.{places}f")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _ladder(value: Fraction, steps: tuple[tuple[str, Fraction], ...]) -> str:
+def _ladder(value: Fraction, steps: tuple[tuple[str, Fraction], ...], rounding: Rounding) -> str:
     """``value`` in the largest unit of ``steps`` (largest first) that leaves at least 1."""
     unit, size = next(((unit, size) for unit, size in steps if abs(value) >= size), steps[-1])
-    return f"{_decimal(value / size)} {unit}".rstrip()
+    return f"{_decimal(value / size, rounding)} {unit}".rstrip()
 
 
 def _steps(suffix: str, prefixes: Mapping[str, int]) -> tuple[tuple[str, Fraction], ...]:
@@ -281,7 +300,7 @@ _LADDERS: Final[Mapping[Dimension, tuple[tuple[str, Fraction], ...]]] = MappingP
 )
 
 
-def format_quantity(value: Fraction | float, dimension: Dimension) -> str:
+def format_quantity(value: Fraction | float, dimension: Dimension, rounding: Rounding = round) -> str:
     """Text for people, four significant digits: ``81.2 GB``, ``47.3 ms``, ``93.1%``, ``671 B``.
 
     Parameters
@@ -290,8 +309,10 @@ def format_quantity(value: Fraction | float, dimension: Dimension) -> str:
         Value in the base unit of ``dimension``.
     dimension
         What ``value`` measures.
+    rounding
+        Of the last digit: half-even, or to one side.
     """
     exact = Fraction(value)
     if dimension is Dimension.RATIO:
-        return f"{_decimal(exact * 100)}%"
-    return _ladder(exact, _LADDERS[dimension])
+        return f"{_decimal(exact * 100, rounding)}%"
+    return _ladder(exact, _LADDERS[dimension], rounding)

@@ -1,10 +1,20 @@
 from fractions import Fraction
+from math import ceil, floor
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from optimizer.units import Dimension, QuantityError, counted, format_quantity, parse_fraction, parse_quantity
+from optimizer.units import (
+    Dimension,
+    QuantityError,
+    counted,
+    eased,
+    format_quantity,
+    parse_fraction,
+    parse_quantity,
+    plain,
+)
 from tests.strategies import quantities
 
 
@@ -183,3 +193,28 @@ def test_a_fraction_that_its_text_does_not_bound_is_refused(text: str) -> None:
 @pytest.mark.parametrize(("count", "said"), [(1, "1 node"), (2, "2 nodes"), (0, "0 nodes"), (1200, "1,200 nodes")])
 def test_a_count_has_its_noun(count, said):
     assert counted(count, "nodes") == said
+
+
+@pytest.mark.parametrize(
+    "value", [Fraction(1, 3), Fraction(2, 3), Fraction(637437300582444, 10**15) + Fraction(1, 3 * 10**15)]
+)
+def test_an_eased_limit_is_written_no_tighter(value: Fraction) -> None:
+    down, up = plain(value, eased(value, 10)), plain(value, eased(value, 0))
+    assert Fraction(repr(down)) < value < Fraction(repr(up))
+    assert float(value) in (down, up)
+    assert plain(Fraction(1, 4), ceil) == plain(Fraction(1, 4), floor) == 0.25
+    assert plain(Fraction(8), ceil) == 8
+
+
+@pytest.mark.parametrize(
+    ("value", "dimension", "least", "most"),
+    [
+        (Fraction(521509, 10**8), Dimension.SECONDS, "5.215 ms", "5.216 ms"),
+        (Fraction(637437, 10**6), Dimension.PER_SECOND, "0.6374 requests/s", "0.6375 requests/s"),
+        (Fraction(839511, 10**6), Dimension.RATIO, "83.95%", "83.96%"),
+        (Fraction(14_335_976), Dimension.BYTES_PER_SECOND, "14.33 MB/s", "14.34 MB/s"),
+        (Fraction(5), Dimension.SECONDS, "5 s", "5 s"),
+    ],
+)
+def test_text_is_rounded_to_the_side_asked_for(value: Fraction, dimension: Dimension, least: str, most: str) -> None:
+    assert (format_quantity(value, dimension, floor), format_quantity(value, dimension, ceil)) == (least, most)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.options import From, Json, Pools, ProblemSource, takes_a_problem
 from optimizer.cli.output import emit, emit_json, end_progress, heading, paint, progress_line, table
-from optimizer.units import Dimension, format_quantity
+from optimizer.units import Dimension, eased, format_quantity
 
 if TYPE_CHECKING:
     from optimizer.domain.problem import Problem
@@ -66,22 +66,27 @@ def _of_launch(posed: Posed) -> Problem:
 
 
 _DIMENSIONS = {
-    "bytes": Dimension.BYTES, "s": Dimension.SECONDS, "requests_per_s": Dimension.PER_SECOND,
-    "dollars_per_h": Dimension.DOLLARS_PER_HOUR, "w": Dimension.WATTS,
+    "bytes": Dimension.BYTES, "bytes_per_s": Dimension.BYTES_PER_SECOND, "ratio": Dimension.RATIO,
+    "s": Dimension.SECONDS, "requests_per_s": Dimension.PER_SECOND, "dollars_per_h": Dimension.DOLLARS_PER_HOUR,
+    "w": Dimension.WATTS,
 }  # fmt: skip
 
 
-def amount(value: object, unit: str | None) -> str:
-    """A limit's value as people read it."""
+def amount(value: object, unit: str | None, stated: object = None) -> str:
+    """A limit's value as people read it; one that eases what is stated is rounded so that it is no tighter."""
     dimension = _DIMENSIONS.get(unit or "")
     if dimension is None or isinstance(value, bool) or not isinstance(value, int | float):
         name = (unit or "").removesuffix("s") if value == 1 else unit or ""
         return f"{_number(value)} {name}".rstrip()
-    return format_quantity(Fraction(str(value)), dimension)
+    return format_quantity(
+        Fraction(str(value)), dimension, eased(value, stated) if isinstance(stated, int | float) else round
+    )
 
 
 def _number(value: object) -> str:
-    return f"{value:,.6g}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
 
 
 def conflict_heading(members: Sequence[object]) -> str:
@@ -150,7 +155,11 @@ def _joint(relaxation: dict[str, Any]) -> None:
 
 def _changes(listed: list[dict[str, Any]]) -> None:
     rows = [
-        [change["limit"], amount(change["from"], change.get("unit")), amount(change["to"], change.get("unit"))]
+        [
+            change["limit"],
+            amount(change["from"], change.get("unit")),
+            amount(change["to"], change.get("unit"), change["from"]),
+        ]
         for change in listed
     ]
     table(["limit", "from", "to"], rows, right=(1, 2))

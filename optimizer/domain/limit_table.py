@@ -18,7 +18,7 @@ from optimizer.domain.limits import PERCENTILES, SearchLimits
 from optimizer.domain.objectives import OBJECTIVES, Measure, Objective
 from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
-from optimizer.units import Dimension, format_quantity, plain
+from optimizer.units import Dimension, eased, format_quantity, plain
 
 MOST_DEVICES = 16_384
 """A problem whose device limit is dropped has this many devices, or 16 times its own where that is more."""
@@ -29,11 +29,19 @@ UNLIMITED_BYTES = 2**50
 LimitValue = Fraction | int | str | tuple[int, ...]
 
 
-def told(value: LimitValue) -> int | float | str | list[int]:
-    """A value as results write it: a rational that is not whole as the nearest float."""
+def told(value: LimitValue, stated: object = None) -> int | float | str | list[int]:
+    """A value as results write it: a rational that is not whole as the nearest float that is no tighter than it.
+
+    Parameters
+    ----------
+    stated
+        What the limit is where `value` eases it; the float nearest of all where none is given.
+    """
     if isinstance(value, tuple):
         return list(value)
-    return value if isinstance(value, str) else plain(value)
+    if isinstance(value, str):
+        return value
+    return plain(value, eased(value, stated) if isinstance(stated, int | float | Fraction) else round)
 
 
 @dataclass(frozen=True, slots=True)

@@ -112,8 +112,8 @@ def _members(problem: Problem, conflict: Conflict | None) -> list[dict[str, Any]
 
 def _relaxation(relaxation: Relaxation) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "limit": relaxation.limit, "from": told(relaxation.old), "to": told(relaxation.new), "unit": relaxation.unit,
-        "layout": relaxation.scored.layout.to_json(),
+        "limit": relaxation.limit, "from": told(relaxation.old), "to": told(relaxation.new, relaxation.old),
+        "unit": relaxation.unit, "layout": relaxation.scored.layout.to_json(),
     }  # fmt: skip
     exact = _exact(relaxation.new)
     if exact is not None:
@@ -128,7 +128,7 @@ def _joint(relaxation: JointRelaxation) -> dict[str, Any]:
         "factor": float(relaxation.factor),
         "fails_at": float(relaxation.below),
         "weights": "equal: the largest relative change is as small as it can be",
-        "changes": [{"limit": n, "from": told(a), "to": told(b), "unit": u} for n, a, b, u in relaxation.changes],
+        "changes": [{"limit": n, "from": told(a), "to": told(b, a), "unit": u} for n, a, b, u in relaxation.changes],
         "layout": relaxation.scored.layout.to_json(),
     }
 

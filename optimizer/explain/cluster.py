@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor, log10
 from typing import Any
 
 from optimizer.certificate.fleet import TOLERANCE, bare_fleet_json, step_json
@@ -16,10 +17,13 @@ from optimizer.figures.rates import last_kept
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import StatedLimit, limits_of, without_others
 from optimizer.fleet.statement import state
+from optimizer.units import eased, plain
 from optimizer.verify.fleet import FleetVerdict, cost_per_h, judge_fleet, power_in_use
 
 _COARSE = Fraction(1, 1000)
 """Relative step of the bisection for the nearest limit that fits: from there on better fleets are asked for."""
+_DIGITS = 12
+"""Significant digits of a changed limit."""
 _MORE = 1 + Fraction(1, 2**40)
 """Factor by which no two fleets differ that serve, cost or draw different amounts."""
 
@@ -71,7 +75,7 @@ def explain_cluster(cluster: Cluster) -> dict[str, Any]:
     document["conflict"] = [_entry(limit) for limit in members]
     helped = [(limit, _smallest(cluster, columns, limit)) for limit in members]
     document["relaxations"] = [
-        {"limit": limit.name, "from": limit.value, "to": to, "unit": limit.unit, "layout": None}
+        {"limit": limit.name, "from": limit.value, "to": _written(to, limit.value), "unit": limit.unit, "layout": None}
         for limit, to in helped
         if to is not None
     ]
@@ -136,6 +140,16 @@ def _entry(limit: StatedLimit) -> dict[str, Any]:
     return {"limit": limit.name, "value": limit.value, "unit": limit.unit}
 
 
+def _written(value: Fraction | int, stated: Any) -> float:  # noqa: ANN401 - the number of a limit
+    """A limit's new value, no tighter than it is, in so few digits that the solver's integers hold it."""
+    exact = Fraction(value)
+    if exact.denominator == 1:
+        return exact.numerator
+    step = Fraction(10) ** (floor(log10(exact)) + 1 - _DIGITS)
+    rounding = eased(exact, stated)
+    return plain(rounding(exact / step) * step, rounding)
+
+
 def _number(value: Fraction | None) -> float | None:
     return None if value is None else float(value)
 
@@ -156,7 +170,7 @@ def _better(cluster: Cluster, one: Fraction, other: Fraction) -> bool:
     return one > other if cluster.objective in FLEET_MAXIMISED else one < other
 
 
-def _smallest(cluster: Cluster, columns: Sequence[Column], limit: StatedLimit) -> float | int | None:
+def _smallest(cluster: Cluster, columns: Sequence[Column], limit: StatedLimit) -> Fraction | int | None:
     """The value of one limit nearest to its own at which a fleet fits, all others kept; None where none does."""
     if _fits(limit.without, columns) is None:
         return None
@@ -178,7 +192,7 @@ def _smallest(cluster: Cluster, columns: Sequence[Column], limit: StatedLimit) -
     return _least_total(cluster, columns, key)
 
 
-def _least_total(cluster: Cluster, columns: Sequence[Column], key: str) -> float:
+def _least_total(cluster: Cluster, columns: Sequence[Column], key: str) -> Fraction:
     """The least budget, or power, that some fleet keeps in every period."""
     known = {column.name: column for column in columns}
 
@@ -201,7 +215,7 @@ def _least_total(cluster: Cluster, columns: Sequence[Column], key: str) -> float
         low, high = ((low + high) / 2, high) if found is None else (low, most_in_a_period(found))
     while (found := at(high / _MORE)) is not None:
         high = most_in_a_period(found)
-    return float(high)
+    return high
 
 
 def _count(value: object, at: Callable[[int], Cluster], columns: Sequence[Column]) -> int | None:
@@ -223,7 +237,7 @@ def _grown(cluster: Cluster, name: str, nodes: int) -> Cluster:
     return cluster.model_copy(update={"pools": tuple(pools)})
 
 
-def _largest_rate(cluster: Cluster, columns: Sequence[Column], demand: str) -> float | None:
+def _largest_rate(cluster: Cluster, columns: Sequence[Column], demand: str) -> Fraction | None:
     """The largest share of a demand's rates at which a fleet fits, as the largest of its rates."""
 
     def at(share: Fraction) -> Cluster:
@@ -249,4 +263,4 @@ def _largest_rate(cluster: Cluster, columns: Sequence[Column], demand: str) -> f
     while low and (reached := served(low * _MORE)) is not None:
         low = reached
     top = max(period.rates.get(demand, Fraction(0)) for period in cluster.periods)
-    return float(top * low) if low else None
+    return top * low if low else None

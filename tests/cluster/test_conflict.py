@@ -109,7 +109,7 @@ def test_the_largest_rate_that_fits_is_exact():
             demand = change["limit"].removeprefix("demands.").removesuffix(".request_rate")
             if demand not in cluster.demand:
                 continue
-            rate = Fraction(change["to"]).limit_denominator(10**6)
+            rate = Fraction(repr(change["to"]))
             assert fleet_that_fits(_at_rate(cluster, demand, rate), columns) is not None
             assert fleet_that_fits(_at_rate(cluster, demand, rate * (1 + Fraction(1, 10**6))), columns) is None
             told += 1

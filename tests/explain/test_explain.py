@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import optimizer.explain
+from optimizer.cli.explain import amount
 from optimizer.domain.limit_table import (
     Limit,
     limits_of,
@@ -27,6 +28,7 @@ from optimizer.figures.bounds import asks_too_soon
 from optimizer.figures.serving import evaluate
 from optimizer.readers.read import read_problem
 from optimizer.search.search import Search
+from optimizer.units import Dimension, parse_quantity
 from optimizer.verify.constraints import violations
 from tests.small_problems import layouts, small_problem
 
@@ -146,6 +148,24 @@ def test_relaxations_of_small_problems_are_exact(number: int) -> None:
                     assert not any(any_layout(less) for less in tightened(problem, one))
             if not found and limit.name not in {"devices", "memory_utilization"}:
                 assert fits(limit.drop(problem)) is None or limit.name == "search.batch", limit.name
+
+
+def test_a_change_fits_as_it_is_written() -> None:
+    tried = 0
+    for problem in SMALL[::6]:
+        for change in explain(problem).to_json()["relaxations"]:
+            name, new = change["limit"], change["to"]
+            texts = amount(new, change["unit"], change["from"]).replace(",", ""), repr(new)
+            if name not in {"ttft", "tpot", "request_rate", "memory_utilization"}:
+                continue
+            dimension = {"request_rate": Dimension.PER_SECOND, "memory_utilization": Dimension.RATIO}.get(
+                name, Dimension.SECONDS
+            )
+            for value in (parse_quantity(text, dimension) for text in texts):
+                eased = with_rate(problem, value) if name == "request_rate" else with_limits(problem, **{name: value})
+                assert any_layout(eased), (name, texts)
+                tried += 1
+    assert tried > 20
 
 
 @pytest.mark.parametrize("path", SCENARIOS)
