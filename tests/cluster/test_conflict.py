@@ -128,3 +128,17 @@ def test_the_least_budget_and_power_are_those_of_the_dearest_period(tmp_path, li
     cluster = read_question(str(tmp_path / "cluster.yaml"))
     changes = {change["limit"]: change["to"] for change in explain_cluster(cluster)["relaxations"]}
     assert changes[f"limits.{limit.partition(':')[0]}"] == least
+
+
+def test_a_changed_rate_fits_as_it_is_written(tmp_path):
+    (tmp_path / "rates.csv").write_text("pool,demand,layout,devices,requests_per_s\na,x,small,2,1.666666666666667\n")
+    text = (
+        "pools: {{a: {{devices_per_node: 2, nodes: 1, billing: on_demand, price: 4 $/h}}}}\n"
+        "demands: {{x: {{workload: {{request_rate: {}}}}}}}\nrates: rates.csv\nobjective: cost\n"
+    )
+    path = tmp_path / "cluster.yaml"
+    path.write_text(text.format(2))
+    changes = {change["limit"]: change["to"] for change in explain_cluster(read_question(str(path)))["relaxations"]}
+    assert changes["demands.x.request_rate"] == 1.66666666666
+    path.write_text(text.format(changes["demands.x.request_rate"]))
+    assert explain_cluster(read_question(str(path)))["status"] == "feasible"
