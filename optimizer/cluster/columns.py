@@ -112,6 +112,12 @@ def columns_of(cluster: Cluster, deadline: float | None = None) -> Columns:
     return Columns(useful(cluster, columns), ceilings if complete else [], complete)
 
 
+def _useful(cluster: Cluster, columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Useful ones in the order of the demands, decode replicas before the prefill replicas that send to them."""
+    demands, roles = list(cluster.demand), ("decode", "prefill", "aggregated")
+    return useful(cluster, sorted(columns, key=lambda c: (demands.index(c.demand), roles.index(c.role))))
+
+
 def peer_groups(cluster: Cluster) -> list[tuple[str, ...]]:
     """Sets of pools among which caches move faster than with any other pool beside them, the largest first."""
     names = tuple(cluster.pool)
@@ -141,7 +147,7 @@ def within(
         for role, bucket in product(("decode", "prefill"), range(len(demand.buckets))):
             if role in demand.roles:
                 walked &= _walked(cluster, demand, role, bucket, among, kept, deadline)
-    return replace(among, listed=useful(cluster, kept), complete=walked)
+    return replace(among, listed=_useful(cluster, kept), complete=walked)
 
 
 def _walked(
@@ -189,7 +195,7 @@ def sooner(
             walked &= _walked(cluster, demand, "prefill", bucket, columns, kept, deadline)
     if set(kept) == set(columns.listed):
         return None
-    return replace(columns, listed=useful(cluster, kept), complete=walked)
+    return replace(columns, listed=_useful(cluster, kept), complete=walked)
 
 
 def closer(cluster: Cluster, columns: Columns, used: Sequence[Column]) -> Columns | None:
@@ -230,7 +236,7 @@ def closer(cluster: Cluster, columns: Columns, used: Sequence[Column]) -> Column
         ceilings[above : above + (ceilings[above].devices == column.devices)] = [ceiling]
     if ceilings == columns.ceilings:
         return None
-    return replace(columns, listed=useful(cluster, list(listed.values())), ceilings=ceilings)
+    return replace(columns, listed=_useful(cluster, list(listed.values())), ceilings=ceilings)
 
 
 class _Walk:
