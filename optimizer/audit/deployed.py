@@ -12,13 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from fractions import Fraction
-from itertools import combinations
 from math import prod
 from typing import Final
 
 from optimizer.audit.architecture import judge_architecture
 from optimizer.audit.capacity import judge_capacity
-from optimizer.audit.counts import COUNT, DEVICES, NODES, ORDINALS, count
+from optimizer.audit.counts import COUNT, DEVICES, NODES, ORDINALS, WORDS, count
 from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import SIZE, Sentence, devices_in, precisions_in, size
 from optimizer.audit.derived import judge_derived
@@ -230,7 +229,9 @@ def _row(sentence: Sentence) -> JudgedClaims:
 
 
 _TOTAL: Final = re.compile(
-    rf"(?<![\w.,=×x*/-])(\d{{1,6}})\s+{DEVICES}\b(?!\s*(?:per|each|/|a node|and|in each|in one))", re.IGNORECASE
+    rf"(?<![\w.,=×x*/-])(\d{{1,6}}|(?:(?<=same )|(?<=these )|(?<=those )){WORDS})\s+{DEVICES}\b"
+    r"(?!\s*(?:per|each|/|a node|and|in each|in one))",
+    re.IGNORECASE,
 )
 _OF_MORE: Final = re.compile(
     r"\b(?:(?:nodes?|cluster|servers?|hosts?)\s+(?:of|with|has)|up to|out of)\s*$", re.IGNORECASE
@@ -248,7 +249,7 @@ def _devices_said(sentence: Sentence, per_node: int | None) -> dict[int, tuple[i
     """Counts of devices that a sentence or the cell of a row gives, or whole nodes, with where."""
     text = sentence.text
     totals = {
-        int(match[1]): match.span() for match in _TOTAL.finditer(text) if not _OF_MORE.search(text[: match.start()])
+        count(match[1]): match.span() for match in _TOTAL.finditer(text) if not _OF_MORE.search(text[: match.start()])
     }
     for group in sentence.groups:
         totals.setdefault(group.devices, (group.start, group.end))
@@ -266,13 +267,18 @@ def _degrees_give(sentence: Sentence, per_node: int | None, spoken: Counter[int]
     """``TP=8, PP=4 on 16 GPUs``, ``TP=4 and four replicas fill the node``: devices against what the degrees give."""
     text, degrees = sentence.text, dict(sentence.own.degrees)
     written = _TIMES_TP.search(text)
-    copies = {count(match[1]) for match in _COPIES.finditer(text)}
+    copies = {count(match[1]) for match in _COPIES.finditer(text)} | {_counts_of(sentence).get("replicas", 0)} - {0}
     if written is not None:
         degrees.setdefault("tp", int(written[1]))
         copies.add(count(written[2]))
     totals = _devices_said(sentence, per_node)
-    if not totals and (lead := _item_lead(sentence)) is not None:
-        totals = dict.fromkeys(_devices_said(lead, per_node), _at(text))
+    listed = "dp" in degrees or (sentence.item and _COPIES.match(text.lstrip()) is not None)
+    laid = listed and not (totals or sentence.cells or sentence.code)
+    if laid:
+        before, since = _laid_out(sentence, per_node)
+        totals, degrees = dict.fromkeys(before, _at(text)), {**since, **degrees}
+    if not totals and not per_node and copies and not sentence.code:
+        laid, totals = True, _devices_said(sentence, _OF_A_NODE)
     one_node = {count(match[1]) for match in _NODES.finditer(text)} <= {1}
     if not degrees and copies and totals and not sentence.cells and one_node:
         degrees = _sole_degrees(sentence.whole.said)  # copies of the one layout that the document has
@@ -286,7 +292,12 @@ def _degrees_give(sentence: Sentence, per_node: int | None, spoken: Counter[int]
         return  # a column for each degree is judged as a row
     if len(degrees.keys() - {"ep"}) < 2 or _DENIED.search(text):
         return
-    if not totals and per_node and degrees != sentence.own.degrees and not sentence.code:
+    if (
+        not totals
+        and per_node
+        and not sentence.code
+        and ((listed and not _MORE.search(text)) or degrees != sentence.own.degrees)
+    ):
         # no cell of a fleet has more than every device that is spoken of
         most = max(spoken, default=0)
         totals = {most: _at(text)} if most and prod(degrees.get(axis, 1) for axis in ("tp", "pp", "dp")) > most else {}
@@ -297,7 +308,7 @@ def _degrees_give(sentence: Sentence, per_node: int | None, spoken: Counter[int]
     spare = "dp" not in degrees and any(devices % value == 0 for value in given)
     spare |= "pp" not in degrees and any(devices > value and devices % value == 0 for value in given)
     # replicas may leave devices to others; they cannot take more than there are
-    spare |= "dp" not in sentence.own.degrees and written is None and any(value <= devices for value in given)
+    spare |= bool(laid or ("dp" not in sentence.own.degrees and written is None)) and min(given, default=0) <= devices
     if given and (devices in given or not spare):
         order = sorted(given, key=lambda value: abs(value - devices))
         product = " × ".join(f"{axis} {value}" for axis, value in degrees.items())
@@ -318,26 +329,27 @@ def _sole_degrees(said: Sequence[Sentence]) -> dict[str, int]:
     return degrees if len(degrees) == len(found) else {}
 
 
-def _item_lead(sentence: Sentence) -> Sentence | None:
-    """The sentence with which a list item begins, where the next one goes on: ``- 8 nodes (64 GPUs). Keep TP 8``."""
-    own = sentence.whole.segments.get(sentence.segment, []) if sentence.item and not sentence.code else []
-    return own[0] if own[1:2] == [sentence] else None
+_MORE: Final = re.compile(
+    r"\b(?:more|another|additional|extra|arriv\w*|order\w*|exten\w+|expan\w+|next)\b", re.IGNORECASE
+)
+"""Beside a layout of devices that are not there yet."""
+_OF_EACH: Final = re.compile(r"\b(?:an?|one|each|every|per|pilot|test|staging|today|now)\b", re.IGNORECASE)
+"""Beside devices that are not all of a layout's."""
 
 
-def _alike(rows: Sequence[Sentence]) -> JudgedClaims:
-    """Rows of a table that lay out the same devices, all but one of them: what that one gives."""
-    every = [(one, counts) for one in rows if len((counts := _counts_of(one)).keys() & {*_GRID}) > 2]
-    given = Counter(prod(counts.get(axis, 1) for axis in _GRID) for _, counts in every)
-    most, times = max(given.items(), key=lambda item: item[1], default=(0, 0))
-    spoken = most in rows[0].whole.counts or re.search(rf"\b{most}\b", " ".join((*rows[0].section, rows[0].lead)))
-    for one, counts in every if spoken and times == len(every) - 1 >= _FELLOWS else ():
-        degrees = {axis: counts[axis] for axis in _GRID if axis in counts}
-        if (value := prod(degrees.values())) != most and "devices" not in counts:
-            product = " × ".join(f"{axis} {degree}" for axis, degree in degrees.items())
-            reading = Derivation("row", Fraction(value), " × ".join(degrees), product)
-            match = stretch(one.text, 0, len(one.text))
-            note = f"{product} give {value} devices, those of every other row {most}"
-            yield claim_at(one, match, "devices", Fraction(most), ONE, Verdict.FAILS, [reading], note)
+def _laid_out(sentence: Sentence, per_node: int | None) -> tuple[dict[int, tuple[int, int]], dict[str, int]]:
+    """Devices that the sentences before one lay out, and the degrees given since: ``- 8 nodes (64 GPUs). - TP 8``."""
+    degrees: dict[str, int] = {}
+    for one in reversed(sentence.whole.ahead(sentence)[:-1]):
+        if (
+            one.code
+            or one.cells
+            or any(degrees.setdefault(axis, value) != value for axis, value in one.own.degrees.items())
+        ):
+            break
+        if totals := _devices_said(one, per_node):
+            return ({}, {}) if _OF_EACH.search(one.text) else (totals, degrees)
+    return {}, {}
 
 
 def _at(text: str) -> tuple[int, int]:
@@ -346,16 +358,17 @@ def _at(text: str) -> tuple[int, int]:
 
 
 _GRID: Final = ("tp", "pp", "cp", "dp")
-_FELLOWS: Final = 3
-"""Rows that agree before another is odd."""
+_OF_A_NODE: Final = 8
+"""Devices of a node, at most, where no size is given."""
 _NODES: Final = re.compile(rf"({COUNT}|{ORDINALS})\s+(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE)
 _SOME_NODES: Final = re.compile(
     rf"({COUNT})\s+(?:(?!replicas?|cop|per\b)[a-z-]+\s+)?(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE
 )
 _A_NODE: Final = re.compile(
-    rf"(?:(?<![\d.,])(\d{{1,3}})\s*[×x]?\s*(?:(?:[A-Z]+\d+\w*(?:\s+[A-Z]\w+)?\s*{DEVICES}?|{DEVICES})\s*each"
+    rf"(?:({COUNT})\s*[×x]?\s*(?:(?:[A-Z]+\d+\w*(?:\s+[A-Z]\w+)?(?:\s+\d+\s?GB)?\s*{DEVICES}?|{DEVICES})\s*each"
     rf"|(?:[A-Z]+\d+\w*(?:\s+[A-Z]\w+)?\s*)?{DEVICES}?\s*(?:per node|/\s*node|a node|per server)))\b"
-    rf"|(?:nodes|servers)\s*(?:[×x*]\s*(1?\d)|(?:with|of|,? each(?: with)?)\s*(1?\d)(?:\s?[×x]|\s*{DEVICES}))\b"
+    rf"|(?:nodes|servers)\s*(?:[×x*]\s*(1?\d)|(?:with|of|,? each(?: with)?)\s*(1?\d|{WORDS})"
+    rf"(?:\s?[×x]|(?:\s+[A-Z]+\d+\w*)?\s*{DEVICES}))\b"
     r"|(?<!\S)(\d{1,3})[×x]\s?[A-Z]+\d+\w*\s+(?:node|server)\b"
     rf"|{DEVICES} per node\s*[:=]\s*(\d{{1,3}})|\((\d)\s*×\s*\w+ each\)",
     re.IGNORECASE,
@@ -365,36 +378,25 @@ _SAME: Final = re.compile(
     r"|come to|and|are|we have|have|each|[A-Z]+\d+\w*)\b)*"
 )
 """Between nodes and the devices that they have together."""
-_COVERED: Final = re.compile(
-    rf"\b(?:covered by|fits? (?:on|in|into)|enough|hold|held by|needs?|takes?|so|i\.e\.|that (?:is|makes)|makes?)\W+"
-    rf"(?:exactly |just |only )?{COUNT}\s+{NODES}\b",
-    re.IGNORECASE,
+_COPIES: Final = re.compile(
+    rf"(?<!than )({COUNT})\s+(?:(?!single)\w+\s+)?(?:replicas|copies|instances|cells|pods)\b", re.IGNORECASE
 )
-"""Nodes for the devices of the sentence before."""
-_COPIES: Final = re.compile(rf"({COUNT})\s+(?:\w+\s+)?(?:replicas|copies|instances|cells|pods)\b", re.IGNORECASE)
 _SOME: Final = re.compile(r"\bof (?:the|which)\b|\bfree\b|\bper\b.*\breplica", re.IGNORECASE)
 
 
 def _nodes_give(sentence: Sentence, per_node: int | None) -> JudgedClaims:
     """``14 nodes, 116 GPUs``, with eight of them in a node."""
     nodes = {count(match[1]) for match in _NODES.finditer(sentence.text)}
-    totals = {int(match[1]): match for match in _TOTAL.finditer(sentence.text)}
-    own = next((int(next(filter(None, match.groups()))) for match in _A_NODE.finditer(sentence.text)), None)
+    totals = {count(match[1]): match for match in _TOTAL.finditer(sentence.text)}
+    own = next((count(next(filter(None, match.groups()))) for match in _A_NODE.finditer(sentence.text)), None)
     each = own or per_node
     totals.pop(own or 0, None)
     copies = {count(match[1]) for match in _COPIES.finditer(sentence.text)}
-    needed = _TOTAL.findall(sentence.lead)
-    if len(nodes) == 1 and not totals and each and needed and not sentence.cells and not copies:
-        match = _COVERED.search(sentence.text)
-        (number,), most = nodes, int(needed[-1])
-        if match is not None and number * each < most and not _DENIED.search(sentence.text):
-            told = Derivation("nodes", Fraction(number * each), "nodes × devices_per_node", f"{number} × {each}")
-            note = f"{most} devices take {-(-most // each)} nodes of {each}"
-            yield claim_at(sentence, match, "devices", Fraction(number), ONE, Verdict.FAILS, [told], note)
     if len(nodes) != 1 or len(totals) != 1 or each is None or sentence.cells or _SOME.search(sentence.text):
         return
     ((devices, match),), (number,) = totals.items(), nodes
-    spans = [sentence.text[one.start() : match.start()] for one in _NODES.finditer(sentence.text)]
+    text, found = sentence.text, [*_NODES.finditer(sentence.text)]
+    spans = [text[one.start() : match.start()] or text[match.end() : one.start()] for one in found]
     if not any(_SAME.fullmatch(_A_NODE.sub("", _NODES.sub("", span))) for span in spans):
         return
     if devices in {number * each * copy for copy in copies}:
@@ -408,44 +410,19 @@ def _nodes_give(sentence: Sentence, per_node: int | None) -> JudgedClaims:
 
 def _devices_of_a_node(found: Sequence[Sentence]) -> int | None:
     """Devices of a node: as written, else the catalog's where some count of nodes and devices agrees with it."""
-    each = {int(next(filter(None, match.groups()))) for one in found for match in _A_NODE.finditer(one.text)}
+    each = {count(next(filter(None, match.groups()))) for one in found for match in _A_NODE.finditer(one.text)}
     if each:
         return each.pop() if len(each) == 1 else None
     for one in found:
         nodes, totals = _NODES.findall(one.text), _TOTAL.findall(one.text)
         if len(nodes) == len(totals) == 1 and one.known.device and count(nodes[0]) > 1:
             size_of_node = load_hardware(one.known.device).devices_per_node
-            if count(nodes[0]) * size_of_node == int(totals[0]):
+            if count(nodes[0]) * size_of_node == count(totals[0]):
                 return size_of_node
     return None
 
 
-_ORDERED: Final = re.compile(
-    r"\b(?:total|altogether|in all|order\w*|need\w*|buy|purchas\w+|request\w*|therefore|hence|overall|makes?)\b",
-    re.IGNORECASE,
-)
-_MOST_ROWS: Final = 8
-
-
-def _fleet(sentence: Sentence) -> JudgedClaims:
-    """``The order is for 48 GPUs`` beside a table of replicas and the GPUs of each that come to 56."""
-    totals = {} if sentence.cells or not _ORDERED.search(sentence.text) else _devices_said(sentence, None)
-    if len(totals) != 1 or _DENIED.search(sentence.text):
-        return
-    ((devices, span),) = totals.items()
-    every = [_counts_of(one) for one in sentence.whole.sections[sentence.section] if one.cells]
-    rows = [one["replicas"] * one["per_replica"] for one in every if one.keys() >= {"replicas", "per_replica"}]
-    sizes = range(1, len(rows) + 1) if len(rows) <= _MOST_ROWS else ()
-    some = {sum(part) for size in sizes for part in combinations(rows, size)}
-    # more may be spare, and fewer be there already: what no rows give, between the largest and all, is neither
-    if some and max(rows) < devices < sum(rows) and devices not in some:
-        reading = Derivation("the rows", Fraction(sum(rows)), "replicas × devices", " + ".join(map(str, rows)))
-        yield claim_at(
-            sentence, stretch(sentence.text, *span), "devices", Fraction(devices), ONE, Verdict.FAILS, [reading]
-        )
-
-
-_RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (_fits, _row, _fleet)
+_RULES: Final[tuple[Callable[[Sentence], JudgedClaims], ...]] = (_fits, _row)
 
 
 def judge_deployment(
@@ -458,11 +435,6 @@ def judge_deployment(
     spoken = Counter(value for sentence in found for value in _devices_said(sentence, per_node))
     claims += [claim for sentence in found for claim in _degrees_give(sentence, per_node, spoken)]
     claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]
-    tables: dict[tuple[str, ...], list[Sentence]] = {}
-    for sentence in found:
-        if sentence.cells.keys() & {"TP", "tp"}:
-            tables.setdefault((*sentence.section, *sentence.cells), []).append(sentence)
-    claims += [claim for rows in tables.values() for claim in _alike(rows)]
     claims += [*judge_derived(found, figures), *judge_capacity(found, figures), *judge_architecture(found)]
     claims += [*(launch.claim for launch in launches), *judge_code(found, launches)]
     return [*claims, *judge_log(found, launches)]

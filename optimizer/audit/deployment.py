@@ -442,8 +442,8 @@ def precisions_in(text: str) -> list[str]:
     return [name for name, pattern in _PRECISION if pattern.search(text)]
 
 
-_IN_IF: Final = re.compile(r"\bif\b(?![^.;]*[,;:]\s)[^.;]*$", re.IGNORECASE)
-"""Before a degree that is only supposed: ``If we ever went to EP24``."""
+_IN_IF: Final = re.compile(r"\bif\b(?![^.;]*[,;:]\s)[^.;]*$|\b(?:instead of|rather than)\s+\W?$", re.IGNORECASE)
+"""Before a degree that is only supposed, or given up: ``If we ever went to EP24``, ``TP 4 instead of TP 8``."""
 _MODEL_SIZE: Final = re.compile(
     r"(?:\bthe\s+|^[\s*-]*)(\d+(?:\.\d+)?)b\b(?!\s*(?:param|model|weight|total|activ))", re.IGNORECASE
 )

@@ -224,6 +224,7 @@ def _stated(sentence: Sentence, axis: str) -> list[int]:
     """Degrees of an axis that the section's text gives a deployment, else the one that the document gives its model."""
     own = sentence.whole.prose.get((axis, sentence.section), [])
     given = own or (sentence.whole.prose.get((axis, None), []) if len(sentence.whole.models) == 1 else [])
+    given = [one for one in given if "--" not in one.text]  # another command
     stated = list(dict.fromkeys(one.own.degrees[axis] for one in given))
     sure = (own or len(stated) == 1) and not any(OTHERWISE.search(one.text) for one in given)
     return stated if sure else []

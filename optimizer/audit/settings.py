@@ -17,7 +17,7 @@ from typing import Final
 from optimizer.audit.architecture import shape_of
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.deployment import Sentence, models_in
-from optimizer.audit.hedges import OTHERWISE, clause_span
+from optimizer.audit.hedges import clause_span
 from optimizer.audit.verdict import plain
 
 _VALUE: Final = r"(\d{1,3}(?:,\d{3})+|\d[\d_]*(?:\.\d+)?)(k?)(?![\w%]|[.,]\d)"
@@ -44,7 +44,8 @@ _AT_ONCE: Final = r"max(?:imum)? (?:(?:concurrent|running|number of) ){0,2}(?:se
 _WINDOW: Final = (
     rf"(?<![\w.,-]){_VALUE}[- ]tokens?\b(?=[,;(–\s]+(?:(?:and|that|this|which|is|being|was)\s+){{0,3}}(?:the|our)\s+"
     r"(?:\w+\s+)?(?:limit|cap|maximum)\b[^.;\d]{0,24}\b(?:server|engine)\b)"
-    r"|\b(?:server|engine|vLLM|SGLang)\s+(?:accepts|serves|allows|refuses|rejects|cuts off|is limited|is capped)\b"
+    r"|\b(?:server|engine|vLLM|SGLang|replica|instance|endpoint|service)s?\s+"
+    r"(?:accepts?|takes?|serves?|allows?|refuses?|rejects?|cuts? off|(?:is|are) (?:limited|capped))\b"
     rf"[^.;\d]{{0,32}}\b(?:at most|up to|over|beyond|more than|longer than|above|to|at)\s+{_VALUE}[- ]tokens?\b"
 )
 """A limit by what it limits: ``allowed 96 concurrent sequences``, ``24,576 tokens is the limit of the server``."""
@@ -60,28 +61,22 @@ _BEFORE_NAME: Final = (
 )
 _UNREACHED: Final = re.compile(r"\b(?:(?:was|is)\s+)?never\s+(?:reached|hit|exceeded|approached)\b", re.IGNORECASE)
 """Said of a limit that holds."""
-_CHANGED: Final = re.compile(
+_OTHERWISE: Final = re.compile(
     r"\b(?:just|set|use|using|cut|rais\w+|lower\w*|chang\w+|bump\w*|increas\w+|decreas\w+|reduc\w+|fix\w*|own|an?other"
-    r"|staging|canary|shadow|standby|spare|jobs?|start\w*(?! command)|(?<!static )(?<!kv )pool)\b",
-    re.IGNORECASE,
-)
-_OTHERWISE_USED: Final = re.compile(
-    r"\b(?:not|never|cannot|unless|until|would|could|should|may|might|can|option\w*|alternativ\w*|reject\w*|scenario"
+    r"|staging|canary|shadow|standby|spare|jobs?|start\w*(?! command)|(?<!static )(?<!kv )pool"
+    r"|not|never|cannot|unless|until|would|could|should|may|might|can|option\w*|alternativ\w*|reject\w*|scenario"
     r"|variant|propos\w*|recommend\w*|fallback|default|later|earlier|previous\w*|before|after|old|new|tr(?:y|ied)"
     r"|test\w*|now|instead|than|route)\b|n['’]t\b|[?<>≤≥→]",
     re.IGNORECASE,
 )
-"""Beside a value that another time or thing has, where the text reckons with the command's."""
+"""Beside a value that another time or thing has."""
+_SUPPOSED: Final = re.compile(r"\b(?:if|was|were|measured|observed)\b", re.IGNORECASE)
+"""In the clause of a value that may be of another time, unless the text reckons with the command's."""
 _SPELLED: Final = {
     "seq": "seq(?:uence)?", "seqs": "(?:seq|sequence)s", "len": "len(?:gth)?", "num": "num(?:ber of)?",
     "max": "max(?:imum)?", "mem": "mem(?:ory)?",
 }  # fmt: skip
 """Words of flags as the text may have them."""
-_THIS: Final = re.compile(
-    r"\b(?:as in|above|below|final|commands?|config\w*|deployed|running|live|in production|start-?up|budget)\b",
-    re.IGNORECASE,
-)
-"""In another section than the command's, of the command's deployment."""
 _OF_MEMORY: Final = (
     r"(?<![\w.,])(0?\.[5-9]\d?)()\s*(?:[x×*]|of(?: the)?)\s*"
     r"(?:16|24|32|40|48|80|94|96|141|180|192|256|288)\b(?:\s*G|(?![.,\d]))"
@@ -121,37 +116,32 @@ def _against(
 ) -> Iterator[Contradiction]:
     """``used``: the text reckons with the command's value, so that no other time is spoken of."""
     told: dict[Fraction, int] = {}
-    otherwise = _OTHERWISE_USED if used else OTHERWISE
     limits = _SEQUENCES.search(name) or _CONTEXT.search(name)
     for sentence in said:
         for match in _named(name, fraction=setting.value < 1).finditer(sentence.text) if not sentence.code else ():
             *before, number, scale = [group for group in match.groups() if group is not None]
             value = _value(number, scale)
             first, last = clause_span(sentence.text, *match.span())
-            clause = (sentence.text[first : match.start()], sentence.text[match.end() : last])
-            if sentence.section != setting.section and not (alone or _THIS.search(sentence.text)):
-                continue
-            if setting.value < 1 < value or sentence.own.device not in {None, setting.device}:
+            clause = _UNREACHED.sub("", f"{sentence.text[first : match.start()]} {sentence.text[match.end() : last]}")
+            of_a_rank = any(
+                {value * dp, value} & {setting.value * dp, setting.value} for dp in sentence.whole.every("dp")
+            )
+            another = sentence.own.device not in {None, setting.device} or setting.value < 1 < value or of_a_rank
+            if another or (sentence.section != setting.section and not alone):
                 continue
             label, colon, _ = sentence.text[:first].partition(": ")
-            spoken = _UNREACHED.sub("", " ".join((*sentence.section[1:], label if colon else "", *clause)))
+            spoken = " ".join((*sentence.section[1:], label if colon else "", clause))
             if setting.value in {value, *(_value(*other.groups()) for other in _NUMBERS.finditer(sentence.text))}:
                 if before or setting.value < 1 or not used:
                     return
                 continue
             of_others = limits and _OTHERS.search(sentence.text, first, last)
-            if before or not (of_others or otherwise.search(spoken) or _CHANGED.search(spoken)):
+            supposed = not used and _SUPPOSED.search(clause)
+            if before or not (of_others or supposed or _OTHERWISE.search(spoken)):
                 told.setdefault(value, sentence.at(match.start()).line)
     if _CONTEXT.search(name):  # the model's own is no setting
         shapes = [shape_of(model) for model in said[0].whole.models]
         told = {value: line for value, line in told.items() if value not in {one and one.max_context for one in shapes}}
-    # what a rank has, or all of them
-    degrees = {degree for axis in ("dp",) for degree in said[0].whole.every(axis)}
-    told = {
-        value: line
-        for value, line in told.items()
-        if max(value, setting.value) / min(value, setting.value) not in degrees
-    }
     if len(told) == 1:
         ((value, line),) = told.items()
         what = f"--{name} is {plain(setting.value)} in the command, {plain(value)} in the text"

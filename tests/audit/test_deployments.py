@@ -65,7 +65,7 @@ def test_errors_are_told(folder: Path, errors: int, least: int) -> None:
     list(
         zip(
             AUTHORS,
-            (16, 15, 16, 16, 9, 9, 11, 14, 14, 18, 8, 10, 12, 7, 7, 6),
+            (16, 15, 15, 15, 9, 9, 11, 14, 14, 18, 9, 11, 13, 8, 8, 8),
             (0, 0, 0, 0, 0, 2, 0, 1, 2, 1, *[0] * 6),
             strict=True,
         )
@@ -129,11 +129,6 @@ SLATE = (
     "# Nodes\n\nLlama-3.1-405B is big.\n\n| Node | GPUs |\n|---|---|\n| slate | 4 x A100 40GB |\n"
     "| grit | 8 x A100 80GB |\n\n"
 )
-LAYOUTS = (
-    "All layouts use 512 GPUs.\n\n| # | TP | PP | CP | DP | MFU |\n|---|---|---|---|---|---|\n"
-    "| 1 | 8 | 4 | 1 | 16 | 37% |\n"
-    "| 2 | 8 | 8 | 1 | 8 | 34% |\n| 3 | 4 | 8 | 1 | 16 | 36% |\n| 4 | 8 | 8 | 2 | {} | 33% |\n"
-)
 
 
 HYBRID = """# gpt-oss-120b on 1 × H100 80GB (vLLM)
@@ -168,7 +163,6 @@ def test_a_hybrid_models_concurrency_is_only_confirmed(times: str, verdict: str)
         f"{ON_H200}The BF16 checkpoint is loaded on one node per site, where the CPU converts it.",
         f"{ON_H200}Each GPU gets 84 GB of FP8 weights. It fits on one GPU.",
         f"{SLATE}The INT4 405B has 203 GB. That fits on a single `grit` node, with room to spare.",
-        LAYOUTS.format(4),
         "Llama-3.3-70B in BF16 would fit on one H100 if we offload half of it.",
         "TP=8, PP=2 on 32 GPUs: two replicas.",
         "The roofline of Llama-3.3-70B in BF16 on 8 H100 is 190 tokens/s for a single user.",
@@ -194,7 +188,6 @@ def test_what_may_be_right_is_not_accused(text: str) -> None:
         (f"{ON_H200}The upcast to BF16 takes 1,342 GB. It goes on the one node, at night.", "weights_total"),
         (f"{ON_H200}For a demo four borrowed H100 with TP4 hold the FP8 weights.", "weights_total"),
         (f"{SLATE}The INT4 405B has 203 GB. That fits on a single `slate` node, with room.", "weights_total"),
-        (LAYOUTS.format(8), "devices"),
         ("TP=8, PP=4 on 16 GPUs.", "devices"),
         ("A node has 8 GPUs per node.\n\nWe grow to 14 nodes, 116 GPUs.", "devices"),
         ("Llama-3.3-70B in BF16 on 8 H100 reaches 410 tokens/s for a single user.", "throughput"),
@@ -205,9 +198,6 @@ def test_what_no_reading_gives_is_accused(text: str, name: str) -> None:
     assert verdicts(text)[name] in ACCUSATIONS
 
 
-ORDER = (
-    "| Of | Replicas | GPUs per replica |\n|---|---|---|\n| A | 3 | 8 |\n| B | 2 | 16 |\n\nThe order is for {} GPUs.\n"
-)
 MESHES = (
     "| Name | TP | PP | DP | GPUs used |\n|---|---|---|---|---|\n| all | 8 | 4 | 8 | 256 |\n| less | 8 | 4 | 7 | {} |\n"
 )
@@ -225,9 +215,13 @@ MESHES = (
           "With these two degrees, 64 GPUs leave a data-parallel degree of {}."), "32", "16"),
         (MESHES, "240", "224"),
         ("We serve with TP2.\n\nAll {} replicas pack onto one host, which has its 8 GPUs free.\n", "six", "four"),
-        ("A server has 8 GPUs per server.\n\n- 30 replicas × 2 cards = 60 cards\n- that is covered by {} servers\n",
-         "7", "8"),
-        (ORDER, "48", "56"),
+        ("On H200 servers.\n\nTP 4 instead of TP 8 gives {} replicas on the present four nodes.", "12", "8"),
+        ("Seven nodes with eight H200 GPUs each.\n\nOn these two nodes we start {} replicas of TP 4.", "five", "four"),
+        ("Eight GPUs per node.\n\nDocument pool: nodes 5 and 6, 16 GPUs.\n\n- TP=8\n- {} replicas behind a proxy\n",
+         "4", "2"),
+        ("- 2 nodes × 8 H100 = 16 GPUs\n- `tensor_parallel_size: 4`\n- `data_parallel_size: {}`\n", "8", "4"),
+        ("Four nodes with eight H200 each, 32 GPUs.\n\nPlan B is TP 8, PP 2, DP {} on this cluster.", "4", "2"),
+        ("| Pool | GPUs | Layout | Replicas |\n|---|---|---|---|\n| drill | 16 | TP8 × PP2 | {} |\n", "2", "1"),
     ],
 )  # fmt: skip
 def test_degrees_copies_and_nodes_give_the_devices(text: str, wrong: str, right: str) -> None:
@@ -246,10 +240,13 @@ def test_degrees_copies_and_nodes_give_the_devices(text: str, wrong: str, right:
         "We serve with TP2 or TP1.\n\nAll six replicas pack onto a host with its 8 GPUs.\n",
         "A server has 8 GPUs per server.\n\n- 60 cards in all\n- that is covered by 9 servers, one spare\n",
         "A server has 8 GPUs per server.\n\n- 60 cards in all\n- 7 servers are full\n",
-        ORDER.format(64),  # eight are spare
-        ORDER.format(32),  # the other pool is there already
         "Two of the four data-parallel replicas were idle on 64 GPUs with TP 8.",
         "Each of the four pipeline stages has twenty layers; 8 GPUs each.",
+        "A replica has 8 GPUs, TP 8.\n\n- 3 replicas in Frankfurt\n- 2 replicas in Dublin\n",
+        "The pilot had 8 GPUs, TP=4.\n\n- 10 replicas are ordered for the second quarter\n",
+        "Eight GPUs per node.\n\nWith 16 cards there is no third node.",
+        "Four GPUs per host.\n\nOn the cards of one host TP 4 was slower than four single replicas.",
+        "Eight GPUs per node, 32 GPUs.\n\nWhen more nodes arrive we go to TP 8, PP 2, DP 4.",
     ],
 )
 def test_devices_that_may_be_right(text: str) -> None:
