@@ -14,45 +14,49 @@ from functools import cached_property
 from math import floor
 from typing import Final
 
-from optimizer.audit.counts import COUNT, WORDS, count
+from optimizer.audit.counts import COUNT, DEVICES, NODES, WORDS, count
 from optimizer.audit.deployment import Sentence
 from optimizer.audit.document import Place
 from optimizer.audit.facts import Derivation
 from optimizer.audit.hedges import clause_of
-from optimizer.audit.known_figures import GB, JudgedClaims, claim_at, priced_on, stretch, verdict_of, weights_of
+from optimizer.audit.known_figures import (
+    GB,
+    ROUGHLY,
+    JudgedClaims,
+    cache_bytes,
+    claim_at,
+    priced_on,
+    stretch,
+    verdict_of,
+    weights_of,
+)
 from optimizer.audit.lexicon import NONE, ONE
 from optimizer.audit.quantities import Quantity, bare, noun
 from optimizer.audit.tokens import numbers_of, tokenize
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.readers.catalog import load_hardware
 
+_PREEMPTS: Final = r"(?<!without )(?<!before )(?<!has to )preempt\w*"
 _DOUBT: Final = re.compile(
     r"\b(?:not|never|cannot|neither|nor|none|nobody|too|exceed\w*|fails?|oom|impossible|would|could|should|need\w*|requir\w+"
     r"|at least|more than|less than|fewer|reject\w*|instead|ask\w*|target|goal|plan\w* for|hope\w*|wrong\w*"
-    r"|test\w*|bench\w*|measur\w+|sen[dt]s?|offered|queue\w*|preempt\w*|arriv\w+|spikes?|traffic|peaks?|waits?|bursts?|overload\w*"
-    r"|says?|said|claim\w*)\b|n['’]t\b|[?≠✗❌]",
+    r"|test\w*|bench\w*|measur\w+|sen[dt]s?|offered|queue\w*|arriv\w+|spikes?|traffic|peaks?|waits?|bursts?|overload\w*"
+    rf"|{_PREEMPTS}|says?|said|claim\w*)\b|n['’]t\b|[?≠✗❌]",
     re.IGNORECASE,
 )
 _SUPPOSED: Final = re.compile(r"\b(?:if|unless|until|suppose\w*|once|when|were)\b", re.IGNORECASE)
 _CLAUSE: Final = re.compile(r"[,;.]\s|\b(?:so|but|and|although|because|which|while|whereas)\b", re.IGNORECASE)
-_REFUTED: Final = re.compile(
-    r"\b(?:(?:not|n['’]t)\s+(?:\w+\s+)?(?:fit|hold|work|possible)|reject\w*|too\s+(?:big|large|much|small)|exceeds?"
-    r"|impossible|out of memory|oom)\b",
-    re.IGNORECASE,
-)
 
 
 def asserted(sentence: Sentence, start: int, end: int, *, conditional: bool = False) -> bool:
     """Whether a sentence says outright (``conditional``: or on a condition) what stands between two characters."""
     text = sentence.text
     clause = clause_of(text, start, end, _CLAUSE)
-    paragraph = sentence.whole.paragraphs.get(sentence.segment, "")
     return not (
         _DOUBT.search(clause)
         or (not conditional and _SUPPOSED.search(clause))
         or _SUPPOSED.search(text[:start])
-        or _REFUTED.search(paragraph)
-        or "rejected" in " ".join(sentence.section).lower()
+        or sentence.refuted
     )
 
 
@@ -63,9 +67,9 @@ _EACH: Final = re.compile(r"\s*(?:each|apiece)\b", re.IGNORECASE)
 _ADJECTIVES: Final = re.compile(r"\s*(?:full\W|concurrent\s|parallel\s)?\s*", re.IGNORECASE)
 """Before the length of each: ``24 full 32,768-token contexts``."""
 _REQUESTS: Final = re.compile(
-    rf"(?<![\w.,/$-])(?P<number>\d[\d,]*(?![.,]?\d|\s?[%]|\w)|{WORDS}\b)\s+(?:full[- ])?(?:[\d,.]+k?[- ]tokens?\s+)?"
-    r"(?:(?:(?:concurrent|parallel|simultaneous|full|full-length|such|live|open|active)\s+)*(?P<noun>[a-z]+s)\b"
-    r"|of\s+(?P<them>them|these|those)\b)|\bmax[-_]num[-_]seqs[`\s=:]+(?P<flag>\d+)",
+    rf"(?<![\w.,/$-])(?<!\bof )(?P<number>\d[\d,]*(?![.,]?\d|\s?[%]|\w)|{WORDS}\b)\s+(?:full[- ])?"
+    r"(?:[\d,.]+k?[- ]tokens?\s+)?(?:(?:(?:concurrent|parallel|simultaneous|full|full-length|such|live|open|active)\s)*"
+    r"(?P<noun>[a-z]+s)\b|of\s+(?P<them>them|these|those)\b)|\bmax[-_]num[-_]seqs[`\s=:]+(?P<flag>\d+)",
     re.IGNORECASE,
 )
 """So many requests, whatever they are called, or the flag that admits so many."""
@@ -73,26 +77,14 @@ _NO_REQUESTS: Final = re.compile(
     r"(?:token|gpu|device|card|node|server|layer|head|expert|rank|replica|instance|copie|value|byte|param|parameter|day|hour"
     r"|minute|second|week|month|year|bit|way|stage|point|block|page)s"
 )
-_HOW_MANY: Final = re.compile(
-    r"\b(?:sequences|sessions|requests|conversations|users|contexts|prompts)\b", re.IGNORECASE
-)
-_HEADED: Final = re.compile(
-    r"(?:concurrent |full |max\w* )*(?:sequences|sessions|conversations|contexts)(?: that fit| held| per replica"
-    r"| at once| in [\d,]+ tokens)?|.*\bfits?\b.*",
-    re.IGNORECASE | re.DOTALL,
-)
-"""What heads the requests that the cache holds."""
-_LENGTH: Final = re.compile(r"(?:context|sequence)s?(?:\s+length)?|length|tokens", re.IGNORECASE)
-_LENGTH_CELL: Final = re.compile(
-    r"\W*(\d[\d,]*)\s?(k)?(?:[\s-]*(?:tokens?|ctx|contexts?|sequences?|prompts?))?\s*(?:\(.*\))?", re.IGNORECASE
-)
-_LABELLED: Final = re.compile(r"(?P<label>[^:]{2,40}):\s*[~≈]?(?P<number>\d[\d,]*)\b(?![.]\d|\s?[%kKMG])", re.DOTALL)
+_HOW_MANY: Final = re.compile(r"\b(?:sequence|session|request|conversation|user|context|prompt)s?\b", re.IGNORECASE)
 _OF: Final = re.compile(
     r"[^\d.;,(]{0,24}\b(?:at|of|with|x|×|each|keep|have|hold|use|get)\s+(?:(?:the|a|up|to|their|full|its|long|all|maximum|max|of|context)\s+){0,4}$",
     re.IGNORECASE,
 )
 """Between a number of requests and the tokens of each."""
 _AT_FIRST: Final = re.compile(r"^\W*(?:at|with|for|under)\b[^\d.;]{0,32}$", re.IGNORECASE)
+_THOUSANDS: Final = re.compile(r"(?<![\w.,-])(\d{1,4})k\b(?!\s*tok)")
 _LEAST_LENGTH: Final = 256
 _TWO: Final = 2
 _ONE_OF_THEM: Final = re.compile(
@@ -133,7 +125,8 @@ def _of_one(one: Quantity) -> bool:
 
 
 _WINDOW: Final = 8192
-"""Tokens that contexts are whole multiples of, and caches hardly are."""
+_WINDOWS: Final = {odd << power for odd in (1, 3, 5) for power in range(10)}
+"""How many times so many tokens contexts have, and caches hardly."""
 
 
 def load_of(
@@ -141,12 +134,11 @@ def load_of(
 ) -> Load | None:
     """``16 sessions at 131,072 each``; ``at the 32,768-token limit, 64 full-length requests``.
 
-    A conclusion may have the length in the sentence before (``ahead``), and a row or an item in its label.
+    A conclusion may have the length in the sentence before (``ahead``).
     """
-    if (labelled := _labelled(sentence)) is not None:
-        return labelled
     text = sentence.text
     long = [(one.value, one.start, one.end) for one in figures if _is_tokens(one)]
+    long += [(Fraction(1000 * int(one[1])), one.start(), one.end()) for one in _THOUSANDS.finditer(text)]
     if re.search("each|apiece", text):
         long += [(one.value, one.start, one.number_end) for one in numbers_of(tokenize(text))
                  if _EACH.match(text, one.number_end) and one.unit.dimensions == NONE]  # fmt: skip
@@ -181,39 +173,16 @@ def load_of(
 _KEPT: Final = re.compile(r"\bwithout (?:any )?(?:preempt|evict)", re.IGNORECASE)
 
 
-def _labelled(sentence: Sentence) -> Load | None:
-    """``| 131,072 | 24 |`` under ``sequence length | sequences``, and ``- 32k ctx: 25 per replica``."""
-    whole, cells = sentence.whole, list(sentence.cells.items())
-    if len(cells) > 1:
-        (label, (length, _)), (heading, (number, _)) = cells[0], next(
-            ((head, cell) for head, cell in cells[1:] if _HEADED.fullmatch(head)), cells[1])  # fmt: skip
-        at = sentence.text.rfind(number)
-    elif match := _LABELLED.match(sentence.text) if sentence.item or cells else None:
-        length, number, at = match["label"], match["number"], match.start("number")
-        before = [one for one in whole.ahead(sentence)[:-1] if not one.item]
-        label, heading = "length", sentence.header or (before[-1].text if before else "")
-    else:
-        return None
-    size = _LENGTH_CELL.fullmatch(length)
-    plain_number = re.match(r"[~≈]?(\d[\d,]*)(?=$|\s)", number)
-    if not size or not plain_number or not _LENGTH.fullmatch(label) or not _HEADED.fullmatch(heading):
-        return None
-    tokens = Fraction(size[1].replace(",", "")) * (1000 if size[2] else 1)
-    requests, end = int(plain_number[1].replace(",", "")), at + len(plain_number[0])
-    known = requests > 1 and tokens >= _LEAST_LENGTH
-    return Load(requests, tokens, (at, end), at, end, concluded=True) if known else None
-
-
 class _Capacities:
     """Counts of tokens that are bytes of memory over bytes of a token, by section."""
 
     def __init__(self, said: Sequence[Sentence], figures: Sequence[Sequence[Quantity]]) -> None:
-        self.said, self.figures = said, figures
+        self.said, self.figures, self.own = said, figures, dict(zip(said, figures, strict=True))
 
     @cached_property
     def found(self) -> list[tuple[Sentence, Quantity]]:
         figures = [(sentence, one) for sentence, own in zip(self.said, self.figures, strict=True) for one in own]
-        sizes = [one for _, one in figures if dict(one.type).get("byte") == 1 and "second" not in dict(one.type)]
+        sizes = [one for _, one in figures if _is_size(one)]
         costs = {one.value for one in sizes if _LEAST_COST <= one.value < _MOST_COST}
         units = {(one.value, one.number.digits, one.number.unit) for one in sizes if one.number}
         large = [one for one in units if one[0] >= _LEAST_ROOM]
@@ -224,12 +193,12 @@ class _Capacities:
             return []
         given = [room * share / cost for room in rooms for cost in costs for share in shares]
         counts = [(sentence, one) for sentence, one in figures if _is_tokens(one) and not _of_one(one)]
-        counts = [one for one in counts if one[1].value >= 1000 and one[1].value % _WINDOW]
+        counts = [one for one in counts if one[1].value >= 1000 and one[1].value / _WINDOW not in _WINDOWS]
         return [(sentence, one) for sentence, one in counts
                 if any(abs(value - one.value) <= value * _ROUNDED for value in given)]  # fmt: skip
 
-    def of(self, sentence: Sentence, length: Fraction) -> tuple[Fraction, Quantity] | None:
-        """The greatest before it in its section, else of the document, that is no single request's."""
+    def of(self, sentence: Sentence, length: Fraction) -> tuple[Fraction, str] | None:
+        """The greatest before it in its section, else of the document, that is no single request's; and its line."""
         fit = [(other, one) for other, one in self.found if one.value > length * (1 + _ROUNDED)]
         own = [
             one for other, one in fit if other.section == sentence.section and other.place.line <= sentence.place.line
@@ -237,7 +206,32 @@ class _Capacities:
         most = max(own or [one for _, one in fit], key=lambda one: one.value, default=None)
         if most is None:
             return None
-        return most.value * (1 if _ONE_OF_THEM.search(sentence.text) else self.copies), most
+        copies = 1 if _ONE_OF_THEM.search(sentence.text) else self.copies
+        nodes = max((count(match[1]) for match in _NODES.finditer(sentence.text)), default=1)
+        return most.value * max(copies, nodes), f"line {most.place.line}"
+
+    def costs(self, sentence: Sentence) -> set[Fraction]:
+        """Bytes of a token that its section gives, else the document, and those of the one model that is known."""
+        whole, several = sentence.whole, len(sentence.whole.models) > 1
+        every = self._by_section
+        near = self._costs(whole.ahead(sentence)[-_NEAR:]) if several else every.get(sentence.section)
+        found = near or (set() if several else every[None])
+        narrow = _NARROW.search(sentence.text) is not None
+        found = found | {value / 2 for value in found if narrow}
+        if sentence.known.model and not several:
+            widths = (8,) if narrow else whole.cache_widths(sentence)
+            found |= {one.value for one in cache_bytes(sentence.known.model, 1, widths, (), layered=False, each=False)}
+        return found
+
+    @cached_property
+    def _by_section(self) -> dict[tuple[str, ...] | None, set[Fraction]]:
+        return {None: self._costs(self.said)} | {
+            section: self._costs(own) for section, own in self.said[0].whole.sections.items()
+        }
+
+    def _costs(self, near: Sequence[Sentence]) -> set[Fraction]:
+        return {one.value for other in near if "token" in other.text.lower() for one in self.own[other]
+                if _is_size(one) and _LEAST_COST <= one.value < _MOST_COST}  # fmt: skip
 
     @cached_property
     def copies(self) -> int:
@@ -252,6 +246,7 @@ _MOST_COST: Final = 1 << 24
 _COPIES: Final = re.compile(
     rf"({COUNT})\s+(?:(?!spare|redundant|expert|extra)\w+\s+)?(?:replicas|copies|instances)\b", re.IGNORECASE
 )
+_NODES: Final = re.compile(rf"({COUNT})\s+(?:[\w-]+\s+)?(?:{NODES}|machines?)\b", re.IGNORECASE)
 _LEAST_ROOM: Final = 10**9
 _MOST_WAYS: Final = 20_000
 _ROUNDED: Final = Fraction(1, 50)
@@ -264,7 +259,7 @@ _AT_ONCE: Final = re.compile(
 )
 """Where requests are said to be in the cache together."""
 _IN_TURN: Final = re.compile(
-    r"\b(?:preempt\w*|queue\w*|wait\w*|schedul\w+|over the|(?:a|per|each) (?:day|hour|minute|week|month)"
+    rf"\b(?:{_PREEMPTS}|queue\w*|wait\w*|schedul\w+|over the|(?:a|per|each) (?:day|hour|minute|week|month)"
     r"|after the other|archive)\b",
     re.IGNORECASE,
 )
@@ -286,11 +281,69 @@ def _cached(sentence: Sentence, load: Load, capacities: _Capacities) -> JudgedCl
     if not asserted(sentence, load.start, load.end, conditional=load.requests * load.tokens > 2 * room):
         return
     if load.requests * load.tokens > room * (1 + _ROUNDED):
-        told = f"{plain(room)} (line {said.place.line}) ÷ {plain(load.tokens)}"
+        told = f"{plain(room)} ({said}) ÷ {plain(load.tokens)}"
         reading = Derivation("requests that fit", room / load.tokens, "kv_cache_tokens ÷ tokens of one", told)
         yield claim_at(
             sentence, load.span(sentence), "concurrency", Fraction(load.requests), ONE, Verdict.FAILS, [reading]
         )
+
+
+def _is_room(one: Quantity) -> bool:
+    return _is_size(one) and one.value >= _LEAST_ROOM
+
+
+def _is_size(one: Quantity) -> bool:
+    """Whether it is so many bytes, of anything."""
+    return dict(one.type).get("byte") == 1 and "second" not in dict(one.type)
+
+
+_LEAST_POOL: Final = 10_000
+_NEAR: Final = 4
+"""Sentences, with its own, in which the room is told that tokens are held in."""
+_HELD: Final = re.compile(r"\b(?:cache|pool|left|leav\w+|remain\w*|free|available)\b", re.IGNORECASE)
+_OF_ALL: Final = re.compile(r"\b(?:replica|pair|both|node|box|system|instance)\b", re.IGNORECASE)
+_OF_DEVICE: Final = re.compile(rf"(?:\b(?:per|an?|one|each|every)|/)\s*{DEVICES}\b|\brank\b", re.IGNORECASE)
+_SOME_OF_IT: Final = re.compile(r"%|\b(?:half|third|quarter|share|reserve\w*|of (?:it|them|which))\b", re.IGNORECASE)
+_NARROW: Final = re.compile(r"\b(?:fp8|int8|8[- ]bit)", re.IGNORECASE)
+_DIVIDED: Final = re.compile(r"[/÷] *\d")
+
+
+def _pooled(sentence: Sentence, own: Sequence[Quantity], capacities: _Capacities) -> JudgedClaims:
+    """``The 68.0 GiB pool of one replica holds about 891,000 tokens``: its bytes over those of a token."""
+    text, known, whole = sentence.text, sentence.known.degrees, sentence.whole
+    held = [one for one in own if _is_tokens(one) and not _of_one(one)]
+    costs = capacities.costs(sentence) if len(held) == 1 and not sentence.cells else ()
+    window = held and (held[0].value < _LEAST_POOL or held[0].value / _WINDOW in _WINDOWS)
+    if not costs or window or sentence.code or not _CONCLUDED.search(text, 0, held[0].start):
+        return
+    (one,) = held
+    demanded = any("request" in dict(other.type) for other in own if other.end <= one.start)
+    part = _SOME_OF_IT.search(clause_of(text, one.start, one.end)) or _DIVIDED.search(text, 0, one.start)
+    if demanded or part or not asserted(sentence, one.start, one.end):
+        return
+    given = [(sentence, size) for size in own if _is_room(size) and size.end <= one.start] or [
+        (other, size) for other in whole.ahead(sentence)[-_NEAR:-1] for size in capacities.own[other]
+        if (other.segment == sentence.segment or (other.item and sentence.item)) and not other.cells and _is_room(size)
+        and _HELD.search(other.text) and not _HOW_MANY.search(other.text)
+    ]  # fmt: skip
+    fit: list[tuple[Fraction, str]] = []
+    for other, size in given:
+        shares = {1, *(known[axis] for axis in ("tp", "dp") if axis in known)}
+        device = _OF_DEVICE.search(other.text) or ("device", -1) in size.type
+        if other is sentence and _OF_ALL.search(text) and not device:
+            shares = {1}
+        elif device or not known:
+            shares |= {*whole.counts, *(each for axis in ("tp", "dp", "ep") for each in whole.every(axis))}
+        if not _ONE_OF_THEM.search(text):
+            shares |= {share * capacities.copies for share in shares}
+        unit = size.number.unit if size.number else GB
+        scales = {size.value, size.value / unit.scale * (unit.other or unit.scale)}
+        fit += [(room * share / cost, size.text) for room in scales for share in shares for cost in costs]
+    best, room = min(fit, key=lambda way: abs(way[0] / one.value - 1), default=(one.value, ""))
+    if abs(best - one.value) > ROUGHLY * best:
+        reading = Derivation("bytes over those of a token", best, "room ÷ bytes of a token", f"{room} ÷ bytes of one")
+        span = stretch(text, one.start, one.end)
+        yield claim_at(sentence, span, "kv_cache_tokens", one.value, ONE, Verdict.FAILS, [reading])
 
 
 _ADMITS: Final = re.compile(
@@ -366,5 +419,6 @@ def judge_capacity(sentences: Sequence[Sentence], figures: Sequence[Sequence[Qua
             refuted = list(_cached(sentence, load, capacities))
             yield from refuted or (() if load.concluded else _resident(sentence, load))
         if lengths := [one for one in own if _is_tokens(one) and one.place not in pools]:
-            ahead = lengths if _TYPICAL.search(sentence.text) else []
+            ahead = lengths if _TYPICAL.search(sentence.text) or any(map(_of_one, lengths)) else []
+        yield from _pooled(sentence, own, capacities)
         yield from _sharded(sentence)

@@ -113,7 +113,8 @@ def _hardware() -> tuple[re.Pattern[str], dict[str, str]]:
         short = re.match(r"(?:rtx-(?:pro-)?)?[a-z]*\d+[a-z]*(?:-\d{3}b)?", name)
         if short and not name.startswith("seed"):
             found.setdefault(short[0].replace("-", ""), name)
-    patterns = [re.sub(r"^(rtx(?:pro)?)", r"(?:\1[- ]?)?", key) for key in sorted(found, key=len, reverse=True)]
+    patterns = [key.replace("rtxpro", "rtx[- ]?pro[- ]?") for key in sorted(found, key=len, reverse=True)]
+    patterns = [re.sub(r"^rtx(?=\d)", "(?:rtx[- ]?)?", one) for one in patterns]
     start = r"(?:(?<![A-Za-z0-9.-])|(?<=\d[xX]))"  # 8xH100
     return re.compile(rf"{start}(?:{'|'.join(patterns)})(?=s?(?![A-Za-z0-9]))", re.IGNORECASE), found
 

@@ -7,7 +7,7 @@ that the words leave open, and is wrong only where none of them gives it.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
@@ -60,8 +60,11 @@ def _said(
     right = abs(best.value - one.value) <= max(best.value * share, one.half)
     first = [best, *(reading for reading in readings if reading is not best)] if right else list(readings)
     ranks = {*_RANKS}.difference(sentence.whole.every("tp"))
-    if not right and not sentence.own.degrees and any(_shared(reading.value, one.value, ranks) for reading in readings):
-        return  # a share over degrees that the sentence does not name
+    ways = product(readings, ranks if share == ROUGHLY or _LAYERS.search(sentence.text) else ())
+    shared = any(abs(reading.value - one.value * rank) <= reading.value * _EXACTLY for reading, rank in ways)
+    corrected = sentence.cells and any(f"{int(reading.value):,}" in sentence.text for reading in readings)
+    if not right and (corrected or (shared and not sentence.own.degrees)):
+        return  # a share over degrees that the sentence does not name, or a row that has what is right
     unit = one.number.unit if one.number and one.number.unit.dimensions == lexicon.BYTES else GB
     span = stretch(sentence.text, one.start, one.end)
     claim = claim_at(sentence, span, name, one.value, unit, verdict_of(right=right), first)
@@ -70,13 +73,10 @@ def _said(
     yield replace(claim, verdict=Verdict.AMBIGUOUS, note=f"true as {best.reading}") if several else claim
 
 
-def _shared(whole: Fraction, value: Fraction, ranks: Collection[int]) -> bool:
-    """Whether a value is a whole over as many ranks as one replica commonly has."""
-    return any(abs(whole - value * number) <= whole * _EXACTLY for number in ranks)
-
-
 _RANKS: Final = (4, 8, 16, 32, 64)
 """Not two: bytes of 16 bits for those of 8 are what authors mistake most."""
+_LAYERS: Final = re.compile(r"\b(?:stages?|layers)\b|\d+ [×x*] \d", re.IGNORECASE)
+"""Where a part of the layers may be meant."""
 
 
 # --- bytes of the cache
@@ -89,7 +89,7 @@ def _cache(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
     for at, one in enumerate(figures):
         words = _words(sentence, one) if sentence.cells else text[bounds[2 * at] : bounds[2 * at + 3]].lower()
         kinds = dict(one.type)
-        limit = one.number is not None and one.number.bound and not _FROM.search(text, 0, one.start)
+        limit = one.number is not None and one.number.bound
         if kinds.get("byte") != 1 or "second" in kinds or limit or one.value < _LEAST or _NO_CACHE.search(words):
             continue
         before, behind = _NEAR_BEFORE.search(text[: one.start]), _NEAR_BEHIND.match(text, one.end)
@@ -150,7 +150,6 @@ _NO_CACHE: Final = re.compile(
 )
 _A_LAYER: Final = re.compile(r"\b(?:per|each|every|a|one|and)\s+layer\b|/\s*layer\b", re.IGNORECASE)
 _OF_CACHE: Final = re.compile(r"\bkv\b|\bcache|\bkeys? and values?\b|\bmla\b|\blatent\b|\bgqa\b", re.IGNORECASE)
-_FROM: Final = re.compile(r"\bfrom\b[^.;]{0,24}\bto\s+$", re.IGNORECASE)
 _REQUEST: Final = r"(?:requests?|sequences?|sessions?|conversations?|users?|prompts?|documents?|contexts?)\b"
 _OF_REQUEST: Final = re.compile(rf"\s*(?:for|per|/|an?|each)\s*(?:[\w-]+\s+){{0,3}}?{_REQUEST}", re.IGNORECASE)
 _SUBJECT: Final = re.compile(
@@ -230,32 +229,26 @@ def _weights(sentence: Sentence, figures: Sequence[Quantity], *, known: bool) ->
         words = _words(sentence, one)
         behind, ahead = _OF_WEIGHTS.match(text, one.end), _WEIGHTS_ARE.search(text, 0, one.start)
         named = sentence.cells and _HEADED.search(words)
-        if _COPIES.search(text) and "device" not in kinds:
-            continue
-        if ahead and _ACTIVATED.search(text, 0, ahead.start()):
+        if (_COPIES.search(text) and "device" not in kinds) or (ahead and _ACTIVATED.search(text, 0, ahead.start())):
             continue
         before = text[ahead.start() : one.start] if ahead else _LAST.split(text[: one.start])[-1]
         clause = words if sentence.cells else before
         if not (behind or ahead or named) or _NO_WEIGHTS.search(clause.lower() + (behind[0] if behind else "")):
             continue
         own = precisions_in(words) or precisions_in(text)
-        told = [sentence.known.precision, *sorted(sentence.whole.precisions)] if sentence.known.precision else []
-        widths = (own or dict.fromkeys(told)) if known else ()
+        every = [sentence.known.precision, *sorted(sentence.whole.precisions)] if sentence.known.precision else []
+        widths = (own or dict.fromkeys(every)) if known else ()
         readings = [reading for width in widths if width for reading in _shares(sentence, width)]
         if len(own) == 1 and previous is not None and previous.type == _PARAMETERS_OF and not _SPREAD.search(text):
-            readings = [_of_parameters(previous, own[0])]
+            bits = FORMATS[own[0]].bits
+            told = f"{previous.text} × {bits} ÷ 8"
+            readings = [Derivation(WHOLE, previous.value * bits / 8, "parameters × bits ÷ 8", told)]
         if one.value > _LARGEST_DEVICE:
             readings = [reading for reading in readings if reading.reading == WHOLE]
         for claim in _said(sentence, one, "weights", readings, ROUGHLY, conditional=bool(sentence.own.degrees)):
             # Beside experts over EP, what is not an expert may be split or copied in many ways.
             split = sentence.whole.every("ep") and not sentence.own.degrees and "experts" in readings[-1].reading
             yield replace(claim, verdict=Verdict.UNSUPPORTED) if claim.verdict.wrong and split else claim
-
-
-def _of_parameters(written: Quantity, precision: str) -> Derivation:
-    """Weights of the parameters that the sentence of a figure gives before it."""
-    bits = FORMATS[precision].bits
-    return Derivation(WHOLE, written.value * bits / 8, "parameters × bits ÷ 8", f"{written.text} × {bits} ÷ 8")
 
 
 _PARAMETERS_OF: Final = (("parameter", 1),)

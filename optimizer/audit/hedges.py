@@ -70,7 +70,9 @@ _TAKEN_BACK: Final = re.compile(
 """In the clause of a figure: its author does not say that it is so."""
 IF: Final = re.compile(r"\b(?:if|unless|suppose\w*)\b", re.IGNORECASE)
 """Ahead of a figure that is only supposed."""
-_AHEAD: Final = re.compile(r"\b(?:in theory|without(?! (?:any )?redundan)|wrong|incorrect)\b|[✗❌]", re.IGNORECASE)
+_AHEAD: Final = re.compile(
+    r"\bin theory\b|\bwithout\b(?! (?:any )?(?:redun|specul))|\b(?:wrong|incorrect)\b|[✗❌]", re.IGNORECASE
+)
 _REPLACED: Final = re.compile(r"\b(?:instead of|in place of|rather than|unlike)\b[^,;]*$", re.IGNORECASE)
 _BEHIND: Final = re.compile(
     r"\b(?:never|cannot|impossible|above|beyond|in theory|roofline|ceiling|floor|bounds?|typo|wrong|nobody|no one"

@@ -73,28 +73,6 @@ def verdict_of(*, right: bool) -> Verdict:
     return Verdict.HOLDS if right else Verdict.FAILS
 
 
-_TOLD: Final = re.compile(
-    r"\b(?:(?:they|he|she|it|you)\s+(?:\w+\s+)?(?:says?|said|claims?|claimed|writes?|wrote|states?|stated|promise[sd]?|hopes?"
-    r"|expects?|assumes?|proposes?|quotes?)"
-    r"|(?:plan|notes?|draft|authors?|proposal|memo|document|deck|slides?|ticket|vendor|sheet|page|paper|report)\s+(?:\w+\s+)?"
-    r"(?:says?|said|claims?|claimed|writes?|wrote|states?|stated|asserts?|assumes?|computes?|has|had|gives?|puts?|derives?"
-    r"|treats?|counts?|lists?|asks?))\b[^.;=]{0,60}$",
-    re.IGNORECASE,
-)
-"""Words that make what follows somebody else's."""
-_BOUND: Final = re.compile(
-    r"\W*(?:[<≤>≥✗❌]|(?:at most|max|below|under|impossible|wrong|refuted|false|not?)\b)", re.IGNORECASE
-)
-
-
-def _row_refutes(sentence: Sentence, match: re.Match[str]) -> bool:
-    """Whether another cell of the row gives a bound, or says no."""
-    return any(
-        _BOUND.match(text) and match[0] not in text and sentence.at(match.start()) != place
-        for text, place in sentence.cells.values()
-    )
-
-
 _ANYTHING: Final = re.compile(r".+", re.DOTALL)
 
 
@@ -118,11 +96,10 @@ def claim_at(
     statement = Statement(name, value, sentence.at(match.start()), " ".join(match[0].split()), Role.STATED,
                           sentence.segment, unit, section=sentence.section, near=sentence.text)  # fmt: skip
     before = sentence.text[: match.start()]
-    # Devices against the nodes or the degrees beside them are arithmetic, whoever says it.
-    quoted = not outside_quotation(before) or (name != "devices" and _TOLD.search(before) is not None)
+    quoted = not outside_quotation(before)
     asked = sentence.text.rstrip().endswith("?")
     operand = unit is not ONE and (_ADDED_TO.search(before) or _GOES_ON.match(sentence.text, match.end()))
-    if verdict.wrong and (quoted or asked or operand or sentence.refuted or _row_refutes(sentence, match)):
+    if verdict.wrong and (quoted or asked or operand or sentence.refuted):
         said = "quoted" if quoted else "reckoned with" if operand else "asked, or refuted beside it"
         verdict, note = Verdict.UNSUPPORTED, f"{said}; taken for the document's own it {verdict}"
     marked = tuple((reading, not at and verdict is Verdict.HOLDS) for at, reading in enumerate(readings))

@@ -23,7 +23,7 @@ from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, price
 from optimizer.audit.lexicon import UNITS, Unit
 from optimizer.audit.quantities import Quantity, noun
 from optimizer.audit.scope import layouts, models_of, names_another, scoped
-from optimizer.audit.verdict import Verdict, plain, shown
+from optimizer.audit.verdict import Verdict, shown
 from optimizer.figures.bounds import Bound, throughput_bounds, tpot_bound
 from optimizer.readers.catalog import load_hardware
 
@@ -40,7 +40,7 @@ _AT_LEAST: Final = re.compile(
 _AT_BEST: Final = re.compile(r"[^,;.]{0,24}\bat (?:the )?(?:very )?(?:most|best)\b", re.IGNORECASE)
 _LONE: Final = re.compile(
     r"\b(?:single|lone|sole|solitary|individual|one|a|each|every|any|per)[- ](?:single[- ]|lone[- ]|idle[- ])?"
-    r"(?P<who>user|stream|client|request|sequence|session|conversation|caller|person|reader|[a-z]+(?:er|or|ist))\b"
+    r"(?P<who>user|stream|client|request|sequence|session|conversation|chat|agent|person|[a-z]+(?:er|or|ist))\b"
     r"|\b(?:batch(?:[- ]size)?|bs|concurrency)(?: of| size)?[ =:-]*(?:1\b(?![\d.,]*\d)|one\b)|\bunbatched\b",
     re.IGNORECASE,
 )
@@ -63,9 +63,6 @@ _SOME: Final = re.compile(
     re.IGNORECASE,
 )
 _SOME_NODES: Final = re.compile(rf"({COUNT})(?:\s+|-)(?:[\w-]+\s+)?(?:{NODES}|machines?|systems?)\b", re.IGNORECASE)
-_TIMES_NODES: Final = re.compile(
-    r"\d+\s?[x×*]\s?[A-Za-z]*\d+\w*\s+(?:nodes?|servers?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
-)
 _COPIES: Final = re.compile(rf"({COUNT})\s+(?:[\w-]+\s+)?(?:replicas|copies|instances)\b", re.IGNORECASE)
 _PER_DEVICE: Final = re.compile(rf"[^.;,\d]{{0,24}}(?:per|/|a|and|on each)\s*{DEVICES}\b(?! util)", re.IGNORECASE)
 _ALL_OF_IT: Final = re.compile(
@@ -88,7 +85,6 @@ def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims
     yield from _ceilings(sentence, figures) if len(sentence.cells) > 1 else ()
     # of two rates of a sentence the larger is not one stream's
     least = min((one.value for one in figures if _TOKEN_RATE.issubset(one.type)), default=None)
-    yield from _first_tokens(sentence, figures)
     for one in figures:
         kinds = dict(one.type)
         time = (kinds.get("second"), kinds.get("token")) == (1, -1)
@@ -127,29 +123,6 @@ _SHORT: Final = Fraction(98, 100)
 _MEASURED: Final = re.compile(r"\b(?:measured|observed|achieved|actual|seen|reached)\b", re.IGNORECASE)
 _MOST: Final = re.compile(r"\b(?:ceiling|roofline|ideal|theoretical)\b", re.IGNORECASE)
 _LEAST: Final = re.compile(r"\b(?:floor|ideal|theoretical)\b", re.IGNORECASE)
-
-
-def _first_tokens(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
-    """``16,000-token prompt: 0.62 s to first token``: the time to read one prompt at the full peak of its replica."""
-    prompts = [one for one in figures if one.type == (("request", -1), ("token", 1))]
-    times = [one for one in figures if one.type == (("second", 1),)]
-    if len(prompts) != 1 or len(times) != 1 or not _FIRST.search(sentence.text):
-        return
-    (prompt,), (one,) = prompts, times
-    width = _width(sentence, lone=True, each=False)
-    rates = list(_bounds(sentence, width, "", lone=False)) if width else []
-    least = min((prompt.value / bound.value for bound in rates), default=Fraction(0))
-    part = _PART_OF_STEP.search(clause_of(sentence.text, one.start, one.end))
-    if one.value * (1 + ROUGHLY) < least and not part and asserted(sentence, one.start, one.end):
-        reading = Derivation("prefill", least, "prompt ÷ most tokens/s", f"{plain(prompt.value)} tokens")
-        span, note = (
-            stretch(sentence.text, one.start, one.end),
-            f"{width} devices read it in {shown(least, UNITS['s'])}",
-        )
-        yield claim_at(sentence, span, "ttft", one.value, UNITS["s"], Verdict.IMPOSSIBLE, [reading], note)
-
-
-_FIRST: Final = re.compile(r"\b(?:first token|ttft|to read|prefill\w*)\b", re.IGNORECASE)
 
 
 def _of_a_step(sentence: Sentence, one: Quantity) -> bool:
@@ -265,19 +238,17 @@ def _width(sentence: Sentence, *, lone: bool, each: bool) -> int:
     most: int = max(*whole.counts, sentence.known.devices or 0, 0)
     if not lone and _of_training(sentence):
         return most
-    ahead = whole.ahead(sentence)
+    tps, eps, ahead = whole.told("tp") or {*whole.every("tp")}, {*whole.every("ep")}, whole.ahead(sentence)
     for near in ([sentence], whole.segments[sentence.segment], ahead):
         counted = max((_counted(one, device) for one in near), default=0)
         degrees = {axis: max((one.own.degrees.get(axis, 0) for one in near), default=0) for axis in ("tp", "ep")}
         if lone and degrees["tp"]:
             return max(degrees.values())
-        if counted:
+        if counted and not (lone and len(tps) == 1 and near is ahead):
             return counted * (1 if lone else max(_counts(_COPIES, (one.text for one in near)), default=1))
     headed = {one.value for one in degrees_in(" ".join(sentence.section)) if one.axis == "tp"}
-    if lone and len(headed) == 1:
-        return headed.pop()
-    if lone and whole.every("tp"):
-        return max((whole.told("tp") or {*whole.every("tp")}) | {*whole.every("ep")})
+    if lone and (len(headed) == 1 or tps):
+        return max(headed if len(headed) == 1 else tps | eps)
     return most if lone or _ALL_OF_IT.search(sentence.text) else 0
 
 
@@ -290,6 +261,4 @@ def _counted(sentence: Sentence, device: str | None) -> int:
     per_node = load_hardware(device).devices_per_node if device else 0
     nodes = {number * per_node for number in _counts(_SOME_NODES, [sentence.text])}
     own = {sentence.own.devices or 0, *(group.devices for group in sentence.groups)}
-    # "2xH20 nodes" may be two of eight each
-    own |= {group.devices * per_node for group in sentence.groups if _TIMES_NODES.match(sentence.text, group.start)}
     return max(_counts(_SOME, [sentence.text]) | nodes | own, default=0)

@@ -5,6 +5,10 @@ import pytest
 from optimizer.audit import audit_document
 
 POOL = "# Llama-3.3-70B\n\nThe pool holds 418k tokens: 137 GB over 327,680 bytes.\n\n"
+HALVES = (
+    "# Llama-3.3-70B, TP2\n\nLeft for the KV cache: 34.0 GiB a GPU, thus 68.0 GiB for the pair. A token costs "
+    "163,840 bytes in the FP8 cache, counted over both GPUs. "
+)
 DESKS = "# Notes\n\n| Name | Model |\n|---|---|\n| Desk | Llama-3.3-70B, FP8, H100 |\n| Mail | Qwen3-8B, L40S |"
 WRONG = (
     ("# Qwen3-235B-A22B\n\nUnder EP 4 each GPU owns 16 whole routed experts.", "16 whole routed experts"),
@@ -38,12 +42,18 @@ WRONG = (
     ("# gpt-oss-120b\n\nExpert parallelism over 4 cards: each of the four cards owns 16 experts.", "16 experts"),
     ("| Nodes of GLM-4.5 | GPUs (=EP) | Experts per GPU |\n|---|---|---|\n| 4 | 32 | 10 |", "10"),
     ("# Pretraining of Llama-3.1-8B\n\nIn BF16 on H100. The pilot ran at 23,500 tokens per second and GPU.", "23,500"),
-    ("# Llama-3.3-70B on four H100, TP4\n\nIn BF16 a 16,000-token prompt has its first token in 0.3 s.", "0.3 s"),
     ("Llama-3.3-70B on two H100, TP2. In BF16 a lone user gets 90 tokens/s, in FP8 80.", "90"),
     ("| GPUs | Ceiling, tok/s | Measured, tok/s |\n|---|---|---|\n| 4 | 95 | 131 |\n| 8 | 190 | 98 |", "131"),
     (f"{DESKS}\n\n## Desk\n\nPrefill of two GPUs sustained 41,000 tokens per second.", "41,000"),
     (f"{POOL}Sessions average 6,000 tokens, so a replica has room for about 120 of them.", "120"),
-    (f"{POOL}| Sequence length | Sequences |\n|---|---|\n| 8,192 | 51 |\n| 32,768 | 25 |", "25"),
+    (f"{HALVES}The 68.0 GiB pool of one replica therefore holds about 891,000 tokens.", "891,000"),
+    (f"{POOL}At the mean of 2,560 tokens a replica keeps about 243 requests before it has to preempt.", "243"),
+    ("# GLM-4.6 at TP8\n\n- 47,104 bytes of a token, 74.0 GB left a card.\n- So it keeps 785,000 tokens.", "785,000"),
+    ("# DeepSeek-R1 on 8 H200, TP8\n\nWith an FP8 cache the same 37 GB hold about 2.1 million tokens.", "2.1 million"),
+    ("# Qwen3-32B, one card\n\nA token costs 256 KiB. The 6 GB that are left hold 46,000 tokens.", "46,000"),
+    (f"{POOL}A request of 32,768 tokens is long. So a box holds sixteen such requests.", "sixteen"),
+    (f"{POOL}So thirteen users at the full 64k context fit.", "thirteen"),
+    ("# gpt-oss-120b on RTX PRO 6000 cards\n\nA single chat on one GPU ran at 1,150 tokens/s.", "1,150"),
     ("gpt-oss-120b has 117 B in total and 12 B active.", "12 B active"),
     ("| Model | Parameters | Active |\n|---|---|---|\n| Mixtral-8x22B | 176 B | 39 B |", "176 B"),
     ("gpt-oss-120b has 116.8 B parameters, of which about 12 B are active for a token.", "12 B"),
@@ -57,6 +67,13 @@ WRONG = (
     ("Kimi-K2 in FP8 on H20. The sixteen cards are one. They read 120 thousand tokens per second.", "120 thousand"),
 )  # fmt: skip
 RIGHT = (
+    f"{HALVES}The 68.0 GiB pool of one replica therefore holds about 445,000 tokens.",
+    f"{POOL}At the mean of 2,560 tokens a replica keeps about 160 requests before it has to preempt.",
+    f"{HALVES}We give half of the 68.0 GiB pool to batch, so it holds 222,000 tokens.",
+    f"{HALVES}The 34.0 GiB of a GPU hold 445,000 tokens of a replica.",
+    f"{HALVES}In the 68.0 GiB pool 40 requests keep 6,000 tokens each, so 240,000 tokens.",
+    "# DeepSeek-R1 on 8 H200, TP8\n\nWith an FP8 cache the same 37 GB hold about 1.05 million tokens.",
+    "# Llama-3.1-405B\n\n- A stage keeps half of the layers, 31.5 KiB of a token on each GPU.",
     "gpt-oss-120b has 116.8 B parameters, of which about 5.1 B are active; 3 M active users share it.",
     "Qwen3-235B-A22B activates 22 B parameters; 14.2 B of the active ones are experts.",
     "| | Mixtral-8x7B |\n|---|---|\n| total / active parameters | 46.7 B / 12.9 B |",
