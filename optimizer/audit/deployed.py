@@ -79,6 +79,7 @@ _HERE: Final = re.compile(
     re.IGNORECASE,
 )
 """A node, or a device, that the text before it describes: ``on this same node``, ``on a single `lime` node``."""
+_DIVIDED: Final = re.compile(r"\s*[/÷]\s*\d")
 _EACH: Final = re.compile(rf"\s*(?:per|each|/|a)\b|\s*{DEVICES}", re.IGNORECASE)
 
 
@@ -131,7 +132,8 @@ def _fits(sentence: Sentence) -> JudgedClaims:
     verb = next((one for one in reversed(verbs) if one.start() < at), verbs[0])
     first, last = min(verb.start(), at), max(verb.end(), at)
     clause = clause_of(text, first, last)
-    if _UNSURE.search(clause) or _IF.search(text) or sentence.refuted:
+    divided = any(_DIVIDED.match(text, one.end()) for one in SIZE.finditer(text, 0, at))
+    if divided or _UNSURE.search(clause) or _IF.search(text) or sentence.refuted:
         return
     surely = next((match for match in verbs if match[1]), None)
     outright = [match for match in SIZE.finditer(text, 0, min(at, surely.start() + 4) if surely else 0)
@@ -286,7 +288,8 @@ def _degrees_give(sentence: Sentence, per_node: int | None, spoken: Counter[int]
     if degrees.keys() == {"dp"} and totals and not copies and not sentence.cells:
         # the rest of a layout stands before it
         degrees = {**_sole_degrees(sentence.whole.ahead(sentence)[:-1]), **degrees}
-    if "dp" not in degrees and len(copies) == 1 and "tp" in degrees:
+    of_one = totals and max(totals) < max(copies, default=0)  # a copy takes a device at least
+    if "dp" not in degrees and len(copies) == 1 and "tp" in degrees and not of_one:
         degrees["dp"] = copies.pop()
     if sentence.cells and not any(len(degrees_in(cell)) > 1 for cell, _ in sentence.cells.values()):
         return  # a column for each degree is judged as a row

@@ -114,6 +114,8 @@ ENERGIES: Final = {name: unit for name, unit in _power().items() if name.endswit
 _BYTE: Final = Unit("bytes", Fraction(1), BYTES)
 SPACED_B: Final = Unit("bytes", Fraction(1), BYTES, Fraction(10**9), "billions")
 """A "B" set off from its number: ``57,344 B`` are bytes, ``19 B`` may be billions."""
+SPACED_G: Final = Unit("G", Fraction(10**9), NONE, Fraction(2**30), "Gi")
+"""A "G" set off from its number: ``37 G`` of parameters, or of bytes."""
 _BIT: Final = Unit("bits", Fraction(1, 8), BYTES)
 
 SCALES: Final[dict[str, Unit]] = {

@@ -109,7 +109,7 @@ _TOKEN: Final = re.compile(
     r"|(?P<other>\w)"
 )
 _LETTERS: Final = re.compile(r"[A-Za-zµμ]+")
-_WORD: Final = re.compile(r"[A-Za-z][A-Za-z_'’-]*\d*(?:-[A-Za-z]+)*")
+_WORD: Final = re.compile(r"[A-Za-z][A-Za-z_'’-]*(?:\d+[A-Z]?\b|\d*)(?:-[A-Za-z]+)*")
 _JOINED_ON: Final = re.compile(r"\s*[×÷=≈→·⋅]")
 """Behind a word that is then a noun, whatever else it may be: ``32 leaves × 32 up = 1,024``."""
 _SLASH: Final = re.compile(
@@ -242,6 +242,8 @@ def _word(text: str, match: re.Match[str], tokens: list[Token]) -> int:
     degree = _DEGREE.fullmatch(match[0])
     if degree is not None:
         value, axis = Fraction(int(degree[2])), degree[1].lower()
+        if tokens and tokens[-1].sign == "+":
+            tokens[-1] = Token(Mark.BREAK, tokens[-1].start, tokens[-1].end, "and")  # degrees are listed, not added
         tokens.append(
             Number(Mark.NUMBER, start, end, digits=value, half_digit=_HALVES[0], nouns=(axis,), number_end=end)
         )
@@ -420,8 +422,8 @@ def _spaced_unit(text: str, unit: Unit | None, at: int) -> tuple[Unit, int]:
             return lexicon.SCALES[scale[1]], at + len(scale[0].rstrip())
         if word == "B" and unit is None and not bare.isalnum():
             return lexicon.SPACED_B, letters.end()
-        if word in {"M", "k", "K", "T"} and unit is None and _MILLIONS.match(text, letters.end()):
-            return lexicon.SCALES[word], letters.end()
+        if word in {"M", "k", "K", "T", "G"} and unit is None and _MILLIONS.match(text, letters.end()):
+            return lexicon.SPACED_G if word == "G" else lexicon.SCALES[word], letters.end()
         if found is not None and not bare.isdigit() and bare not in {"_", "("}:
             if unit is None and word not in lexicon.SCALE_WORDS:
                 return found, letters.end()
