@@ -255,12 +255,12 @@ def test_bounds_of_large_layouts_are_bounds(seed: int) -> None:
 def extreme_model() -> ModelSpec:
     return ModelSpec.model_validate(
         {
-            "name": "extreme", "hidden_size": 10**6, "vocab_size": 10**8,
+            "name": "extreme", "hidden_size": 10**4, "vocab_size": 10**8,
             "blocks": {
                 "moe": {
-                    "attention": {"kind": "gqa", "heads": 65536, "kv_heads": 65536, "head_dim": 4096},
-                    "ffn": {"kind": "moe", "experts": 4096, "top_k": 64, "intermediate": 131072,
-                            "shared_intermediate": 65536},
+                    "attention": {"kind": "gqa", "heads": 4096, "kv_heads": 4096, "head_dim": 1024},
+                    "ffn": {"kind": "moe", "experts": 4096, "top_k": 64, "intermediate": 4096,
+                            "shared_intermediate": 4096},
                 }
             },
             "layers": [{"pattern": ["moe"], "count": 1000}],
@@ -275,7 +275,7 @@ def test_extreme_sizes_do_not_overflow(phase: str) -> None:
             "name": "extreme", "model": extreme_model(), "hardware": catalog.load_hardware("h100-sxm-8"),
             "devices": 10**6,
             "workload": {"phase": phase, "input_tokens": 10**8, "output_tokens": 10**8},
-            "search": {"tp": [1, 512, 65536], "cp": [1, 8], "etp": [1, 1024], "ep": [1, 4096], "pp": [1, 1000]},
+            "search": {"tp": [1, 512, 4096], "cp": [1, 8], "etp": [1, 1024], "ep": [1, 4096], "pp": [1, 1000]},
         }
     )  # fmt: skip
     found, _ = meshes(problem, axes(problem))
