@@ -231,7 +231,7 @@ def _ceilings(cluster: Cluster, stated: object) -> list[Ceiling]:
     ceilings: list[Ceiling] = []
     for item, entry, demand, pool, bucket in _entries(cluster, "ceilings", stated, _CEILING, "devices"):
         rate, devices = rational(item, entry["requests_per_s"]), entry["devices"]
-        if rate < 0 or not 1 <= devices <= pool.devices:
+        if rate < 0 or devices not in replica_sizes(cluster, pool):
             raise Rejected(item, "of no size that there is")
         claimed = (cluster, demand, ROLES[entry["role"]], pool, devices, rate)
         problem = ceiling_problem(*claimed, bucket=bucket)
