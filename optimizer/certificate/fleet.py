@@ -21,7 +21,7 @@ arithmetic (`optimizer.fleet.program`), and judges the fleet node by node (`opti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from itertools import product
 from typing import Any
@@ -40,7 +40,7 @@ from optimizer.domain.fleet import Fleet, NodeShare, Replicas, measure_of
 from optimizer.domain.lattice import axes
 from optimizer.domain.layout import slotted
 from optimizer.fleet.ceiling import Ceiling, replica_sizes, unlooked
-from optimizer.fleet.column import Column, given_columns, useful
+from optimizer.fleet.column import Column, given_columns, in_order, useful
 from optimizer.fleet.families import limits_of, without_others
 from optimizer.fleet.program import DerivationError, DerivationStep, Lemma, Program, derived_bound, with_lemmas
 from optimizer.fleet.statement import bounding, shown, state
@@ -217,7 +217,7 @@ def _columns(cluster: Cluster, stated: object) -> Sequence[Column]:
             columns.append(priced_column(*replica, bucket=bucket, peers=_peers(cluster, item, entry)))
         except (ValueError, OverflowError) as error:
             raise Rejected(item, brief(str(error))) from None
-    if [c.role for c in columns] != [c.role for c in sorted(columns, key=_order(cluster))]:
+    if [c.role for c in columns] != [c.role for c in in_order(cluster, columns)]:
         raise Rejected("certificate.columns", "a prefill replica before the decode replicas that it sends to")
     if len({c.name for c in columns}) != len(columns):
         raise Rejected("certificate.columns", "one listed twice")
@@ -256,11 +256,6 @@ def _ceilings(cluster: Cluster, stated: object) -> list[Ceiling]:
 
 def _kind(ceiling: Ceiling) -> tuple[str, str, str, int]:
     return ceiling.demand, ceiling.role, ceiling.pool, ceiling.bucket
-
-
-def _order(cluster: Cluster) -> Callable[[Column], tuple[int, int]]:
-    names = [demand.name for demand in cluster.demands]
-    return lambda column: (names.index(column.demand), ("decode", "prefill", "aggregated").index(column.role))
 
 
 def _entries(

@@ -16,8 +16,8 @@ from optimizer.cluster.lay import lay
 from optimizer.cluster.lemmas import prove
 from optimizer.cluster.result import SolvedFleet
 from optimizer.cluster.spread import spread_fleet
-from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
-from optimizer.domain.fleet import Fleet
+from optimizer.domain.cluster import Cluster
+from optimizer.domain.fleet import Fleet, better
 from optimizer.domain.mixture import as_cluster
 from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
@@ -135,11 +135,12 @@ _Answer = tuple[FleetProgram, FoundFleet, FleetVerdict | None]
 
 def _exchanging(cluster: Cluster, columns: Columns, deadline: float | None) -> tuple[Columns, _Answer]:
     """The best fleet whose replicas exchange caches among all pools, or among those with faster links only."""
-    best = _waiting(cluster, columns, deadline)
+    first = columns, _decided(cluster, columns.listed, _two_thirds(deadline))
+    if first[1][2] is None and _hopeless(cluster, columns, deadline):
+        return first
+    best = _waiting(cluster, first, deadline)
     demands = [demand.name for demand in cluster.demands if any(sends(demand, role) for role in demand.roles)]
     groups = peer_groups(cluster) if demands and cluster.links else []
-    if not groups or (best[1][2] is None and _hopeless(cluster, columns, deadline)):
-        return best
     trials = [dict.fromkeys(demands, group) for group in groups]
     if len(demands) > 1:
         trials += [{name: group} for name in demands for group in groups]
@@ -148,9 +149,15 @@ def _exchanging(cluster: Cluster, columns: Columns, deadline: float | None) -> t
             break
         seconds_left = None if deadline is None else time.monotonic() + (deadline - time.monotonic()) / 2
         among = within(cluster, best[0], peers, seconds_left)
-        if among.complete and _better(cluster, trial := _waiting(cluster, among, deadline), best, equal=True):
-            best = trial
+        if among.complete:
+            trial = _waiting(cluster, (among, _decided(cluster, among.listed, _two_thirds(deadline))), deadline)
+            best = trial if _better(cluster, trial, best, equal=True) else best
     return best
+
+
+def _two_thirds(deadline: float | None) -> float | None:
+    """Seconds that a decision may take of what is left."""
+    return None if deadline is None else max(0.05, (deadline - time.monotonic()) * 2 / 3)
 
 
 def _better(
@@ -160,9 +167,7 @@ def _better(
     (_, (_, _, new)), (_, (_, _, old)) = one, other
     if new is None or new.value is None or old is None or old.value is None:
         return new is not None and old is None
-    if new.value == old.value:
-        return equal
-    return (new.value > old.value) == (cluster.objective in FLEET_MAXIMISED)
+    return equal if new.value == old.value else better(cluster, new.value, old.value)
 
 
 def _hopeless(cluster: Cluster, columns: Columns, deadline: float | None) -> bool:
@@ -174,13 +179,12 @@ def _hopeless(cluster: Cluster, columns: Columns, deadline: float | None) -> boo
     return best.point is None and best.complete
 
 
-def _waiting(cluster: Cluster, columns: Columns, deadline: float | None) -> tuple[Columns, _Answer]:
+def _waiting(cluster: Cluster, first: tuple[Columns, _Answer], deadline: float | None) -> tuple[Columns, _Answer]:
     """The best fleet of columns, or of those that wait for fewer slow transfers.
 
     Where none is found, ever slower decode replicas are left out.
     """
-    seconds_left = None if deadline is None else max(0.05, (deadline - time.monotonic()) * 2 / 3)
-    first = best = columns, _decided(cluster, columns.listed, seconds_left)
+    best = first
     while not cluster.rates:
         trial = _sooner(cluster, *best, deadline)
         if trial is None or (best[1][2] is not None and not _better(cluster, trial, best, equal=False)):
@@ -261,8 +265,7 @@ def _status(cluster: Cluster, value: Fraction | None, bound: Fraction | None, de
         return "infeasible" if derivation.steps and bound is None else "unknown"
     if bound is None:
         raise InternalError("a fleet was found, and the derivation proves that there is none")
-    beyond = bound > value if cluster.objective in FLEET_MAXIMISED else bound < value
-    return "optimal" if not beyond or relative_gap(value, bound) <= TOLERANCE else "feasible"
+    return "optimal" if not better(cluster, bound, value) or relative_gap(value, bound) <= TOLERANCE else "feasible"
 
 
 def fewest_devices(statement: FleetProgram) -> dict[str, Fraction]:

@@ -20,7 +20,7 @@ from optimizer.errors import SpecError
 from optimizer.figures.objective import Scored
 from optimizer.figures.rates import last_kept
 from optimizer.fleet.ceiling import Ceiling, copies, replica_sizes
-from optimizer.fleet.column import Column, given_columns, useful
+from optimizer.fleet.column import ROLE_ORDER, Column, given_columns, in_order, useful
 from optimizer.search.search import Search
 from optimizer.verify.replica import (
     beyond_links,
@@ -91,8 +91,7 @@ def columns_of(cluster: Cluster, deadline: float | None = None) -> Columns:
     walks = sum(len(demand.roles) * len(demand.buckets) for demand in cluster.demands) * len(cluster.pools)
     complete = True
     for demand in cluster.demands:
-        # decode first: what its replicas take to receive a cache, prefill replicas leave time for
-        for role in sorted(demand.roles, key=("decode", "prefill", "aggregated").index):
+        for role in sorted(demand.roles, key=ROLE_ORDER.index):
             for bucket in range(len(demand.buckets)):
                 sent = slowest_transfer(cluster, columns, demand, bucket) if role == "prefill" else Fraction(0)
                 for pool in cluster.pools:
@@ -110,12 +109,6 @@ def columns_of(cluster: Cluster, deadline: float | None = None) -> Columns:
                     columns += known.values()
                     ceilings += walk.ceilings
     return Columns(useful(cluster, columns), ceilings if complete else [], complete)
-
-
-def _useful(cluster: Cluster, columns: Sequence[Column]) -> tuple[Column, ...]:
-    """Useful ones in the order of the demands, decode replicas before the prefill replicas that send to them."""
-    demands, roles = list(cluster.demand), ("decode", "prefill", "aggregated")
-    return useful(cluster, sorted(columns, key=lambda c: (demands.index(c.demand), roles.index(c.role))))
 
 
 def peer_groups(cluster: Cluster) -> list[tuple[str, ...]]:
@@ -147,7 +140,7 @@ def within(
         for role, bucket in product(("decode", "prefill"), range(len(demand.buckets))):
             if role in demand.roles:
                 walked &= _walked(cluster, demand, role, bucket, among, kept, deadline)
-    return replace(among, listed=_useful(cluster, kept), complete=walked)
+    return replace(among, listed=useful(cluster, in_order(cluster, kept)), complete=walked)
 
 
 def _walked(
@@ -195,7 +188,7 @@ def sooner(
             walked &= _walked(cluster, demand, "prefill", bucket, columns, kept, deadline)
     if set(kept) == set(columns.listed):
         return None
-    return replace(columns, listed=_useful(cluster, kept), complete=walked)
+    return replace(columns, listed=useful(cluster, in_order(cluster, kept)), complete=walked)
 
 
 def closer(cluster: Cluster, columns: Columns, used: Sequence[Column]) -> Columns | None:
@@ -236,7 +229,7 @@ def closer(cluster: Cluster, columns: Columns, used: Sequence[Column]) -> Column
         ceilings[above : above + (ceilings[above].devices == column.devices)] = [ceiling]
     if ceilings == columns.ceilings:
         return None
-    return replace(columns, listed=_useful(cluster, list(listed.values())), ceilings=ceilings)
+    return replace(columns, listed=useful(cluster, in_order(cluster, list(listed.values()))), ceilings=ceilings)
 
 
 class _Walk:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 from pydantic import Field
 
 from optimizer.domain.base import Spec
-from optimizer.domain.cluster import Cluster, Demand, FleetObjective, ReplicaRole
+from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster, Demand, FleetObjective, ReplicaRole
 from optimizer.domain.limits import AsTuple
 from optimizer.domain.quantity import Rate, Ratio
 
@@ -32,6 +32,11 @@ def measure_of(cluster: Cluster) -> str:
     """The name of the objective of a fleet in results, unit included."""
     in_requests = cluster.objective == "throughput" and not counts_tokens(cluster)
     return "throughput_requests_per_s" if in_requests else _MEASURES[cluster.objective]
+
+
+def better(cluster: Cluster, one: Fraction, other: Fraction) -> bool:
+    """Whether a value of the objective is better than another."""
+    return one > other if cluster.objective in FLEET_MAXIMISED else one < other
 
 
 def worth(cluster: Cluster, demand: Demand) -> Fraction:

@@ -11,8 +11,8 @@ from typing import Any
 from optimizer.certificate.fleet import TOLERANCE, bare_fleet_json, step_json
 from optimizer.cluster import columns_that_fit, fleet_that_fits
 from optimizer.cluster.derive import derive
-from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster, ClusterLimits
-from optimizer.domain.fleet import Fleet, measure_of
+from optimizer.domain.cluster import Cluster, ClusterLimits
+from optimizer.domain.fleet import Fleet, better, measure_of
 from optimizer.figures.rates import last_kept
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import StatedLimit, limits_of, without_others
@@ -161,13 +161,9 @@ def _binding(cluster: Cluster, columns: Sequence[Column], value: Fraction | None
             continue
         fleet = fleet_that_fits(limit.without, columns)
         reached = None if fleet is None else fleet.value
-        if reached is not None and value is not None and _better(cluster, reached, value):
+        if reached is not None and value is not None and better(cluster, reached, value):
             gain = float(abs(reached - value) / abs(value)) if value else None
             yield _entry(limit) | {"without": float(reached), "gain": gain}
-
-
-def _better(cluster: Cluster, one: Fraction, other: Fraction) -> bool:
-    return one > other if cluster.objective in FLEET_MAXIMISED else one < other
 
 
 def _smallest(cluster: Cluster, columns: Sequence[Column], limit: StatedLimit) -> Fraction | int | None:

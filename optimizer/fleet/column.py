@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Final
 
 from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, ReplicaRole
 from optimizer.domain.layout import Layout
@@ -53,6 +54,16 @@ class Column:
     def name(self) -> str:
         """Unique in a fleet."""
         return f"{self.demand}/{self.role}/{self.pool}/{self.layout}"
+
+
+ROLE_ORDER: Final = ("decode", "prefill", "aggregated")
+"""What decode replicas take to receive a cache, prefill replicas leave time for: those are priced first."""
+
+
+def in_order(cluster: Cluster, columns: Sequence[Column]) -> list[Column]:
+    """Columns by demand and role, those of a role as they come."""
+    demands = list(cluster.demand)
+    return sorted(columns, key=lambda column: (demands.index(column.demand), ROLE_ORDER.index(column.role)))
 
 
 def column_layout(demand: Demand, layout: str, bucket: int) -> str:

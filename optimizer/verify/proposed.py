@@ -13,7 +13,7 @@ from optimizer.domain.engines import ANY
 from optimizer.domain.fleet import Fleet, Replicas, counts_tokens, measure_of
 from optimizer.figures.derivation_figure import Figure, Sheet
 from optimizer.figures.serving import evaluate
-from optimizer.fleet.column import Column, column_layout, cost_of, given_column, power_of
+from optimizer.fleet.column import ROLE_ORDER, Column, column_layout, cost_of, given_column, power_of
 from optimizer.readers.claims import Claim, ClaimReader
 from optimizer.readers.fleet import At, FleetDocument, Proposed
 from optimizer.readers.messages import nearest
@@ -92,10 +92,9 @@ def price(proposal: FleetDocument) -> PricedFleet:
     claims: list[ComparedClaim] = []
     counts: dict[str, dict[str, int]] = {}
     fleet: Fleet = {}
-    # decode first: what its replicas take to receive a cache, prefill replicas leave time for
     entries = [entry for period_entries in proposal.periods.values() for entry in period_entries]
     named: dict[At, str] = {}
-    for entry in sorted(entries, key=lambda e: ("decode", "prefill", "aggregated").index(e.role)):
+    for entry in sorted(entries, key=lambda e: ROLE_ORDER.index(e.role)):
         peers = {one.pool.name for one in entries if one.demand.name == entry.demand.name and one.role != "aggregated"}
         peers_in_order = tuple(name for name in proposal.cluster.pool if name in peers)
         column, unserved, claim = _column(proposal, entry, list(columns.values()), peers_in_order)
@@ -266,12 +265,18 @@ def judge_proposed(
 # figures
 
 
+def _measured(cluster: Cluster, name: FleetObjective) -> tuple[Dimension, str]:
+    """Dimension and formula of an objective."""
+    in_requests = name == "throughput" and not counts_tokens(cluster)
+    return _REQUESTS if in_requests else (_DIMENSIONS[name], _FORMULAS[name])
+
+
 def figures_of(cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict) -> dict[str, Figure]:
     """Every figure of a fleet that a claim may name: of the whole, and of each demand and pool in each period."""
     known = {column.name: column for column in columns}
     sheet = Sheet()
     has_rates = any(rate for period in cluster.periods for rate in period.rates.values())
-    for name, dimension in _DIMENSIONS.items():
+    for name in _DIMENSIONS:
         lacking = {
             "cost": any(p.price is None for p in cluster.pools) and any(c.cost is None for c in columns),
             "power": any(c.power_w is None for c in columns), "growth": not has_rates,
@@ -279,8 +284,7 @@ def figures_of(cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdic
         if not lacking:
             value = value_of(cluster.model_copy(update={"objective": name}), known, fleet, verdict)
             if value is not None:
-                in_requests = name == "throughput" and not counts_tokens(cluster)
-                sheet.put(name, value, *(_REQUESTS if in_requests else (dimension, _FORMULAS[name])))
+                sheet.put(name, value, *_measured(cluster, name))
     for period in cluster.periods:
         label = "" if len(cluster.periods) == 1 else f"{period.name}."
         _figures_of_period(sheet, label, cluster, period, known, fleet, verdict)
@@ -379,9 +383,7 @@ def _stated(
         yield from _leaves(proposal, (*at, "idle"), derived_here["idle"])
     name = measure_of(cluster)
     if proposal.is_result and proposal.document.get(("objective", "name")) == name:
-        in_requests = cluster.objective == "throughput" and not counts_tokens(cluster)
-        dimension = _REQUESTS[0] if in_requests else _DIMENSIONS[cluster.objective]
-        claim = _claim(proposal, ("objective", "value"), dimension)
+        claim = _claim(proposal, ("objective", "value"), _measured(cluster, cluster.objective)[0])
         if claim is not None and cluster.objective in figures:
             yield _judged(claim, figures[cluster.objective])
 
