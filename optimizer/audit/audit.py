@@ -15,6 +15,7 @@ from optimizer.audit.contradictions import find_contradictions, find_disputes, f
 from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.deployment import sentences
 from optimizer.audit.document import Place, Segment
+from optimizer.audit.durations import find_mistimed
 from optimizer.audit.equation import Equation
 from optimizer.audit.equations import find_equations
 from optimizer.audit.extract import REFERENCE_ONLY, extract
@@ -106,6 +107,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         *find_misratios(said),
         *find_misshares(segments, tokens, said),
         *find_missettings(said),
+        *find_mistimed(said),
     ]
     told = {item.lines for item in contradictions}
     mismatches = find_mismatches(segments, table)
