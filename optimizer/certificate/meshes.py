@@ -254,7 +254,7 @@ class Decides:
         return all(self._keeps(rule, shape) for rule in member.rules)
 
     def _keeps(self, rule: EngineRule, shape: Shape) -> bool:
-        key = id(rule), attrgetter(*rule.reads)(shape)
+        key = id(rule), attrgetter(*rule.reads)(shape) if rule.reads else ()
         if key not in self._known:
             self._known[key] = rule.breach(self.problem, shape) is None
         return self._known[key]

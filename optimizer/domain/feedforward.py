@@ -16,7 +16,7 @@ def ffn_tensors(
 ) -> list[Tensor]:
     """Up (and gate) and down matrices of one feed-forward block, `count` times."""
     ups = ("gate_proj", "up_proj") if gated else ("up_proj",)
-    tensors = [Tensor(prefix + name, intermediate, hidden, role, Split.ROWS, count=count) for name in ups]
+    tensors = [Tensor(prefix + name, intermediate, hidden, role, Split.ROWS, count=count, merged=gated) for name in ups]
     tensors.append(Tensor(prefix + "down_proj", hidden, intermediate, role, Split.COLS, count=count))
     if bias:
         tensors += [

@@ -53,6 +53,8 @@ class Tensor:
     bytes_each
         Bytes an element always has (2 or 4) whatever the precision of its role: a router kept in FP32, a small
         projection that quantised checkpoints leave in 16 bit. None: by role.
+    merged
+        Engines hold it in one layer with others (queries with keys and values, a gate with its up projection).
     """
 
     name: str
@@ -65,6 +67,7 @@ class Tensor:
     matrix: bool = True
     buffer: bool = False
     bytes_each: int | None = None
+    merged: bool = False
 
     @property
     def elements(self) -> int:

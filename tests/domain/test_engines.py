@@ -18,7 +18,7 @@ from optimizer.domain.precision import PrecisionOverride
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.readers import catalog
-from tests.verify.examples import DENSE, MOE, problem
+from tests.verify.examples import DENSE, MOE, hardware, problem
 
 TABLE: dict[str, dict[str, Any]] = YAML(typ="safe").load(Path(__file__).with_name("engine_rules.yaml"))
 
@@ -51,13 +51,16 @@ def _model(name: str, weights: str | None) -> ModelSpec:
 
 def _asked(case: dict[str, Any], which: str) -> tuple[Problem, Shape]:
     degrees = dict(case[which])
-    model = _model(degrees.pop("model", case["model"]), case.get("weights"))
+    model = _model(degrees.pop("model", case["model"]), degrees.pop("weights", case.get("weights")))
+    devices = hardware(vendor=degrees.pop("vendor", case.get("vendor", "")))
     stated = {name: degrees.pop(name, case.get(name)) for name in ("dcp", "mtp", "phase")}
     asked = {
         "decode_context_parallel": stated["dcp"] or 1, "mtp_tokens": stated["mtp"] or 0,
         "phase": stated["phase"] or "aggregated",
     }  # fmt: skip
-    return problem(model, devices=4096, workload=asked), Shape(**{"cp": 1, "etp": 1, "ep": 1, "pp": 1, **degrees})
+    return problem(model, devices=4096, workload=asked, hardware=devices), Shape(
+        **{"cp": 1, "etp": 1, "ep": 1, "pp": 1, **degrees}
+    )
 
 
 @pytest.mark.parametrize(("engine", "rule", "case"), _cases(), ids=lambda v: getattr(v, "name", ""))

@@ -54,10 +54,10 @@ class GroupedQueryAttention(Spec):
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         q_rows = self.heads * self.head_dim * (2 if self.output_gate else 1)
         widths = {"k_proj": self.kv_heads * self.head_dim, "v_proj": self.kv_heads * self._value_dim}
-        tensors = [Tensor("q_proj", q_rows, hidden, TensorRole.ATTENTION, Split.ROWS)]
+        tensors = [Tensor("q_proj", q_rows, hidden, TensorRole.ATTENTION, Split.ROWS, merged=True)]
         kv_names = () if self.shares_cache else (("k_proj",) if self.values_are_keys else ("k_proj", "v_proj"))
         tensors += [
-            Tensor(name, widths[name], hidden, TensorRole.ATTENTION, Split.KV_ROWS, heads=self.kv_heads)
+            Tensor(name, widths[name], hidden, TensorRole.ATTENTION, Split.KV_ROWS, heads=self.kv_heads, merged=True)
             for name in kv_names
         ]
         tensors.append(Tensor("o_proj", hidden, self.heads * self._value_dim, TensorRole.ATTENTION, Split.COLS))

@@ -23,6 +23,20 @@ def moes(premise: Premise) -> Iterator[tuple[str, MixtureOfExperts]]:
                 yield name, block.moe
 
 
+def devices_of(engine: str, vendors: Collection[str], source: str) -> EngineRule:
+    """The engine exists for devices of some vendors; whose a device is that names none, nobody knows."""
+    *most, last = sorted(vendors)
+    whose = f"{', '.join(most)} and {last}" if most else last
+
+    def breach(premise: Premise, _: Shape) -> str | None:
+        device = premise.hardware.device
+        if not device.vendor or device.vendor in vendors:
+            return None
+        return f"{engine} runs on devices of {whose}, and {device.name} is one of {device.vendor}."
+
+    return EngineRule("devices", f"devices are those of {whose}", (), breach, source)
+
+
 def no_overlap(source: str, statement: str = "no two-batch overlap") -> EngineRule:
     """The engine runs a step whole."""
 
@@ -271,16 +285,41 @@ def _ranks(tensor: Tensor, shape: Shape) -> tuple[str, int]:
     return "tp", 1 if replicated else shape.tp
 
 
-def _blocks_divide(roles: Collection[TensorRole], columns: str, rows: str) -> Breach:
+Exempt = Callable[[Premise, Tensor], bool]
+"""Whether an engine takes any share of a tensor of a model."""
+
+
+def blocks_of_heads(premise: Premise, tensor: Tensor) -> bool:
+    """Queries, keys and values whose blocks end with each head: MiMo's, whose values are narrower than its keys."""
+    kinds = (block.attention for block in premise.model.blocks.values())
+    apart = any(isinstance(kind, GroupedQueryAttention) and kind.value_dim is not None for kind in kinds)
+    return apart and tensor.merged and tensor.role is TensorRole.ATTENTION
+
+
+def blocks_of_heads_or_padded(premise: Premise, tensor: Tensor) -> bool:
+    """The same, and DeepSeek-V4's shared experts, which are padded to whole blocks of every rank."""
+    padded = tensor.role is TensorRole.SHARED_EXPERTS and has_compressed_attention(premise)
+    return padded or blocks_of_heads(premise, tensor)
+
+
+def _blocks_divide(
+    roles: Collection[TensorRole],
+    columns: str,
+    rows: str,
+    merged: str | None = None,
+    exempt: Exempt = lambda _, __: False,
+) -> Breach:
     """A rank's share of a matrix stored in square blocks is whole blocks: inputs along columns, outputs along rows.
 
-    `columns` and `rows` take size (the rank's), block, whole (the tensor's), degree and where.
+    Sentences take size (the rank's) and block. `merged` is said of the outputs of merged layers, whose shape is not
+    asked: later, as scales are loaded, some rank's start and length exceed the whole of them.
     """
 
     def breach(premise: Premise, shape: Shape) -> str | None:
-        for name, tensor, form in _quantised(premise, roles):
+        found = sorted(_quantised(premise, roles), key=lambda entry: merged is not None and entry[1].merged)
+        for name, tensor, form in found:
             axis, ranks = _ranks(tensor, shape)
-            if form.block_rows <= 1 or ranks == 1:
+            if form.block_rows <= 1 or ranks == 1 or exempt(premise, tensor):
                 continue
             local_rows, local_cols = tensor.local_shape(ranks)
             inward = tensor.split is Split.COLS
@@ -288,17 +327,21 @@ def _blocks_divide(roles: Collection[TensorRole], columns: str, rows: str) -> Br
             if tensor.split is Split.REPLICATED or size % block == 0:
                 continue
             length, where = tensor.cols if inward else tensor.rows, f"{tensor.name} of block {name!r}"
-            message = (columns if inward else rows).format(size=size, block=block)
+            sentence = columns if inward else merged if merged is not None and tensor.merged else rows
+            scales, own = -(-length // block), -(-size // block)
+            message = sentence.format(size=size, block=block, start=scales // own * own, length=own, whole=scales)
             return f"{message} ({where}: {length} ÷ {axis}={ranks}.)"
         return None
 
     return breach
 
 
-def fp8_blocks(columns: str, rows: str, source: str, of: str = "") -> EngineRule:
+def fp8_blocks(
+    columns: str, rows: str, source: str, *, of: str = "", merged: str | None = None, exempt: Exempt | None = None
+) -> EngineRule:
     """Matrices that tensor parallelism divides, as `_blocks_divide`; `of` says which, where the engine does."""
     statement = f"a rank's share of every FP8-block linear layer{of} is whole blocks"
-    breach = _blocks_divide(SPLIT_BY_TP, columns, rows)
+    breach = _blocks_divide(SPLIT_BY_TP, columns, rows, merged, exempt or (lambda _, __: False))
     return EngineRule("fp8_blocks", statement, ("tp", "shared_replicated"), breach, source)
 
 

@@ -51,6 +51,11 @@ RULES = (
     ),
     checks.no_decode_context_parallel("Megatron-LM d98e8a64 (no such option)"),
     checks.no_overlap("Megatron-LM d98e8a64: --overlap-moe-expert-parallel-comm is for training"),
+    checks.devices_of(
+        "Megatron-LM",
+        ("AMD", "Huawei", "Intel", "NVIDIA"),
+        "Megatron-LM d98e8a64 (CUDA); forks for others: ROCm/Megatron-LM, HabanaAI/Megatron-LM, Ascend/MindSpeed",
+    ),
 )
 WAITING = replace(vllm.WAITING, source="assumed equal to vLLM's")
 

@@ -79,12 +79,20 @@ FP8_EXPERT_BLOCKS = checks.fp8_expert_blocks(
 FP8_BLOCKS = checks.fp8_blocks(
     columns=vllm.BLOCK_COLUMNS,
     rows=vllm.BLOCK_ROWS,
-    source="sglang 0.5.23 srt/layers/quantization/fp8_utils.py:2875; issues 3345, 4791",
+    of=" (but MiMo's queries, keys and values)",
+    exempt=checks.blocks_of_heads,
+    source="sglang 0.5.23 srt/layers/quantization/fp8_utils.py:2875; srt/models/mimo_v2.py:492 "
+    "(skip_block_quant_check); issues 3345, 4791, 26107",
 )
 GROUPS = checks.quantisation_groups(
     "The input size is not aligned with the quantized weight shape: {size} is not a multiple of the group of "
     "{group}. This can be caused by too large tensor parallel size.",
     source="sglang 0.5.23 srt/layers/quantization/gptq.py, awq.py create_weights",
+)
+DEVICES = checks.devices_of(
+    "SGLang",
+    ("AMD", "Google", "Huawei", "Intel", "NVIDIA"),
+    "docs.sglang.io/docs/hardware-platforms (GPUs, TPU, Ascend NPU, XPU); docs.habana.ai SGLang_Inference (Gaudi)",
 )
 TP_WITHIN_EXPERTS = checks.tp_within_experts(
     "stage_devices",
@@ -165,7 +173,7 @@ NO_PIPELINED_DRAFTS = replace(
 
 _ALWAYS = (
     EXPERT_MESH, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EVEN_EXPERTS, EXPERT_WIDTH, FP8_EXPERT_BLOCKS, FP8_BLOCKS,
-    GROUPS, TP_WITHIN_EXPERTS, OVERLAP,
+    GROUPS, TP_WITHIN_EXPERTS, OVERLAP, DEVICES,
 )  # fmt: skip
 FLAGS = {
     "tp": "--tp-size",

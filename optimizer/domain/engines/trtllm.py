@@ -81,6 +81,7 @@ RULES = (
         "tensorrt_llm/mapping.py@b35ac1b6 (no such option; Helix is its context parallelism)"
     ),
     checks.no_overlap("tensorrt_llm/llmapi/llm_args.py (main): no such option"),
+    checks.devices_of("TensorRT-LLM", ("NVIDIA",), "nvidia.github.io/TensorRT-LLM/supported-hardware.html"),
 )
 WAITING = Waiting(
     overhead_s=Fraction(1, 100),

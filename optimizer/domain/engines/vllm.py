@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 
 from optimizer.domain.engines import checks
 from optimizer.domain.engines.engine import Engine, Waiting
@@ -54,11 +55,23 @@ VOCABULARY = EngineRule(
     breach=checks.vocabulary_divides(64, "{padded} (the padded vocabulary) is not divisible by {tp}."),
     source="vllm 0.33.0 model_executor/layers/vocab_parallel_embedding.py:304",
 )
-FP8_BLOCKS = checks.fp8_blocks(
-    columns=BLOCK_COLUMNS,
-    rows=BLOCK_ROWS,
+_FP8_BLOCKS = partial(checks.fp8_blocks, columns=BLOCK_COLUMNS, rows=BLOCK_ROWS)
+FIRST_FP8_BLOCKS = _FP8_BLOCKS(
     of=" (attention, dense and shared experts)",
-    source="vllm 0.33.0 model_executor/layers/quantization/utils/fp8_utils.py:1326, 1343; issue 52997",
+    source="vllm 0.12.0 model_executor/layers/quantization/utils/fp8_utils.py validate_fp8_block_shape",
+)
+_MERGED_FP8_BLOCKS = partial(
+    _FP8_BLOCKS, merged="start ({start}) + length ({length}) exceeds dimension size ({whole})."
+)
+FP8_BLOCKS = _MERGED_FP8_BLOCKS(
+    of=" (but MiMo's queries, keys and values)",
+    exempt=checks.blocks_of_heads,
+    source="vllm pull requests 30836 (layers/linear.py _maybe_allow_fp8_block_shape_mismatch), 52915; issue 42384",
+)
+PADDED_FP8_BLOCKS = _MERGED_FP8_BLOCKS(
+    of=" (but MiMo's queries, keys and values, and DeepSeek-V4's shared experts, which are padded)",
+    exempt=checks.blocks_of_heads_or_padded,
+    source="vllm 0.33.0 model_executor/layers/quantization/utils/fp8_utils.py:1326, 1343; pull requests 46001, 52915",
 )
 FP8_EXPERT_BLOCKS = checks.fp8_expert_blocks(
     columns="The input_size of down's weight = {size} is not divisible by weight quantization block_k = {block}.",
@@ -125,8 +138,8 @@ OVERLAP = EngineRule(
 NO_OVERLAP = checks.no_overlap("vllm 0.10.2 engine/arg_utils.py: no --enable-dbo", "no dual-batch overlap")  # fmt: skip
 
 _ALWAYS = (
-    EXPERTS_USE_ALL_RANKS, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EXPERT_WIDTH, VOCABULARY, FP8_BLOCKS, GROUPS,
-    EPLB_EVEN, TP_WITHIN_EXPERTS, DECODE_CONTEXT,
+    EXPERTS_USE_ALL_RANKS, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EXPERT_WIDTH, VOCABULARY, GROUPS, EPLB_EVEN,
+    TP_WITHIN_EXPERTS, DECODE_CONTEXT,
 )  # fmt: skip
 FLAGS = {
     "tp": "--tensor-parallel-size",
@@ -211,7 +224,7 @@ NEWEST = Engine(
     version="0.33.0",
     since="0.30",
     order=("dp", "pp", "cp", "tp"),  # distributed/parallel_state.py:2149
-    rules=(*_ALWAYS, OVERLAP, V4_EVEN, LATENT_CONTEXT),
+    rules=(*_ALWAYS, PADDED_FP8_BLOCKS, OVERLAP, V4_EVEN, LATENT_CONTEXT),
     memory_utilization=Fraction(92, 100),
     reservation=replace(
         FITTED,
@@ -232,9 +245,11 @@ _SETTLED = replace(
     # vLLM 0.24.0 engine/arg_utils.py has the 256 tokens of low latency already
     reservation=replace(NEWEST.reservation, defaults=replace(EARLIER_DEFAULTS, low_latency_tokens=256)),
 )  # fmt: skip
+_MERGED_RULES = (*_ALWAYS, FP8_BLOCKS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT)
 _FIRST = replace(NEWEST.reservation, graphs_in_budget=False, defaults=EARLIER_DEFAULTS)
 _EARLY = replace(
-    _SETTLED, version="0.12.0", since="0.12", rules=(*_ALWAYS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT),
+    _SETTLED, version="0.12.0", since="0.12",
+    rules=(*_ALWAYS, FIRST_FP8_BLOCKS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT),
     memory_utilization=Fraction(9, 10),
     reservation=replace(
         _FIRST, sampler_bytes=SORTING_SAMPLER_BYTES, sampler_rows=0, keeps_experts=False,
@@ -249,7 +264,8 @@ _EARLY = replace(
     ),
 )  # fmt: skip
 _FIRST_V1 = replace(
-    _EARLY, version="0.10.0", since="0.9", rules=(*_ALWAYS, NO_OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT),
+    _EARLY, version="0.10.0", since="0.9",
+    rules=(*_ALWAYS, FIRST_FP8_BLOCKS, NO_OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT),
     reservation=replace(
         _EARLY.reservation,
         defaults=replace(EARLIER_DEFAULTS, capture_step=8),  # config/__init__.py:3655; 67 sizes in logs up to 0.11
@@ -261,11 +277,12 @@ _FIRST_V1 = replace(
 RELEASES = (
     _FIRST_V1,
     _EARLY,
+    replace(_EARLY, version="0.14.0", since="0.14", rules=_MERGED_RULES),
     replace(
-        _SETTLED, version="0.19.0", since="0.17", rules=(*_ALWAYS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT),
+        _SETTLED, version="0.19.0", since="0.17", rules=_MERGED_RULES,
         memory_utilization=Fraction(9, 10), reservation=_FIRST,
     ),
-    replace(_SETTLED, version="0.22.0", since="0.21", rules=(*_ALWAYS, OVERLAP, V4_EVEN, NO_CONTEXT)),
+    replace(_SETTLED, version="0.22.0", since="0.21", rules=(*_ALWAYS, FP8_BLOCKS, OVERLAP, V4_EVEN, NO_CONTEXT)),
     _SETTLED,
     NEWEST,
 )  # fmt: skip
