@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Final, Literal, TypeVar, get_args
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple, TypeVar, get_args
 
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.model import ModelSpec
+from optimizer.domain.precision import ModelPrecision
 from optimizer.errors import Fault, InternalError, SpecError
 from optimizer.readers.document import Document, load, load_text, parse
 from optimizer.readers.hub import cached_config, entry_of, how_to_get, is_hub_name, spellings, undescribed
@@ -138,23 +141,30 @@ class Checkpoint:
         Format of its weights, where its name adds one to that.
     context
         Longest sequence by its own config.json; None: not known here.
+    precision
+        Formats that it was published in, by part, where they are not those of the entry.
     """
 
     name: str
     file: Path
     weights: str | None
     context: int | None
+    precision: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shapes(self) -> ModelSpec:
-        """The model that its shapes are of."""
-        return load_model(self.file)
+        """The model that its shapes are of, in the formats that it was published in."""
+        shapes = load_model(self.file)
+        if not self.precision:
+            return shapes
+        own = ModelPrecision.model_validate({**shapes.precision.model_dump(), **self.precision})
+        return shapes.model_copy(update={"precision": own})
 
     @property
     def model(self) -> ModelSpec:
-        """The model with the checkpoint's own context, under its own name where that differs."""
+        """The model with the checkpoint's own context, under its own name where that or its formats differ."""
         shapes = self.shapes
-        if self.context == shapes.max_context:
+        if self.context == shapes.max_context and not self.precision:
             return shapes
         return shapes.model_copy(update={"name": self.name, "max_context": self.context})
 
@@ -163,8 +173,9 @@ def checkpoint(name: str) -> Checkpoint | None:
     """A checkpoint by its name; None: it is not known here.
 
     An entry of the catalog, a download in the cache of the Hugging Face Hub, or one with the shapes of an entry. Its
-    context is that of the entry where it has the entry's name, or else that of its row in `contexts.csv`: releases of
-    the same shapes know other lengths (Qwen2.5-7B 131,072 tokens and its -Instruct 32,768).
+    context is that of the entry where it has the entry's name, or else that of its row in `checkpoints.csv`: releases
+    of the same shapes know other lengths (Qwen2.5-7B 131,072 tokens and its -Instruct 32,768), and may be published in
+    other formats (Kimi-K2 in FP8, and its -Thinking with experts in INT4).
     """
     entry = _entry("models", name.rsplit("/", 1)[-1].casefold()) or (cached_config(name) if is_hub_name(name) else None)
     if entry is not None:
@@ -173,16 +184,30 @@ def checkpoint(name: str) -> Checkpoint | None:
     if alike is None:
         return None
     file = path("models", alike[0])
-    known = {spellings(file.stem)[0]: load_model(file).max_context} | _contexts()
-    context = next((known[spelling] for spelling in spellings(name) if spelling in known), None)
-    return Checkpoint(name if is_hub_name(name) else Path(name).name, file, alike[1], context)
+    rows = {spellings(file.stem)[0]: Release(load_model(file).max_context)} | _releases()
+    release = next((rows[spelling] for spelling in spellings(name) if spelling in rows), Release(None))
+    own = name if is_hub_name(name) else Path(name).name
+    return Checkpoint(own, file, alike[1], release.context, release.precision)
+
+
+class Release(NamedTuple):
+    """What a checkpoint with an entry's shapes has of its own."""
+
+    context: int | None
+    precision: Mapping[str, str] = MappingProxyType({})
 
 
 @cache
-def _contexts() -> dict[str, int | None]:
-    """Contexts of checkpoints that have an entry's shapes and another name, by their folded names."""
-    with (root() / "models" / "contexts.csv").open(encoding="utf-8", newline="") as file:
-        return {spellings(row["checkpoint"])[0]: int(row["context"]) for row in csv.DictReader(file)}
+def _releases() -> dict[str, Release]:
+    """Checkpoints that have an entry's shapes and another name, by their folded names."""
+    with (root() / "models" / "checkpoints.csv").open(encoding="utf-8", newline="") as file:
+        return {
+            spellings(row["checkpoint"])[0]: Release(
+                int(row["context"]) if row["context"] else None,
+                dict(part.split("=") for part in row["precision"].split()),
+            )
+            for row in csv.DictReader(file)
+        }
 
 
 def load_model(reference: str | Path, *, beside: Path | None = None) -> ModelSpec:

@@ -30,6 +30,8 @@ _BASES: Final = tuple(
         (r"^deepseek-r1-distill-llama-8b$", "llama-3.1-8b"),
         (r"^deepseek-r1-distill-llama-70b$", "llama-3.3-70b"),
         (r"^mistral-small-3\.2-", "mistral-small-3.1-"),
+        (r"^kimi-k2\.(?:6|7-code)$", "kimi-k2.5"),
+        (r"^minimax-m2\.1$", "minimax-m2"),
         (r"^llama-3-[13]-nemotron-", "nemotron-"),
     )
 )
@@ -37,8 +39,8 @@ _BASES: Final = tuple(
 _MAKERS: Final = re.compile(r"^(?:meta|nvidia|mistralai|mistral-community)-")
 FORMATS: Final = {
     "fp8": "fp8", "fp8-dynamic": "fp8", "w8a8": "fp8", "nvfp4": "nvfp4", "fp4": "nvfp4", "mxfp4": "mxfp4",
-    "awq": "int4", "gptq": "int4", "gptq-int4": "int4", "int4": "int4", "w4a16": "int4", "int8": "int8", "bf16": "bf16",
-    "quantized.w4a16": "int4", "quantized.w8a8": "int8",
+    "mxfp8": "mxfp8", "awq": "int4", "gptq": "int4", "gptq-int4": "int4", "int4": "int4", "w4a16": "int4",
+    "int8": "int8", "bf16": "bf16", "quantized.w4a16": "int4", "quantized.w8a8": "int8",
 }  # fmt: skip
 """Endings of names that say a format of the weights."""
 _FORMAT: Final = re.compile(

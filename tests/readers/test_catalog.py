@@ -328,6 +328,9 @@ CONTEXTS = {
     "Qwen/Qwen3-30B-A3B-FP8": 40_960,
     "microsoft/Phi-4-reasoning": 32_768,
     "moonshotai/Kimi-K2-Thinking": 262_144,
+    "moonshotai/Kimi-K2.6": 262_144,
+    "MiniMaxAI/MiniMax-M2.1": 196_608,
+    "deepseek-ai/DeepSeek-V4-Flash-Base": None,
     "nvidia/MiniMax-M2.7-NVFP4": 196_608,
     "MiniMaxAI/MiniMax-M2.7": 204_800,
     "nvidia/DeepSeek-R1-0528-FP4-V2": 163_840,
@@ -347,20 +350,45 @@ def test_a_checkpoint_has_its_own_context(name: str, context: int | None, monkey
     known = catalog.checkpoint(name)
     assert known is not None
     assert known.model.max_context == known.context == context
-    same = context == known.shapes.max_context
+    same = context == known.shapes.max_context and not known.precision
     assert known.model.name == (known.shapes.name if same else name.removeprefix("/models/"))
     if known.weights is None and not name.startswith("/"):
         assert catalog.load_model(name) == known.model
 
 
+@pytest.mark.parametrize(
+    ("name", "experts", "attention", "ending"),
+    [
+        ("moonshotai/Kimi-K2-Thinking", "int4_g32", "bf16", None),
+        ("/models/Kimi-K2-Thinking", "int4_g32", "bf16", None),
+        ("nvidia/Kimi-K2-Thinking-NVFP4", "int4_g32", "bf16", "nvfp4"),
+        ("moonshotai/Kimi-K2-Instruct", "fp8_block", "fp8_block", None),
+        ("moonshotai/Kimi-K2.7-Code", "int4_g32", "bf16", None),
+        ("deepseek-ai/DeepSeek-V4-Pro", "mxfp4", "fp8_block", None),
+        ("deepseek-ai/DeepSeek-V4-Pro-Base", "fp8_block", "fp8_block", None),
+    ],
+)
+def test_a_checkpoint_has_the_formats_it_was_published_in(
+    name: str, experts: str, attention: str, ending: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
+    known = catalog.checkpoint(name)
+    assert known is not None
+    assert known.weights == ending
+    for model in (known.shapes, known.model):
+        own = model.precision
+        assert (own.experts or own.weights, own.attention or own.weights) == (experts, attention)
+
+
 def test_every_context_is_of_a_checkpoint_that_is_known_and_has_its_source() -> None:
-    with (catalog.root() / "models" / "contexts.csv").open(encoding="utf-8") as file:
+    with (catalog.root() / "models" / "checkpoints.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert len({row["checkpoint"].casefold() for row in rows}) == len(rows)
     for row in rows:
         known = catalog.checkpoint(row["checkpoint"])
         assert known is not None
-        assert known.context == int(row["context"])
+        assert known.context == (int(row["context"]) if row["context"] else None)
+        assert row["context"] or row["precision"]
         assert known.file.stem != row["checkpoint"].rpartition("/")[2].casefold(), "an entry has its own context"
         assert len(row["source"]) > 10
 

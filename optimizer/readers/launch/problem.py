@@ -252,12 +252,16 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
 
     point = launch.operating
     if ("model",) not in stated:
-        weights = _checkpoint(launch).weights
+        checkpoint = _checkpoint(launch)
+        weights, own = checkpoint.weights, checkpoint.shapes.precision
         if weights == "fp8" and str(launch.model).startswith(IN_BLOCKS):
             weights = "fp8_block"
         put("--model", ("model",), _model(launch, assumed))
-        reason = f"every matrix in {weights}, as the name ends: the config.json of the checkpoint says which are kept"
-        put("--precision", ("precision", "weights"), weights, reason)
+        experts_alone = own.experts is not None and weights != "bf16"
+        what = "experts in {}" if experts_alone else "every matrix in {}"
+        reason = f"{what.format(weights)}, as the name ends: the config.json of the checkpoint says which are kept"
+        if ("precision", "weights") not in stated:
+            put("--precision", ("precision", "experts" if experts_alone else "weights"), weights, reason)
         if weights == "fp8" and str(launch.model).startswith(FEED_FORWARD_ALONE):
             put(
                 "--precision",
