@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from optimizer.certificate.fleet import TOLERANCE
 from optimizer.cli.explain import amount
 from optimizer.cli.output import emit, emit_json, heading, json_text, paint, say, table
+from optimizer.domain.fleet import over_hours
 from optimizer.figures.derivation_figure import shown
 from optimizer.fleet.ceiling import unlooked
 from optimizer.fleet.column import traffic_words
@@ -114,7 +115,8 @@ def _show_judged(judged: FleetJudgement, *, derivations: bool) -> None:
     heading("Figures")
     for figure in judged.figures.values():
         if derivations or "." not in figure.name:
-            emit(f"  {figure}" if derivations else f"  {figure.name}  {figure.result_text}")
+            over = over_hours(judged.proposal.cluster, figure.name)
+            emit(f"  {figure}" if derivations else f"  {figure.name}  {figure.result_text}{over}")
     # of the figures that a result repeats beside its replicas only what is wrong is listed
     listed = tuple(c for c in judged.claims if c.verdict != "holds" or not judged.proposal.is_result)
     if len(listed) < len(judged.claims):
@@ -130,7 +132,9 @@ def show(result: SolvedFleet, document: dict[str, Any], alone: Fraction | None =
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
 
     objective, status = document["objective"], document["status"]
-    value = "" if objective["value"] is None else f": {present.objective_text(objective['name'], objective['value'])}"
+    value = ""
+    if objective["value"] is not None:
+        value = f": {present.objective_text(objective['name'], objective['value'])}{over_hours(result.cluster)}"
     bound = objective["bound"]
     gap = objective["gap"]
     stated = bound is not None and (status == "feasible" or gap > float(TOLERANCE))
@@ -139,7 +143,6 @@ def show(result: SolvedFleet, document: dict[str, Any], alone: Fraction | None =
     part = status in {"optimal", "feasible", "infeasible"} and not (result.cluster.rates or result.ceilings)
     reached = f" over the {len(result.columns)} kinds of replica that were found" if part else ""
     if alone is not None and result.value is not None:
-        value = f": {present.objective_text(objective['name'], objective['value'])}"
         kinds = len({replica.column for replica in next(iter((result.fleet or {}).values()))})
         more = f"{float(result.value / alone - 1):.2%} more than with one (--max-kinds 1)"
         value += f" with {kinds} kinds of layout, {more}"

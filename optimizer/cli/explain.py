@@ -28,15 +28,17 @@ def command(problem: ProblemSource, json: Json = False, from_: From = None, pool
 
     if isinstance(question, Problem):
         document: dict[str, Any] = explain(question, progress_line(quiet=json)).to_json()
+        over = ""
         end_progress()
     else:
+        from optimizer.domain.fleet import over_hours  # noqa: PLC0415 - beside the solver
         from optimizer.explain.cluster import explain_cluster  # noqa: PLC0415 - loads the solver
 
-        document = explain_cluster(question)
+        document, over = explain_cluster(question), over_hours(question)
     if json:
         emit_json(document)
     else:
-        show(document)
+        show(document, over)
         if isinstance(question, Problem):
             _of_times(question, document)
             for reason in why_not(question):
@@ -96,8 +98,8 @@ def conflict_heading(members: Sequence[object]) -> str:
     return "Nothing keeps all of these limits; leave out any one and the rest of this list can be kept"
 
 
-def show(document: dict[str, Any]) -> None:
-    """Print an explanation."""
+def show(document: dict[str, Any], over: str = "") -> None:
+    """Print an explanation; `over` says what the objective's value is over."""
     infeasible = document["status"] == "infeasible"
     emit(paint(document["status"], "bold", "red" if infeasible else "green"))
     if document["conflict"]:
@@ -119,7 +121,7 @@ def show(document: dict[str, Any]) -> None:
         return
     layout = document.get("layout")
     if layout is None:
-        _bound_fleet(document)
+        _bound_fleet(document, over)
         return
     degrees = " ".join(f"{name}={layout[name]}" for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
     degrees += " two-batch overlap" if layout.get("overlap") == "two_batch" else ""
@@ -136,8 +138,8 @@ def show(document: dict[str, Any]) -> None:
     table(["change", "objective", "change"], rows, right=(1, 2))
 
 
-def _bound_fleet(document: dict[str, Any]) -> None:
-    emit(f"{document['objective']['name']} {_number(document['objective']['value'])}")
+def _bound_fleet(document: dict[str, Any], over: str) -> None:
+    emit(f"{document['objective']['name']} {_number(document['objective']['value'])}{over}")
     if document["binding"]:
         heading("Limits that bind: without each alone")
         rows = [[b["limit"], amount(b["value"], b["unit"]), _number(b["without"])] for b in document["binding"]]

@@ -86,7 +86,9 @@ def objective_text(name: str, value: float) -> str:
     if name in _MEANINGS:
         dimension, words = _MEANINGS[name]
         return words.format(shown(Fraction(value), dimension))
-    return counted(int(value), "device") if name == "devices" else f"{plain_name(name)} {value:,.6g}"
+    if name == "devices":  # of several periods a mean, which is no whole number
+        return counted(int(value), "device") if value == int(value) else f"{value:,.4g} devices"
+    return f"{plain_name(name)} {value:,.6g}"
 
 
 def layout_line(layout: Layout, *, experts: bool, of: int | None = None) -> str:

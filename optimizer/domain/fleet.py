@@ -34,6 +34,12 @@ def measure_of(cluster: Cluster) -> str:
     return "throughput_requests_per_s" if in_requests else _MEASURES[cluster.objective]
 
 
+def over_hours(cluster: Cluster, figure: str | None = None) -> str:
+    """What a figure of a whole fleet, or its objective, is over where there are several periods: a mean, but growth."""
+    is_mean = len(cluster.periods) > 1 and (figure or cluster.objective) in _MEASURES.keys() - {"growth"}
+    return " in the mean of the hours" if is_mean else ""
+
+
 def better(cluster: Cluster, one: Fraction, other: Fraction) -> bool:
     """Whether a value of the objective is better than another."""
     return one > other if cluster.objective in FLEET_MAXIMISED else one < other

@@ -120,16 +120,11 @@ def _minimal(cluster: Cluster, columns: Sequence[Column]) -> list[StatedLimit]:
     """By deletion: what can be left out while the rest still conflicts, stays out."""
     reduced, names = cluster, [limit.name for limit in limits_of(cluster)]
     for name in list(names):
-        # without any rate nothing is asked for, and everything fits
         limit = next(limit for limit in limits_of(reduced) if limit.name == name)
-        if _fits(limit.without, columns) is None:
+        if _some_fleet(limit.without, columns) is None:
             reduced = limit.without
             names.remove(name)
     return [limit for limit in limits_of(cluster) if limit.name in names]
-
-
-def _fits(cluster: Cluster, columns: Sequence[Column]) -> Any:  # noqa: ANN401 - a verdict, or a word for nothing asked
-    return fleet_that_fits(cluster, columns) if _asks(cluster) else "nothing is asked for"
 
 
 def _asks(cluster: Cluster) -> bool:
@@ -168,7 +163,7 @@ def _binding(cluster: Cluster, columns: Sequence[Column], value: Fraction | None
 
 def _smallest(cluster: Cluster, columns: Sequence[Column], limit: StatedLimit) -> Fraction | int | None:
     """The value of one limit nearest to its own at which a fleet fits, all others kept; None where none does."""
-    if _fits(limit.without, columns) is None:
+    if _some_fleet(limit.without, columns) is None:
         return None
     kind, _, key = limit.name.partition(".")
     if kind == "demands":
@@ -182,7 +177,7 @@ def _smallest(cluster: Cluster, columns: Sequence[Column], limit: StatedLimit) -
         assert survive is not None  # noqa: S101 - the limit says so
         for fewer in range(survive.lost - 1, 0, -1):
             lighter = cluster.model_copy(update={"survive": survive.model_copy(update={survive.unit: fewer})})
-            if _fits(lighter, columns) is not None:
+            if _some_fleet(lighter, columns) is not None:
                 return fewer
         return 0
     return _least_total(cluster, columns, key)
@@ -218,11 +213,11 @@ def _count(value: object, at: Callable[[int], Cluster], columns: Sequence[Column
     """The fewest above a value that fit, by doubling and halving."""
     assert isinstance(value, int)  # noqa: S101 - counts are
     low, step = value, 1
-    while _fits(at(low + step), columns) is None:
+    while _some_fleet(at(low + step), columns) is None:
         low, step = low + step, step * 2
         if step > 2**16:
             return None
-    return last_kept(lambda count: _fits(at(count), columns) is None, low, low + step) + 1
+    return last_kept(lambda count: _some_fleet(at(count), columns) is None, low, low + step) + 1
 
 
 def _grown(cluster: Cluster, name: str, nodes: int) -> Cluster:

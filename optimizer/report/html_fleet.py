@@ -9,6 +9,7 @@ from typing import Any
 
 from optimizer.certificate.verdict import Check
 from optimizer.domain.cluster import Cluster, Period, Pool
+from optimizer.domain.fleet import over_hours
 from optimizer.fleet.column import column_layout, traffic_words
 from optimizer.readers.fleet import FleetDocument, Proposed
 from optimizer.report.html_parts import (
@@ -123,7 +124,7 @@ def _head(cluster: Cluster, data: Mapping[str, Any], check: Check | None) -> str
     value, gap = objective.get("value"), objective.get("gap")
     headline = str(data.get("status", "proposed"))
     if isinstance(value, int | float):
-        headline += f": {name} {value:,.6g} {unit}".rstrip()
+        headline += f": {name} {value:,.6g} {unit}".rstrip() + over_hours(cluster)
     checked = "certificate not checked"
     if check is not None:
         checked = "certificate accepted" if check.accepted else "certificate rejected"

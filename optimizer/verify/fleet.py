@@ -323,7 +323,10 @@ def power_in_use(known: Mapping[str, Column], replicas: Sequence[Replicas]) -> F
 
 
 def value_of(cluster: Cluster, known: Mapping[str, Column], fleet: Fleet, verdict: FleetVerdict) -> Fraction | None:
-    """The objective of a fleet, in its own unit: a mean over the hours of the periods."""
+    """The objective of a fleet, in its own unit: a mean over the hours of the periods.
+
+    None where rates are to grow and none is stated.
+    """
     if cluster.objective == "growth":
         factors = [
             (demand_figures.left if cluster.survive is not None else demand_figures.capacity) / demand_figures.rate
@@ -331,7 +334,7 @@ def value_of(cluster: Cluster, known: Mapping[str, Column], fleet: Fleet, verdic
             for demand_figures in figures.values()
             if demand_figures.rate
         ]
-        return min(factors)
+        return min(factors, default=None)
     total = Fraction(0)
     for number, period in enumerate(cluster.periods):
         replicas, share = fleet.get(period.name, ()), period.hours / cluster.hours

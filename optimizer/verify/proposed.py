@@ -40,13 +40,13 @@ _DIMENSIONS: dict[FleetObjective, Dimension] = {
     "cost": Dimension.DOLLARS_PER_HOUR, "devices": Dimension.COUNT, "growth": Dimension.COUNT,
     "throughput": Dimension.TOKENS_PER_SECOND, "power": Dimension.WATTS,
 }  # fmt: skip
-_REQUESTS: Final = (Dimension.PER_SECOND, "Σ over demands of requests/s served")
+_REQUESTS: Final = (Dimension.PER_SECOND, "Σ over demands of requests/s served, mean over the hours")
 """Throughput where lengths are not known."""
 _FORMULAS: dict[FleetObjective, str] = {
     "cost": "price · devices of pools paid whole + price · devices in use elsewhere, mean over the hours",
     "devices": "devices in use, mean over the hours",
     "growth": "least over demands of requests/s served (what is left after the loss to be survived) ÷ asked for",
-    "throughput": "Σ over demands of tokens of a request · requests/s served",
+    "throughput": "Σ over demands of tokens of a request · requests/s served, mean over the hours",
     "power": "Σ watts of replicas in use, mean over the hours",
 }
 _SUFFIXES = (

@@ -83,12 +83,16 @@ def _fillings(rows: list[GivenRate], room: int):
             yield (rows[0],) * count + rest
 
 
-def with_racks(cluster: Cluster, seed: int) -> Cluster | None:
-    """The same cluster in racks of two nodes, of which some may be lost; None where it has too many fleets."""
+def with_racks(cluster: Cluster, seed: int, *, lost: bool = True) -> Cluster | None:
+    """The same cluster in racks of two nodes, of which some may be `lost`, and one more pool that no replica can use.
+
+    None where it has too many fleets.
+    """
     dice = random.Random(seed)  # noqa: S311 - no secrets
-    pools = tuple(pool.model_copy(update={"rack_nodes": 2}) for pool in cluster.pools)
-    where = dice.choice((None, None, pools[0].name))
-    racked = cluster.model_copy(update={"pools": pools, "survive": Survive(racks=1, pool=where)})
+    unusable = cluster.pools[0].model_copy(update={"name": "unusable", "billing": "on_demand"})
+    pools = tuple(pool.model_copy(update={"rack_nodes": 2}) for pool in (*cluster.pools, unusable))
+    survive = Survive(racks=1, pool=dice.choice((None, None, pools[0].name))) if lost else None
+    racked = cluster.model_copy(update={"pools": pools, "survive": survive})
     fleets = 1
     for pool in pools:
         fleets *= sum(1 for _ in itertools.islice(_bins_of(pool, list(racked.rates)), MOST_FLEETS))

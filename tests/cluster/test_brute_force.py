@@ -32,9 +32,9 @@ def test_the_answer_is_the_best_of_every_fleet_for_requests_of_several_lengths(f
     _compare(several)
 
 
-@pytest.mark.parametrize("first", range(0, 160, EACH))
-def test_the_answer_is_the_best_of_every_fleet_that_loses_racks(first):
-    found = {seed: with_racks(random_cluster(seed), seed) for seed in range(first, first + EACH)}
+@pytest.mark.parametrize(("first", "lost"), [*((first, True) for first in range(0, 160, EACH)), (0, False)])
+def test_the_answer_is_the_best_of_every_fleet_in_racks(first, lost):
+    found = {seed: with_racks(random_cluster(seed), seed, lost=lost) for seed in range(first, first + EACH)}
     clusters = {seed: cluster for seed, cluster in found.items() if cluster is not None}
     assert len(clusters) > EACH // 3
     _compare(clusters)

@@ -239,3 +239,36 @@ def test_requests_of_known_and_unknown_lengths_are_added_as_requests(tmp_path, c
     )
     assert run(["solve", str(cluster)]) == 0
     assert capsys.readouterr().out.startswith("optimal: 24 requests/s in all")
+
+
+@pytest.mark.parametrize(
+    ("objective", "value", "told"),
+    [
+        ("devices", 13 / 6, "2.167 devices in the mean of the hours"),
+        ("power", 650 / 3, "216.7 W in all in the mean of the hours"),
+        ("cost", 13 / 6, "2.167 $/h in all in the mean of the hours"),
+        ("throughput", 36, "36 requests/s in all in the mean of the hours"),
+        ("growth", 4, "all rates can grow to 400% of what is stated\n"),
+    ],
+)
+def test_a_mean_over_the_hours_of_several_periods_is_called_one(tmp_path, capsys, objective, value, told):
+    (tmp_path / "rates.csv").write_text("pool,demand,layout,devices,requests_per_s\na,x,one,1,3\n")
+    pool = "{devices_per_node: 4, nodes: 3, price: 1 $/h, billing: on_demand, power: 100 W}"
+    file, out = tmp_path / "cluster.yaml", tmp_path / "fleet.json"
+    question = f"pools: {{a: {pool}}}\ndemands: {{x: {{workload: {{}}}}}}\nrates: rates.csv\nobjective: {objective}\n"
+    file.write_text(question + "periods: {day: {hours: 10, rates: {x: 3}}, night: {hours: 14, rates: {x: 9}}}\n")
+    assert run(["solve", str(file), "--out", str(out)]) == 0
+    assert f"optimal: {told}" in capsys.readouterr().out
+    assert json.loads(out.read_text())["objective"]["value"] == pytest.approx(value)
+    over = "" if objective == "growth" else " in the mean of the hours"
+    for command in (["explain", str(file)], ["verify", str(out)]):
+        assert run(command) == 0
+        shown = capsys.readouterr().out.splitlines()
+        assert any(line.strip().startswith(objective) and line.endswith(over) for line in shown)
+        assert not any(line.strip().startswith("growth") and "mean" in line for line in shown)
+    assert run(["report", str(out), "--out", str(out.with_suffix(".html"))]) == 0
+    assert ("in the mean of the hours" in out.with_suffix(".html").read_text()) == bool(over)
+    capsys.readouterr()
+    file.write_text(question.replace("{}}", "{request_rate: 9}}"))
+    assert run(["solve", str(file)]) == 0
+    assert "mean" not in capsys.readouterr().out

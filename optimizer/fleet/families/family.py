@@ -101,14 +101,14 @@ class FleetProgram:
         return most / share if share else None
 
     def most_growth(self) -> Fraction:
-        """Largest factor that some demand alone allows."""
+        """Largest factor that some demand alone allows; 0 where nothing is asked for, so that nothing grows."""
         factors = [
             most / period.rates[coverage.demand]
             for coverage in self.coverages
             for period in self.cluster.periods
             if period.rates.get(coverage.demand) and (most := self.most_served(coverage, period)) is not None
         ]
-        return min(factors)
+        return min(factors, default=Fraction(0))
 
     def need(self, coverage: Coverage, period: Period) -> tuple[list[tuple[str, Fraction]], Fraction, Fraction] | None:
         """What a coverage must reach, as terms and a constant, and the most that can be; None: nothing is asked.

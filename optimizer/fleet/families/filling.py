@@ -132,8 +132,13 @@ def _of(pool: Pool, period: Period, small: list[Column]) -> list[Filling]:
 
 
 def rack_fillings(statement: FleetProgram, pool: Pool, period: Period) -> list[Filling]:
-    """Ways to fill the whole nodes of a rack: replicas of several nodes, and single nodes for small replicas."""
+    """Ways to fill the whole nodes of a rack: replicas of several nodes, and single nodes for small replicas.
+
+    None where no replica stands on the pool.
+    """
     sizes = {pool.nodes_of(c.devices) for c in statement.of_pool(pool.name)}
+    if not sizes:
+        return []
     inside = sorted({1, *(n for n in sizes if n and not racks_of(pool, n))}, reverse=True)
     filled = []
     for whole, racks in sorted(Counter(whole_racks(pool)).items()):
