@@ -6,8 +6,10 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +22,7 @@ from optimizer.readers.read import read_problem
 from optimizer.solve import solve
 from optimizer.sweep import run as run_module
 from optimizer.sweep.answer import ANSWERED, COLUMNS, Task, answer
-from optimizer.sweep.backends import ATTEMPTS, Workers, backend
+from optimizer.sweep.backends import ATTEMPTS, Workers, backend, loky_workers
 from optimizer.sweep.grid import Grid
 from optimizer.sweep.journal import Journal
 from optimizer.sweep.run import InterruptedSweepError, Options, key_of, sweep
@@ -356,3 +358,23 @@ def test_killed_at_any_point_a_sweep_resumes_to_the_same_table(tmp_path: Path) -
             break
         assert process.returncode == 0
         assert out.read_text() == wanted
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_only_a_pool_that_is_stopped_ends_in_silence(monkeypatch: pytest.MonkeyPatch, *, stopped: bool) -> None:
+    told: list[threading.ExceptHookArgs] = []
+    monkeypatch.setattr(threading, "excepthook", told.append)
+
+    class Manager(threading.Thread):
+        executor_flags = SimpleNamespace(shutdown=stopped)
+
+        def run(self) -> None:
+            raise OSError("handle is closed")
+
+    with loky_workers.stopped_in_silence():
+        manager = Manager()
+        manager.start()
+        manager.join()
+    assert len(told) == (not stopped)
+    assert threading.excepthook == told.append

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
 
 from joblib import Parallel, cpu_count, delayed, parallel_config
@@ -38,7 +40,7 @@ def run(tasks: Sequence[Task], place: Workers) -> Iterator[Answer]:
     jobs = max(2, place.jobs or cpu_count())
     unanswered = {task.index: task for task in tasks}
     suspects: dict[int, int] = {}
-    with tempfile.TemporaryDirectory(prefix="shardproof-") as folder:
+    with tempfile.TemporaryDirectory(prefix="shardproof-") as folder, stopped_in_silence():
         while unanswered:
             suspected = [index for index in unanswered if index in suspects]
             clear = [task for index, task in unanswered.items() if index not in suspects]
@@ -52,6 +54,23 @@ def run(tasks: Sequence[Task], place: Workers) -> Iterator[Answer]:
                     suspects[index] = suspects.get(index, 0) + 1
                     if suspects[index] >= ATTEMPTS:
                         yield given_up(unanswered.pop(index))
+
+
+@contextmanager
+def stopped_in_silence() -> Iterator[None]:
+    """A pool that is stopped closes what its managing thread reads, which may then print a traceback as it ends."""
+    told = threading.excepthook
+
+    def tell(raised: threading.ExceptHookArgs) -> None:
+        flags = getattr(raised.thread, "executor_flags", None)
+        if not getattr(flags, "shutdown", False):
+            told(raised)
+
+    threading.excepthook = tell
+    try:
+        yield
+    finally:
+        threading.excepthook = told
 
 
 def _blamed(batch: Sequence[Task], unanswered: Mapping[int, Task], folder: str) -> list[int]:
