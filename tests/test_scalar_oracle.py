@@ -393,13 +393,12 @@ class Oracle:
             found += self.linear([Matrix("lm_head", rows, h, "bf16"), padding], Fraction(decoding + passes), self.cp)
         return found
 
-    def first_token(self, pieces: int, ahead: Fraction) -> tuple[Fraction, Fraction, Fraction]:
-        """Overhead, and steps with prompts and mean steps that a request waits; each prompt `ahead` takes so many."""
+    def first_token(self, ahead: Fraction) -> tuple[Fraction, Fraction, Fraction]:
+        """Overhead, and full and mean steps that a request waits; each prompt before it takes `ahead` full ones."""
         own = self.p.engine.waiting
-        if self.w.phase == "prefill":
-            return own.overhead_s, Fraction(pieces + self.pp - 1), Fraction(0)
-        burst = Fraction(1, 10) * (self.l.batch - 1) / 2
-        return own.overhead_s, pieces + self.pp - 1 + burst * ahead, own.steps
+        if self.w.phase == "prefill" or self.l.batch == 1:
+            return own.overhead_s, Fraction(0), Fraction(0)
+        return own.overhead_s, Fraction(1, 10) * (self.l.batch - 1) / 2 * ahead, own.steps
 
 
 def destinations(bins: int, experts: int, chosen: int) -> Fraction:
@@ -526,24 +525,30 @@ def test_memory_and_step_times(kind: str) -> None:
         }
         decode, mixed, largest = steps[problem.workload.phase]
         share = Fraction(micro * pieces, out * together) if decode and mixed else Fraction(0)
-        waits, means = own.first_token(pieces, Fraction(pieces, together)), []
+        waits, means = own.first_token(Fraction(pieces, together)), []
+        # prompts that end their sequences' places in a step, of which there is one's own
+        met = min(together, max(1, up(micro * pieces, out))) if decode and mixed else together
+        own_step = (micro, taken * met, met) if decode else mixed
         closest = ROUNDING if moe is None else CURVES if ep > 1 else UNITS
         for number, stage in enumerate(layout.stages or ()):
             names = own.names[stage.first_layer : stage.first_layer + stage.layers]
             parts = own.memory(number, [problem.model.blocks[name] for name in names], *largest)
             assert parts == {name: getattr(found.memory[number], f"{name}_bytes") for name in parts}, (problem, layout)
-            seconds = [own.time(number, names, *step) for step in (decode, mixed) if step]
-            ticks = [times[number] for times in (found.decode_ticks, found.mixed_ticks) if times]
+            kinds = [step for step in (decode, mixed, mixed and own_step) if step]
+            seconds = [own.time(number, names, *step) for step in kinds]
+            ticks = [times[number] for times in (found.decode_ticks, found.mixed_ticks, found.own_ticks) if times]
             for priced, derived in zip(ticks, seconds, strict=True):
                 assert abs(Fraction(priced, 10**27) / derived - 1) <= closest, (problem, layout)
-            means.append((seconds[0] + share * (seconds[-1] - seconds[0]), seconds[-1]))
+            full = seconds[-2] if mixed else seconds[0]
+            means.append((seconds[0] + share * (full - seconds[0]) if decode else full, full, seconds[-1]))
         if mixed:
-            overhead, pieces_waited, steps_waited = waits
-            first = overhead + max(pieces_waited * m + steps_waited * a for a, m in means)
+            overhead, full_waited, steps_waited = waits
+            steps_taken = pieces + layout.pp - 1
+            first = overhead + max(steps_taken * o + full_waited * m + steps_waited * a for a, m, o in means)
             assert found.ttft_s is not None
             assert abs(found.ttft_s / first - 1) <= closest
         if share <= 1:
-            cycle = layout.pp * max(a for a, _ in means)
+            cycle = layout.pp * max(a for a, _, _ in means)
             requests = layout.batch * layout.dp / (cycle * (out if decode else pieces))
             assert abs(found.request_capacity / requests - 1) <= closest
             assert found.tpot_s is None or abs(found.tpot_s / cycle - 1) <= closest

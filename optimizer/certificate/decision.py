@@ -78,12 +78,13 @@ class _Stages:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Costs of the stages at one batch: mean step × `scale`, a step with prompt tokens, bytes, of them the share's."""
+    """Costs of the stages at one batch: mean step × `scale`, steps with prompt tokens, bytes, of them the share's."""
 
     steps: Steps
     mean: _Stages
     scale: int
     mixed: _Stages | None
+    own: _Stages | None
     held: _Stages
     pooled: _Stages | None
 
@@ -245,11 +246,12 @@ class Decision:
         """What a TTFT is made of in each stage, in ticks × a scale, and the scale."""
         if (batch, percentile) not in self._firsts:
             costs, token = self._at(batch), self._told(batch, percentile)
-            mixed, mean = costs.mixed, costs.mean
+            mixed, own = costs.mixed, costs.own
             assert mixed is not None  # noqa: S101 - asked for only where there are prompts
-            scale = token.mixed.denominator * token.mean.denominator * costs.scale
-            prompts, waits = int(token.mixed * scale), int(token.mean * scale / costs.scale)
-            stages = _both(mixed, prompts, mean, waits)
+            assert own is not None  # noqa: S101 - the same
+            scale = token.ahead.denominator * token.mean.denominator * costs.scale
+            stages = _both(own, token.own * scale, mixed, int(token.ahead * scale))
+            stages = _both(stages, 1, costs.mean, int(token.mean * scale / costs.scale))
             self._firsts[batch, percentile] = stages, scale
         return self._firsts[batch, percentile]
 
@@ -261,7 +263,7 @@ class Decision:
         """Most that a stage of batch `low` may cost by `_first`, with the queue of `high`, to be in time."""
         first = self._told(low, percentile)
         if self.problem.workload.queued_rate is not None:
-            return int(scale * first.mixed * self._longest_mixed(high, first.fixed_s, goal, replicas, percentile))
+            return scale * first.own * self._longest_mixed(high, first.fixed_s, goal, replicas, percentile)
         limit = dict(goal.first)[percentile]
         return _most((limit - first.fixed_s) * TICKS_PER_SECOND * scale, strict=goal.beats_first(percentile))
 
@@ -293,6 +295,7 @@ class Decision:
             steps = steps_of(self.problem.workload, -(-batch // pp), self.chunk)
             plain = None if steps.decode is None else self._timed(steps.decode)
             mixed = None if steps.mixed is None else self._timed(steps.mixed)
+            own = mixed if steps.own is None or steps.own == steps.mixed else self._timed(steps.own)
             scale = 1 if plain is None or mixed is None else steps.share.denominator
             mean = plain or mixed
             if plain is not None and mixed is not None:
@@ -303,7 +306,7 @@ class Decision:
                 memory.output.total_bytes, memory.working_bytes(steps.largest) + memory.reserve_bytes,
             )  # fmt: skip
             pooled = None if memory.pool is None else replace(bytes_held, each=memory.pooled_bytes(batch), every=0)
-            self._batches[batch] = _Batch(steps, mean, scale, mixed, bytes_held, pooled)
+            self._batches[batch] = _Batch(steps, mean, scale, mixed, own, bytes_held, pooled)
         return self._batches[batch]
 
     def _timed(self, step: Step) -> _Stages:

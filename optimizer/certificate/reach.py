@@ -40,10 +40,10 @@ class _Point:
     ----------
     steps
         Those of the greatest chunk, which takes a prompt in the fewest pieces.
-    mixed, means
-        Bounds of pp·max M and pp·max A, in pairs.
+    own, means
+        Bounds of pp·max O and pp·max A, in pairs; no step with prompts is shorter than O.
     prompts
-        Bounds of n·pp·max M, in ticks: all pieces of the prompts that share a step.
+        Bounds of n·pp·max O, in ticks: all pieces of the prompts that share a step.
     cycle
         Ticks × `scale`.
     keeps
@@ -54,7 +54,7 @@ class _Point:
 
     micro: int
     steps: Steps
-    mixed: tuple[int, int]
+    own: tuple[int, int]
     prompts: tuple[int, int]
     means: Sequence[Fraction]
     cycle: int
@@ -211,16 +211,17 @@ class Reach:
         # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
         cycles = [d * scale + busy * (m - d) for d, m in zip(plain, mixed, strict=True)]
         means = [Fraction(cycle, scale) for cycle in cycles]
-        prompts = (mixed[0] * steps.pieces, mixed[1] * steps.pieces)
-        return self._pointed(micro, steps, steps, mixed, prompts, means, max(cycles), scale)
+        own = self._ticks(steps.own, pp) if steps.own != steps.mixed and steps.own else mixed
+        prompts = (own[0] * steps.pieces, own[1] * steps.pieces)
+        return self._pointed(micro, steps, steps, own, prompts, means, max(cycles), scale)
 
     def _between(self, micro: int, chunks: _Chunks) -> _Point:
         """`_at` of all chunks from the first to the second."""
         work, (least, most) = self.problem.workload, (steps_of(self.problem.workload, micro, c) for c in chunks)
-        assert least.mixed is not None  # noqa: S101 - an interval of chunks is of a phase with prompts
+        assert least.own is not None  # noqa: S101 - an interval of chunks is of a phase with prompts
         assert most.mixed is not None  # noqa: S101
-        mixed = self._ticks(least.mixed, self.pp or 1)
-        prompts = (mixed[0] * most.pieces, mixed[1] * most.pieces)
+        own = self._ticks(least.own, self.pp or 1)
+        prompts = (own[0] * most.pieces, own[1] * most.pieces)
         if not work.decodes:
             # a step's time ÷ its tokens does not grow with them, and the pieces of a prompt are no less than all of it
             piece = most.mixed.prompt // most.together
@@ -230,11 +231,11 @@ class Reach:
         else:
             scale = work.tokens_per_step.denominator * (work.output_tokens - 1)
             cycle = self._mean_cycle(micro, most.mixed.prompt, most.pieces, scale)
-        means = [Fraction(cycle if work.decodes else mixed[0], scale), Fraction(0)]
-        return self._pointed(micro, replace(least, share=most.share), most, mixed, prompts, means, cycle, scale)
+        means = [Fraction(cycle if work.decodes else own[0], scale), Fraction(0)]
+        return self._pointed(micro, replace(least, share=most.share), most, own, prompts, means, cycle, scale)
 
     def _pointed(
-        self, micro: int, least: Steps, most: Steps, mixed: tuple[int, int], prompts: tuple[int, int],
+        self, micro: int, least: Steps, most: Steps, own: tuple[int, int], prompts: tuple[int, int],
         means: list[Fraction], cycle: int, scale: int,
     ) -> _Point:  # fmt: skip
         """Bounds from the step of the least chunk, the pieces of the greatest, and cycles."""
@@ -244,7 +245,7 @@ class Reach:
         )
         cycles = self.problem.workload.cycles_of_request(most.pieces)
         return _Point(
-            micro, most, mixed, prompts, means, cycle, scale, stage_bytes, keeps_step(self.problem.workload, least),
+            micro, most, own, prompts, means, cycle, scale, stage_bytes, keeps_step(self.problem.workload, least),
             micro * cycles.denominator * TICKS_PER_SECOND * scale, cycles.numerator * self.ranks * cycle,
         )  # fmt: skip
 
@@ -289,10 +290,10 @@ class Reach:
         return max(experts.flop * pairs, experts.unit * reads + experts.io * pairs)
 
     def _kept(self, goal: Goal, point: _Point, devices: int, largest: _Point | None = None) -> bool:
-        """Whether limits can be kept; the first token's: o + max (k·M + w·A), and the wait in a queue that ends.
+        """Whether limits can be kept; the first token's: o + max (k·O + h·M + w·A), and the wait in a queue that ends.
 
-        Each is bounded by the bounds of pp·M and pp·A. Of k the pp − 1 steps of the later stages count whole:
-        (n + pp − 1)·max M ≥ (n − 1)/pp·ΣM + ΣM. A load is that of as many ranks as the devices make up:
+        Each is bounded by the bounds of pp·O and pp·A, as M ≥ O. Of k the pp − 1 steps of the later stages count whole:
+        (n + pp − 1)·max O ≥ (n − 1)/pp·ΣO + ΣO. A load is that of as many ranks as the devices make up:
         rate ÷ ranks · S ≥ rate · tp·cp ÷ devices · (n ÷ m) · pp·M.
 
         Parameters
@@ -324,10 +325,10 @@ class Reach:
         batch = (self.pp or 1) * (point.micro - 1) + 1
         least = first_token(self.problem, pp=1, batch=batch, steps=point.steps, percentile=percentile)
         # steps that it waits for: all pieces of prompts, those of others' among them, and the later stages'
-        often, later = least.mixed / point.steps.pieces, self.deep - 1
+        often, later = (least.own + least.ahead) / point.steps.pieces, self.deep - 1
         longest = max(
-            often * n + later * m + (least.mean * a if least.mean else 0)
-            for n, m, a in zip(point.prompts, point.mixed, point.means, strict=True)
+            often * n + later * o + (least.mean * a if least.mean else 0)
+            for n, o, a in zip(point.prompts, point.own, point.means, strict=True)
         )
         most = (limit - least.fixed_s - queue_s) * (TICKS_PER_SECOND * self.deep)
         return longest < most if goal.beats_first(percentile) else longest <= most

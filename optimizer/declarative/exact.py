@@ -106,17 +106,17 @@ def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tu
     work, shape, limits = problem.workload, choice.shape, dict(tightest(problem))
     ranks, pp = choice.replicas * shape.dp, shape.pp
     steps = steps_of(work, -(-choice.batch // pp), choice.chunk)
-    plain, full = steps.decode or steps.mixed, steps.mixed or steps.decode
-    assert plain is not None  # noqa: S101 - a phase has steps
-    assert full is not None  # noqa: S101 - the same
     share = steps.share if steps.decode is not None else Fraction(1)
 
-    def mixed(often: Fraction, seldom: Fraction, limit: Fraction | None) -> _Cost:
-        """`often` · D + `seldom` · M."""
-        plain_prefix, full_prefix = costs.prefix(plain), costs.prefix(full)
-        parts = ((costs.send(plain), costs.send(full)), (costs.tail(plain), costs.tail(full)))
-        every, last = (often * a + seldom * b for a, b in parts)
-        prefix = tuple(often * a + seldom * b for a, b in zip(plain_prefix, full_prefix, strict=True))
+    def summed(decode: Fraction, mixed: Fraction, own: Fraction = Fraction(0), limit: Fraction | None = None) -> _Cost:
+        """Times of the steps of each kind, each so often."""
+        kinds = [(step, often) for step, often in
+                 ((steps.decode, decode), (steps.mixed, mixed), (steps.own, own)) if step is not None]  # fmt: skip
+        every, last = (
+            sum((often * part(step) for step, often in kinds), Fraction(0)) for part in (costs.send, costs.tail)
+        )
+        prefixes = [[often * ticks for ticks in costs.prefix(step)] for step, often in kinds]
+        prefix = tuple(sum(ticks, Fraction(0)) for ticks in zip(*prefixes, strict=True))
         return _Cost(prefix, every, last=last, limit=limit)
 
     longest = [] if Measure.CYCLE not in limits else [limits[Measure.CYCLE] * TICKS_PER_SECOND / pp]
@@ -124,15 +124,17 @@ def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tu
     rank_rate = max(Fraction(rate) / ranks, limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp)
     if rank_rate:
         longest.append(choice.batch * TICKS_PER_SECOND / (work.cycles_of_request(steps.pieces) * rank_rate * pp))
-    mean = mixed(1 - share, share, min(longest, default=None))
-    ttft, first = limits.get(Measure.FIRST), mixed(Fraction(0), Fraction(0), None)
+    mean = summed(1 - share, share, limit=min(longest, default=None))
+    ttft, first = limits.get(Measure.FIRST), summed(Fraction(0), Fraction(0))
     if steps.mixed is not None:
         waited = first_token(problem, pp=pp, batch=choice.batch, steps=steps)
         if work.looped:
             limit = None if ttft is None else (ttft - waited.fixed_s) * TICKS_PER_SECOND
-            first = mixed(waited.mean * (1 - share), waited.mixed + waited.mean * share, limit)
+            often = waited.ahead + waited.mean * share
+            first = summed(waited.mean * (1 - share), often, Fraction(waited.own), limit)
         else:
-            first = mixed(Fraction(0), Fraction(1), Fraction(longest_mixed(problem, steps, pp, ranks, ttft)))
+            longest_own = Fraction(longest_mixed(problem, steps, pp, ranks, ttft))
+            first = summed(Fraction(0), Fraction(0), Fraction(1), longest_own)
     held = memory.prefix(choice.batch)
     bytes_ = _Cost(
         tuple(Fraction(size) for size in held),

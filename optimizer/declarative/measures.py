@@ -89,7 +89,7 @@ def _first(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVa
         if level is not None:
             _first_in_a_loop(program, level, spare)
         return
-    unit, mixed = program.mixed_times(34)
+    unit, own = program.own_times(34)
     points, n, depth = program.prices.steps, program.problem.devices, max(program.domains["pp"])
     classes: dict[tuple[int, int], int] = {}
     table: list[int] = []
@@ -103,27 +103,33 @@ def _first(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVa
     kind = program.of_step([classes[p.steps.pieces, p.steps.together] for p in points], "kind of step")
     most = program.model.new_int_var(min(table), max(table), "longest step with prompts")
     program.look_up((kind * depth + program.pp - 1) * n + program.ranks - 1, table, most)
-    for time in mixed:
+    for time in own:
         program.model.add(time + spare <= most)
 
 
 def _first_in_a_loop(program: LayoutProgram, level: Fraction, spare: cp_model.IntVar | int) -> None:
-    """O + k·M + w·A ≤ level in every stage, k = pieces + pp − 1 + burst · (batch − 1) ÷ 2 · pieces ÷ together."""
+    """Overhead + k·O + h·M + w·A ≤ level in every stage, with M no less than O.
+
+    k = pieces + pp − 1, h = burst · (batch − 1) ÷ 2 · pieces ÷ together; w is 0 where the batch is 1.
+    """
     model, waiting = program.model, program.problem.engine.waiting
     ahead, whole = BURST.numerator * waiting.steps.denominator, 2 * BURST.denominator * waiting.steps.denominator
     kinds = {p.chunk: (p.steps.pieces, p.steps.together) for p in program.prices.steps}
     most_often = max(
         whole * m * (n + max(program.domains["pp"])) + ahead * program.largest_batch * n for n, m in kinds.values()
     )  # fmt: skip
-    unit, mixed = program.mixed_times(_TIME_BITS - 1 - most_often.bit_length())
+    unit, own = program.own_times(_TIME_BITS - 1 - most_often.bit_length())
     often = program.up_to(most_often, "steps waited", least=0)
     coarse = unit // program.unit  # both are powers of two
     waited, steps = [], []
-    for mean, time in zip(program.means, mixed, strict=True):
+    for mean, time in zip(program.means, own, strict=True):
         waited.append(program.up_to(program.most_time, "mean step, rounded down", least=0))
         model.add(waited[-1] * coarse >= mean - (coarse - 1))
         steps.append(program.up_to(2**_TIME_BITS, "steps waited", least=0))
         model.add_multiplication_equality(steps[-1], [often, time])
+    alone = model.new_bool_var("one request in flight")
+    model.add(program.batch == 1).only_enforce_if(alone)
+    model.add(program.batch > 1).only_enforce_if(~alone)
     for chunk, (pieces, together) in kinds.items():
         chosen = program.chunk_is[chunk]
         model.add(
@@ -132,7 +138,9 @@ def _first_in_a_loop(program: LayoutProgram, level: Fraction, spare: cp_model.In
         budget = whole * together * (level - waiting.overhead_s) * TICKS_PER_SECOND / unit
         most = max(-1, min(2**_TIME_BITS, floor(budget)))
         for mean, step in zip(waited, steps, strict=True):
-            model.add(step + int(whole * together * waiting.steps) * mean + spare <= most).only_enforce_if(chosen)
+            model.add(step + spare <= most).only_enforce_if(chosen)
+            waits = int(whole * together * waiting.steps)
+            model.add(step + waits * mean + spare <= most).only_enforce_if(chosen, ~alone)
 
 
 def _memory(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:

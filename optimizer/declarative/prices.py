@@ -59,14 +59,14 @@ def step_points(
 
 @dataclass(frozen=True)
 class PricedTicks:
-    """Mean time A, and time M with prompt tokens, at every step point; in ticks."""
+    """Mean time A, and time O of the step that a request's prompt is in, at every step point; in ticks."""
 
     mean: tuple[Fraction, ...]
-    mixed: tuple[int, ...]
+    own: tuple[int, ...]
 
     def most(self) -> tuple[Fraction, int]:
         """The longest of each."""
-        return max(self.mean, default=Fraction(0)), max(self.mixed, default=0)
+        return max(self.mean, default=Fraction(0)), max(self.own, default=0)
 
 
 class Prices:
@@ -100,7 +100,7 @@ class Prices:
 
     def _known(self, key: Key, of: Callable[[Step], int]) -> tuple[Key, PricedTicks]:
         if key not in self._ticks:
-            mean, mixed = [], []
+            mean, own = [], []
             for point in self.steps:
                 plain, full = point.steps.decode, point.steps.mixed
                 plain_ticks = of(plain) if plain else of(full) if full else 0
@@ -110,20 +110,20 @@ class Prices:
                     if plain and full
                     else Fraction(plain_ticks)
                 )
-                mixed.append(full_ticks)
-            self._ticks[key] = PricedTicks(tuple(mean), tuple(mixed))
+                own.append(of(point.steps.own) if point.steps.own else 0)
+            self._ticks[key] = PricedTicks(tuple(mean), tuple(own))
         return key, self._ticks[key]
 
     def longest(self) -> tuple[Fraction, int]:
         """What no stage exceeds: all layers, tail and send of the slowest degrees."""
-        mean, mixed = Fraction(1), 1
+        mean, own = Fraction(1), 1
         for row in range(len(self.costs)):
             parts = [self.layer(row, kind)[1].most() for kind in range(len(self.counts))]
             ends = [self.tail(row)[1].most(), self.send(row)[1].most()]
-            for_all = [(n * a, n * m) for n, (a, m) in zip(self.counts, parts, strict=True)] + ends
+            for_all = [(n * a, n * o) for n, (a, o) in zip(self.counts, parts, strict=True)] + ends
             mean = max(mean, sum((a for a, _ in for_all), Fraction(0)))
-            mixed = max(mixed, sum(m for _, m in for_all))
-        return mean, mixed
+            own = max(own, sum(o for _, o in for_all))
+        return mean, own
 
     def longest_prompts(
         self, steps: Steps, pp: int, ranks: int, level: Fraction | None, unit: int
@@ -147,7 +147,7 @@ def longest_mixed(
 
     def keeps(units: int) -> bool:
         ticks = units * unit
-        first_s = first.fixed_s + first.mixed * Fraction(ticks, TICKS_PER_SECOND)
+        first_s = first.fixed_s + first.own * Fraction(ticks, TICKS_PER_SECOND)
         # a short cycle: that the rate is served is a limit of its own
         times = timing(
             problem, pp=pp, batch=1, steps=steps, slowest=Fraction(1), slowest_mixed=ticks, ranks=ranks, first_s=first_s

@@ -275,22 +275,22 @@ class LayoutProgram:
         ]
         self.memory_bytes = self.up_to(2**45, "bytes of the fullest device", least=0)
         self._cached: list[list[cp_model.IntVar]] | None = None
-        longest_mean, longest_mixed = self.prices.longest()
+        longest_mean, longest_own = self.prices.longest()
         bits = min(_MOST_BITS, _BITS - 2 - (self.largest_batch * self.problem.devices).bit_length())
         self.unit, self.most_time = 1 << max(0, ceil(longest_mean).bit_length() - bits), 2**bits + 1
         self.means, self.slowest = self._stage_times(
             lambda ticks: [int(a // self.unit) for a in ticks.mean], self.most_time
         )
-        self._longest_mixed = longest_mixed
-        self._mixed: dict[int, list[cp_model.IntVar]] = {}
+        self._longest_own = longest_own
+        self._own: dict[int, list[cp_model.IntVar]] = {}
 
-    def mixed_times(self, bits: int) -> tuple[int, list[cp_model.IntVar]]:
-        """A unit, no less than that of A, in which no M has more than so many bits; M of each stage in it."""
-        unit = max(self.unit, 1 << max(0, self._longest_mixed.bit_length() - bits))
-        if unit not in self._mixed:
-            most = self._longest_mixed // unit + 1
-            self._mixed[unit], _ = self._stage_times(lambda ticks: [m // unit for m in ticks.mixed], most)
-        return unit, self._mixed[unit]
+    def own_times(self, bits: int) -> tuple[int, list[cp_model.IntVar]]:
+        """A unit, no less than that of A, in which no O has more than so many bits; O of each stage in it."""
+        unit = max(self.unit, 1 << max(0, self._longest_own.bit_length() - bits))
+        if unit not in self._own:
+            most = self._longest_own // unit + 1
+            self._own[unit], _ = self._stage_times(lambda ticks: [o // unit for o in ticks.own], most)
+        return unit, self._own[unit]
 
     def _stage_times(self, floors: _Floors, most: int) -> tuple[list[cp_model.IntVar], cp_model.IntVar]:
         """At least the time of each stage (layers of each kind, send, and the last one's tail), and the slowest's."""

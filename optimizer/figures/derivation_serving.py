@@ -65,13 +65,14 @@ def times(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluat
     if evaluation.ttft_s is not None:
         chunk = chunk_of(problem, layout)
         formula = (
-            "overhead + (n + pp − 1) · time of a step with prompt tokens + queue, n = ceil(computed prompt ÷ chunk)"
+            "overhead + (n + pp − 1) · time of the step with its prompt + queue, n = ceil(computed prompt ÷ chunk)"
         )
         substituted = f"{_first_token_text(problem, evaluation, None)} + {_s(evaluation.queue_s)}"
         if work.looped:
             formula = (
-                "overhead + (n + pp − 1 + steps of prompts ahead) · time of a step with prompt tokens + steps waited · "
-                f"mean step, prompts ahead = {BURST} · (batch − 1) ÷ 2, n = ceil(computed prompt ÷ chunk)"
+                "overhead + (n + pp − 1) · time of the step with its prompt + steps of prompts ahead · time of a step "
+                "full of prompts + steps waited · mean step, prompts ahead = "
+                f"{BURST} · (batch − 1) ÷ 2, n = ceil(computed prompt ÷ chunk)"
             )
             substituted = substituted.removesuffix(" + 0 s")
         sheet.put(
@@ -117,15 +118,16 @@ def _latency(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Eval
 def _first_token_text(problem: Problem, evaluation: Evaluation, share: int | None) -> str:
     """The numbers of `FirstToken` put in, in the stage where they are most."""
     layout, steps = evaluation.layout, evaluation.steps
+    own, mixed, mean = evaluation.own_ticks, evaluation.mixed_ticks, evaluation.stage_ticks
     first = first_token(problem, pp=layout.pp, batch=evaluation.running, steps=steps, percentile=share)
     stage = max(
         range(layout.pp),
-        key=lambda i: first.ticks(evaluation.stage_ticks[i : i + 1], evaluation.mixed_ticks[i : i + 1]),
+        key=lambda i: first.ticks(own[i : i + 1], mixed[i : i + 1], mean[i : i + 1]),
     )
-    ahead = first.mixed - (steps.pieces + layout.pp - 1)
-    text = f"{_s(first.fixed_s)} + ({steps.pieces} + {layout.pp} − 1{f' + {float(ahead):.4g}' if ahead else ''}) · "
-    text += _t(evaluation.mixed_ticks[stage])
-    return text + (f" + {float(first.mean):.4g} · {_t(evaluation.stage_ticks[stage])}" if first.mean else "")
+    text = f"{_s(first.fixed_s)} + ({steps.pieces} + {layout.pp} − 1) · {_t(own[stage])}"
+    for often, ticks in ((first.ahead, mixed[stage]), (first.mean, mean[stage])):
+        text += f" + {float(often):.4g} · {_t(ticks)}" if often else ""
+    return text
 
 
 def _late_first_tokens(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluation) -> None:

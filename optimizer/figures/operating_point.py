@@ -12,9 +12,9 @@ from batch to batch
   micro-batches with free cuts; what is minimised is at least its value at lo where the rate wanted is that of hi.
   Intervals of batches are halved until such a bound dismisses them.
 
-TTFT but for a queue is o + max (k·M + w·A), k and w of which do not fall with the batch either: stages are cut by that
-sum, whose greatest value bounds and is minimised. So is each percentile, with a k of its own; like the mean wait of the
-queue, that at a percentile does not fall with M.
+TTFT but for a queue is o + max (k·O + h·M + w·A), of which k, h, w and O do not fall with the batch either: stages are
+cut by that sum, whose greatest value bounds and is minimised. So is each percentile, with an h of its own; like the
+mean wait of the queue, that at a percentile does not fall with M.
 
 In phase prefill with requests at random a larger batch shortens the queue, so that only memory and the time without the
 queue bound the batch; intervals are then dismissed by the queue of hi with free cuts as well.
@@ -59,7 +59,7 @@ class Point:
     slowest
         max over stages of the mean time A, in ticks.
     slowest_first
-        max over stages of k·M + w·A, in ticks.
+        max over stages of k·O + h·M + w·A, in ticks.
     first_s
         TTFT, at the percentile that is the objective, else on average.
     memory_bytes
@@ -120,7 +120,7 @@ class OperatingPoints:
         self._points: dict[tuple[int, str, str, Fraction | None], Point | None] = {}
 
     def _first_limit(self, micro: int, first: FirstToken, share: int | None, *, queue: bool) -> Fraction | None:
-        """Largest k·M + w·A of a stage, in ticks, that keeps TTFT and the queue's load; None: no limit."""
+        """Largest k·O + h·M + w·A of a stage, in ticks, that keeps TTFT and the queue's load; None: no limit."""
         work, ttft = self.problem.workload, self._ttft_limits[share]
         spare = None if ttft is None else ttft - first.fixed_s
         if work.queued_rate is None or not queue:
@@ -128,7 +128,7 @@ class OperatingPoints:
         together = work.together(micro, self._packed)
         if (together, share) not in self._mixed_limits:
             self._mixed_limits[together, share] = self._longest_mixed(together, spare, share)
-        return first.mixed * self._mixed_limits[together, share]
+        return Fraction(first.own * self._mixed_limits[together, share])
 
     def _longest_mixed(self, together: int, ttft: Fraction | None, share: int | None) -> int:
         """Longest step with prompt tokens, in ticks, at which prompts queue no longer than TTFT leaves."""
@@ -183,9 +183,11 @@ class OperatingPoints:
         """Mean time (scaled by the denominator of φ), what TTFT is made of, memory; and the scales of the first two."""
         share = steps.share
         scale = share.denominator
-        mixed = None
+        mixed = own = None
         if steps.mixed is not None:
-            mixed = self._time_track(steps.mixed)
+            mixed = own = self._time_track(steps.mixed)
+            if steps.own is not None and steps.own != steps.mixed:
+                own = self._time_track(steps.own)
         if steps.decode is None:
             assert mixed is not None  # noqa: S101 - a phase has steps
             mean, scale = mixed, 1
@@ -199,12 +201,14 @@ class OperatingPoints:
         firsts: dict[int | None, tuple[Track, int]] = {}
         for percent in self._ttft_limits if mixed is not None else ():
             assert mixed is not None  # noqa: S101 - by the condition
+            assert own is not None  # noqa: S101 - the same
             first_token = self._first(batch, steps, percent)
             limit = self._first_limit(-(-batch // self.shape.pp), first_token, percent, queue=queue)
-            # k·M + w·A, where A is the mean track ÷ its scale
-            often, each = first_token.mixed, first_token.mean / scale
-            first_scale = lcm(often.denominator, each.denominator)
-            first = combined(mixed, int(often * first_scale), mean, int(each * first_scale))
+            # k·O + h·M + w·A, where A is the mean track ÷ its scale
+            ahead, each = first_token.ahead, first_token.mean / scale
+            first_scale = lcm(ahead.denominator, each.denominator)
+            first = combined(own, first_token.own * first_scale, mixed, int(ahead * first_scale))
+            first = combined(first, 1, mean, int(each * first_scale))
             first = replace(first, limit=None if limit is None else floor(limit * first_scale))
             firsts[percent] = (first, first_scale)
         memory = self.memory
@@ -244,8 +248,8 @@ class OperatingPoints:
             first_token = self._first(batch, steps)
             slowest_first = tracks.slowest_first(None, cuts)
             first_s = first_token.fixed_s + slowest_first / TICKS_PER_SECOND
-            if not first_token.mean:
-                slowest_mixed = int(slowest_first / first_token.mixed)
+            if not self.problem.workload.looped:
+                slowest_mixed = int(slowest_first / first_token.own)
         times = timing(
             self.problem, pp=self.shape.pp, batch=batch, steps=steps, slowest=slowest,
             slowest_mixed=slowest_mixed, ranks=self.ranks, first_s=first_s,

@@ -9,10 +9,11 @@ prompt tokens a step, ``P`` computed tokens of a prompt, ``e`` expected tokens a
   (steady state of continuous batching); stage time A = D + φ·(M − D); cycle = pp·max A; TPOT = cycle ÷ e;
   requests/s of a rank = b·e ÷ (cycle·(output − 1)); φ ≤ 1.
 - decode: φ = 0, no TTFT. prefill: a step takes a piece of each of µ prompts; requests/s of a rank = b ÷ (n·pp·max P).
-- TTFT = o + max (k·M + w·A), of what the engine lets a request wait for (`domain.engines`): its overhead o, and
-  k = n + pp − 1, w = 0 alone, at random and in phase prefill. In a closed loop of b requests a rank w is the steps
-  waited, and k has the prompts that stand ahead as well: `BURST` of all requests start at once and have (b − 1) ÷ 2
-  before them on average, n ÷ m steps each.
+- TTFT = o + max (k·O + h·M + w·A), of what the engine lets a request wait for (`domain.engines`): its overhead o, and
+  k = n + pp − 1 steps O that its own prompt is in; h = w = 0 alone, at random and in phase prefill. No engine waits for
+  a chunk to fill: O has the max (1, ceil(φ·m)) prompts that come in a step on average; at random and in phase prefill
+  it is M. In a closed loop of b requests a rank w is the steps waited, 0 where b is 1, and h those of the prompts that
+  stand ahead: `BURST` of all requests start at once and have (b − 1) ÷ 2 before them on average, n ÷ m steps each.
 - Attention data-parallel ranks take their prompts in the same steps, as TensorRT-LLM's `attention_dp_config` has it.
 - Requests that come at random at `request_rate` add the mean wait of an M/D/1 queue (Pollaczek–Khinchine,
   deterministic service), ρ·S ÷ (2·(1 − ρ)), S = n·max M ÷ prompts a step (m, or µ in phase prefill). Where more is
@@ -62,6 +63,9 @@ class Steps:
         A step without and with prompt tokens; None where the phase has no such step.
     share
         Share φ of steps that carry prompt tokens.
+    own
+        The step that a request's own prompt is in: with prompts at random as `mixed`, else with as many as come in a
+        step on average, whatever the chunk has room for.
     pieces, together
         Steps that one prompt takes, n; prompts that share a step.
     largest
@@ -70,6 +74,7 @@ class Steps:
 
     decode: Step | None
     mixed: Step | None
+    own: Step | None
     share: Fraction
     pieces: int
     together: int
@@ -89,17 +94,20 @@ def steps_of(work: Workload, micro_batch: int, chunk: int | None) -> Steps:
     decode = Step(micro_batch, micro_batch * (1 + work.mtp_tokens), 0, 0) if work.decodes else None
     plain = decode or Step(0, 0, 0, 0)
     if not work.prompts:
-        return Steps(decode, None, Fraction(0), 0, 0, plain)
+        return Steps(decode, None, None, Fraction(0), 0, 0, plain)
     assert chunk is not None  # noqa: S101 - callers resolve the chunk first
     pieces, piece, packed = prompt_split(work.computed_input_tokens, chunk)
     together = work.together(micro_batch, packed)
     # in the cycles of a request every sequence of the micro-batch has a prompt, as many together as a step takes
     cycles = work.cycles_of_request(pieces)
     share = Fraction(micro_batch * pieces * cycles.denominator, cycles.numerator * together)
-    mixed = Step(plain.seqs, plain.decoded, piece * together, together)
+    mixed = own = Step(plain.seqs, plain.decoded, piece * together, together)
+    if work.queued_rate is None and work.decodes:
+        met = max(1, ceil_fraction(share * together))
+        own = Step(plain.seqs, plain.decoded, piece * met, met) if met < together else mixed
     prompt_tokens, beside = work.step_tokens(chunk)
     largest = Step(plain.seqs, plain.decoded, micro_batch * prompt_tokens + beside - plain.decoded, together)
-    return Steps(decode, mixed, share, pieces, together, largest)
+    return Steps(decode, mixed, own, share, pieces, together, largest)
 
 
 def keeps_step(work: Workload, steps: Steps) -> bool:
@@ -142,6 +150,7 @@ class Evaluation:
     stage_ticks: tuple[Fraction, ...]
     decode_ticks: tuple[int, ...]
     mixed_ticks: tuple[int, ...]
+    own_ticks: tuple[int, ...]
     memory: tuple[StageMemory, ...]
     ttft_s: Fraction | None
     tpot_s: Fraction | None
@@ -204,15 +213,16 @@ BURST = Fraction(1, 10)
 
 @dataclass(frozen=True)
 class FirstToken:
-    """TTFT but for the queue of random arrivals: `fixed_s` + max over stages of `mixed`·M + `mean`·A."""
+    """TTFT but for the queue of random arrivals: `fixed_s` + max over stages of `own`·O + `ahead`·M + `mean`·A."""
 
     fixed_s: Fraction
-    mixed: Fraction
+    own: int
+    ahead: Fraction
     mean: Fraction
 
-    def ticks(self, mean: Sequence[Fraction], mixed: Sequence[int]) -> Fraction:
+    def ticks(self, own: Sequence[int], mixed: Sequence[int], mean: Sequence[Fraction]) -> Fraction:
         """The maximum over stages."""
-        return max(self.mixed * m + self.mean * a for a, m in zip(mean, mixed, strict=True))
+        return max(self.own * o + self.ahead * m + self.mean * a for o, m, a in zip(own, mixed, mean, strict=True))
 
 
 def first_token(
@@ -227,13 +237,13 @@ def first_token(
     percentile
         Percent of all requests that have no more before them; None: the mean.
     """
-    waiting, passes = problem.waiting, Fraction(steps.pieces + pp - 1)
+    waiting, passes, nothing = problem.waiting, steps.pieces + pp - 1, Fraction(0)
     if not hosted:
-        return FirstToken(Fraction(0), passes, Fraction(0))
-    if not problem.workload.looped:
-        return FirstToken(waiting.overhead_s, passes, Fraction(0))
+        return FirstToken(nothing, passes, nothing, nothing)
+    if not problem.workload.looped or batch == 1:
+        return FirstToken(waiting.overhead_s, passes, nothing, nothing)
     ahead = prompts_ahead(batch, percentile) * Fraction(steps.pieces, steps.together)
-    return FirstToken(waiting.overhead_s, passes + ahead, waiting.steps)
+    return FirstToken(waiting.overhead_s, passes, ahead, waiting.steps)
 
 
 def prompts_ahead(batch: int, percentile: int | None) -> Fraction:
@@ -384,6 +394,7 @@ def evaluate(
     steps = steps_of(work, layout.micro_batch, chunk_of(problem, layout))
     decode = tuple(costs.stages(steps.decode, cuts)) if steps.decode else ()
     mixed = tuple(costs.stages(steps.mixed, cuts)) if steps.mixed else ()
+    own = mixed if steps.own == steps.mixed or steps.own is None else tuple(costs.stages(steps.own, cuts))
     mean = mean_ticks(steps, decode, mixed)
     firsts: dict[int | None, Fraction] = {}
     priced, priced_s = None, Fraction(0)
@@ -392,7 +403,7 @@ def evaluate(
             problem, pp=layout.pp, batch=layout.batch, steps=steps, hosted=rates.hosted, percentile=share
         )
         if first != priced:
-            priced, priced_s = first, first.fixed_s + first.ticks(mean, mixed) / TICKS_PER_SECOND
+            priced, priced_s = first, first.fixed_s + first.ticks(own, mixed, mean) / TICKS_PER_SECOND
         firsts[share] = priced_s
     first_s = firsts.pop(None, None)
     times = timing(
@@ -402,7 +413,7 @@ def evaluate(
     capacity = times.rank_requests * layout.dp
     evaluation = Evaluation(
         layout=layout, shape=shape, cuts=cuts, steps=steps, stage_ticks=mean, decode_ticks=decode, mixed_ticks=mixed,
-        memory=tuple(memory.stages(steps.largest, layout.batch, cuts)),
+        own_ticks=own, memory=tuple(memory.stages(steps.largest, layout.batch, cuts)),
         ttft_s=None if times.load >= 1 else times.ttft_s, tpot_s=times.tpot_s,
         queue_s=times.queue_s, load=times.load, request_capacity=capacity,
         throughput=capacity * work.tokens_of_request, devices=layout.devices, running=layout.batch,

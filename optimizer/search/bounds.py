@@ -248,17 +248,21 @@ class Bounds:
         if not work.decodes:
             busy = self._step(zero, zero, micro * self.piece, micro)
             mixed = self._slowest(busy)
-            return mixed, mixed, np.ones_like(micro), self._first_tokens(micro, busy, busy, firsts)
+            return mixed, mixed, np.ones_like(micro), self._first_tokens(micro, busy, busy, busy, firsts)
         share = micro * float(work.tokens_per_step) * self.pieces / ((work.output_tokens - 1) * self.packed)
         passes = self.fewest_packed.astype(float)
-        busy = self._step(micro, micro * verified, self.piece * passes, passes)
+        busy = own = self._step(micro, micro * verified, self.piece * passes, passes)
+        # prompts that come in a step, on average
+        met = np.minimum(np.maximum(np.ceil(share * self.packed * (1 - MARGIN)), 1), passes)
+        if work.queued_rate is None and np.any(met < passes):
+            own = self._step(micro, micro * verified, self.piece * met, met)
         if self._open_chunk:
             mean = self._mean_step(micro)
         else:
             plain = self._step(micro, micro * verified, zero, zero)
             # one stage bounds the mean by its own decode and mixed steps
             mean = Stack(*(d + share * (m - d) for d, m in zip(plain, busy, strict=True)))
-        return self._slowest(mean), self._slowest(busy), share, self._first_tokens(micro, mean, busy, firsts)
+        return self._slowest(mean), self._slowest(busy), share, self._first_tokens(micro, own, busy, mean, firsts)
 
     def requests(self, micro: Floats, cycle: Floats) -> Floats:
         """Most requests/s of each device."""
@@ -269,24 +273,25 @@ class Bounds:
         return micro * float(work.tokens_per_step) / (cycle * (work.output_tokens - 1) * ranks)
 
     def _first_tokens(
-        self, micro: Floats, mean: Stack, mixed: Stack, firsts: Sequence[int | None]
+        self, micro: Floats, own: Stack, mixed: Stack, mean: Stack, firsts: Sequence[int | None]
     ) -> dict[int | None, Floats]:
-        return {percentile: self._first_token(micro, mean, mixed, percentile) for percentile in firsts}
+        return {percentile: self._first_token(micro, own, mixed, mean, percentile) for percentile in firsts}
 
-    def _first_token(self, micro: Floats, mean: Stack, mixed: Stack, percentile: int | None) -> Floats:
-        """Least seconds to the first token without a queue: of pp·A and pp·M the most of k·M + w·A of one stage."""
+    def _first_token(self, micro: Floats, own: Stack, mixed: Stack, mean: Stack, percentile: int | None) -> Floats:
+        """Least seconds to the first token without a queue: the most of k·pp·O + h·pp·M + w·pp·A of one stage."""
         work, waiting = self.problem.workload, self.problem.waiting
         passes = (self.pieces - 1) / self.deep + 1
         if not work.looped:
-            light: Floats = float(waiting.overhead_s) + passes * self._slowest(mixed)
+            light: Floats = float(waiting.overhead_s) + passes * self._slowest(own)
             return light
         prompts = float(BURST) * self.pp * (micro - 1) / 2
         if percentile is not None:
             within = float(1 - (1 - Fraction(percentile, 100)) / BURST)
             prompts = np.maximum(within * (self.pp * (micro - 1) + 1) - 1, 0)
         ahead = prompts * self.pieces / self.packed
-        often, seldom = passes + ahead / self.deep, float(waiting.steps) / self.deep
-        waited = Stack(*(often * m + seldom * a for a, m in zip(mean, mixed, strict=True)))
+        # of a micro-batch of one the batch may be one, which waits for nobody
+        often, seldom = ahead / self.deep, np.where(micro > 1, float(waiting.steps), 0.0) / self.deep
+        waited = Stack(*(passes * o + often * m + seldom * a for o, m, a in zip(own, mixed, mean, strict=True)))
         looped: Floats = float(waiting.overhead_s) + self._slowest(waited)
         return looped
 
