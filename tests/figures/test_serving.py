@@ -95,6 +95,30 @@ def test_in_a_closed_loop_it_waits_for_the_running_batch_and_those_ahead() -> No
     assert found.ttft_s == chat("closed").ttft_s
 
 
+def test_the_room_of_a_chunk_makes_no_first_token_later() -> None:
+    # one prompt of 1,000 tokens is in a step of 1,000, whatever the engine would take
+    asked = problem("llama-3.1-8b", "h100-sxm-8", 1, input_tokens=1000, output_tokens=200, arrival="alone")
+    first, *others = (evaluate(asked, layout(prefill_chunk=chunk)) for chunk in (1000, 2000, 8192, 16000))
+    assert [other.ttft_s for other in others] == [first.ttft_s] * 3
+    assert others[2].mixed_ticks > others[1].mixed_ticks > others[0].mixed_ticks > first.mixed_ticks
+    # of short answers many prompts come in a step: 64 sequences of 8 steps each bring 8
+    short = problem("llama-3.1-8b", "h100-sxm-8", 1, input_tokens=1000, output_tokens=9)
+    eight, sixteen = (evaluate(short, layout(batch=64, prefill_chunk=chunk)) for chunk in (8000, 16000))
+    assert eight.own_ticks == eight.mixed_ticks == sixteen.own_ticks < sixteen.mixed_ticks
+
+
+def test_a_request_that_has_the_loop_to_itself_waits_for_nobody() -> None:
+    # Qwen2.5-72B on two H100 at concurrency 1 has its first token after 41.1 ms (tt-inference-server issue 143)
+    asked = problem(
+        "qwen2.5-72b", "h100-sxm-8", 2, input_tokens=128, output_tokens=128, arrival="closed", concurrency=1
+    )
+    lone = evaluate(asked, layout(tp=2, etp=2, prefill_chunk=128))
+    assert lone.ttft_s is not None
+    assert float(lone.ttft_s) == pytest.approx(0.0411, rel=0.05)
+    alone = problem("qwen2.5-72b", "h100-sxm-8", 2, input_tokens=128, output_tokens=128, arrival="alone")
+    assert lone.ttft_s == evaluate(alone, layout(tp=2, etp=2, prefill_chunk=128)).ttft_s
+
+
 def test_a_closed_loop_waits_longer_with_more_requests() -> None:
     one, eight, more = (found.ttft_s for found in (chat(batch=1), chat(batch=8), chat()))
     assert one is not None
