@@ -229,6 +229,8 @@ def rates(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluat
         text = f"{batch} · {layout.dp:,} ÷ ({evaluation.steps.pieces} · {_s(cycle)})"
     else:
         formula = "batch · dp · tokens a step ÷ (pp · step time · (output tokens − 1))"
+        if work.queued_rate is not None:
+            formula += ", at a load of 1; limits on TTFT are kept at the rate that is asked for"
         text = (
             f"{batch} · {layout.dp:,} · {float(work.tokens_per_step):.4g} ÷ ({_s(cycle)} · {work.output_tokens - 1:,})"
         )
