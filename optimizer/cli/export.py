@@ -25,7 +25,8 @@ def command(
     engine: Annotated[
         str,
         typer.Option(
-            help="vllm, sglang, trtllm, megatron or fsdp (a version: vllm@0.30); vllm-ascend.", metavar="NAME"
+            help="vllm, sglang, trtllm, megatron or fsdp (vllm@0.30, else the version solved for); vllm-ascend.",
+            metavar="NAME",
         ),
     ],
     json: Json = False,

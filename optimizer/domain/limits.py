@@ -61,7 +61,10 @@ class Limits(Grown):
     class that have to keep it. With None, which is written ``none``, the prediction itself keeps them.
     """
 
-    later = ("confidence", "mem_fraction_static", *(f"{name}_p{share}" for name in LATENCIES for share in PERCENTILES))
+    later = (
+        "confidence", "mem_fraction_static", "window_share",
+        *(f"{name}_p{share}" for name in LATENCIES for share in PERCENTILES),
+    )  # fmt: skip
 
     ttft: Seconds | None = Field(default=None, json_schema_extra=_percentiles)
     tpot: Seconds | None = Field(default=None, json_schema_extra=_percentiles)
@@ -79,6 +82,12 @@ class Limits(Grown):
     step_time: Seconds | None = None
     reserve: Bytes | None = None
     kv_cache_memory: Bytes | None = None
+    window_share: Ratio | None = Field(
+        default=None,
+        gt=0,
+        description="tokens that layers with windows have room for, of those of the others (SGLang's "
+        "swa_full_tokens_ratio; 1: as many, no pool of their own)",
+    )
     confidence: Annotated[Ratio | None, BeforeValidator(_unless_none), Field(json_schema_extra=_or_none)] = None
 
     @model_validator(mode="before")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.attention import Attention
+from optimizer.domain.attention import Attention, CompressedAttention, GroupedQueryAttention
 from optimizer.domain.attention.kind import HeadCount
 from optimizer.domain.base import Grown, Spec, TokenCount, WidthOrNone
 from optimizer.domain.feedforward import FeedForward, MixtureOfExperts
@@ -131,10 +131,13 @@ class Published(Spec):
     note: str = Field(default="", description="why it differs from the count, where it does")
 
 
-class ModelSpec(Spec):
+class ModelSpec(Grown):
     """A decoder-only language model (for multimodal ones: the text tower)."""
 
+    later = ("family",)
+
     name: str = Field(min_length=1)
+    family: str = Field(default="", description="model_type of its config.json, where layers have windows")
     hidden_size: int = Field(ge=1, le=10**6)
     vocab_size: int = Field(ge=1, le=10**8)
     tie_embeddings: bool = False
@@ -177,6 +180,13 @@ class ModelSpec(Spec):
     def layer_names(self) -> tuple[str, ...]:
         """The block name of every layer, first to last."""
         return tuple(name for run in self.layers for _ in range(run.count) for name in run.pattern)
+
+    @cached_property
+    def windows(self) -> tuple[int, ...]:
+        """Tokens of the windows that layers have, each once."""
+        kinds = (self.blocks[name].attention for name in dict.fromkeys(self.layer_names))
+        sizes = (kind.window for kind in kinds if isinstance(kind, GroupedQueryAttention | CompressedAttention))
+        return tuple(dict.fromkeys(size for size in sizes if size is not None))
 
     @property
     def layer_count(self) -> int:

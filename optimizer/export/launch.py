@@ -128,6 +128,11 @@ def export(
     return Exported(plan, files, commands, differences, plan.environment)
 
 
+def _image(plan: Plan) -> str:
+    """Container of an engine; of a series its first release."""
+    return IMAGES[plan.engine].format(version=plan.version + (".0" if plan.version.count(".") == 1 else ""))
+
+
 def _named_files(plan: Plan, answer: ExportPlan, folder: str = "") -> dict[str, str]:
     """Files that the command names, and those that they name, each called by its path in a folder."""
     placed = answer.placement_file
@@ -357,7 +362,7 @@ def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:
                 words[index + 1] = numbered[word]
         container: dict[str, Any] = {
             "name": plan.engine,
-            "image": IMAGES[plan.engine].format(version=plan.version),
+            "image": _image(plan),
             "command": words[:2] if words[:1] == ["vllm"] else words[:3] if words[:1] == ["python3"] else words[:1],
             "resources": {"limits": {"nvidia.com/gpu": str(min(per_node, size))}},
         }
@@ -413,7 +418,7 @@ def _ranked(plan: Plan, answer: ExportPlan, name: str, nodes: int, environment: 
 
     def pod(more: str) -> dict[str, Any]:
         container: dict[str, Any] = {
-            "name": "vllm", "image": IMAGES["vllm"].format(version=plan.version), "command": ["/bin/bash", "-c"],
+            "name": "vllm", "image": _image(plan), "command": ["/bin/bash", "-c"],
             "args": [f"exec {line} {more}\n"], "resources": {"limits": {"nvidia.com/gpu": str(per_node)}},
         }  # fmt: skip
         if environment:

@@ -123,9 +123,12 @@ def engine_plan(answer: ExportPlan, engine: str, version: str | None = None) -> 
 
         message = f"{engine!r} is no engine that can be launched; engines: {', '.join(PLANNERS)}"
         raise SpecError(Fault(None, None, None, "--engine", message, nearest(engine, list(PLANNERS))))
-    known = version or table("torchtitan" if engine == "fsdp" else engine).newest
-    plan = PLANNERS[engine](answer, known)
+    solved_for, _, solved = answer.problem.engine_name.partition("@")
+    known = version or (solved if solved_for == engine else "")
+    plan = PLANNERS[engine](answer, known or table("torchtitan" if engine == "fsdp" else engine).newest)
     release, shape = _release(plan), answer.layout.shape
+    if solved_for == engine and release != answer.problem.engine:
+        plan.differences.append(f"memory: reckoned for {answer.problem.engine.title}, not for {engine} {plan.version}")
     if not release.overlaps:
         # a step that runs whole is a difference that the plan names
         shape = replace(shape, overlap=False)
@@ -273,6 +276,8 @@ def _sglang(answer: ExportPlan, version: str) -> Plan:
     if experts:
         _sglang_experts(plan, answer)
     plan.put("memory_utilization", _decimal(_static_share(answer)))
+    if problem.limits.window_share is not None:
+        plan.put("window_share", _decimal(problem.limits.window_share))
     plan.put("max_num_seqs", layout.batch * instance.dp)
     if work.prompts:
         plan.put("prefill_chunk", _whole_pages(plan, answer) * instance.dp)

@@ -2,6 +2,9 @@
 
 - A sliding window: its last tokens; when it is admitted, window − 1 + the tokens of the largest step (vLLM
   `SlidingWindowSpec.max_memory_usage_bytes`), in whole blocks and one more.
+- Windows in a pool of their own (SGLang pool_configurator.py HybridSWAPoolConfigurator): of F tokens in the layers
+  without, these have room for share · F, taken or not. A sequence of n tokens takes max(n, held ÷ share) of the F; with
+  share 1 every layer holds every token.
 - Decode context parallelism over d of the tensor-parallel ranks: each holds 1/d of the tokens, with the key/value heads
   of tp/d ranks (vLLM v1/kv_cache_interface.py; SGLang pool_configurator.py:340). States are not divided.
 - Kinds of layers in equal groups (vLLM `kv_cache_utils`): groups as large as the smallest kind, or as the largest
@@ -56,6 +59,7 @@ class CacheLayout:
         self.element = KV_BYTES[problem.precision.kv_cache]
         self.step = self.rules.steps_in_flight * default_tokens(problem)
         self.shared_by = problem.workload.decode_context_parallel
+        self.window_share = window_share(problem)
         self._padding = self._group_padding()
 
     def steady_bytes(self, attention: Attention, tokens: int, tp: int) -> Fraction:
@@ -97,12 +101,20 @@ class CacheLayout:
             return Fraction(size) / self.shared_by
         if not isinstance(attention, GroupedQueryAttention):
             return attention.cache_elements(tokens, tp) * self.element + attention.cache_fixed_bytes(tokens, tp)
-        kind, held, unwindowed = "full", tokens, attention
+        unwindowed = attention.model_copy(update={"window": None})
+        if self.window_share is not None:
+            held_share = 1 if attention.window is None else self.window_share
+            token_elements = unwindowed.cache_elements(1, max(1, tp // self.shared_by))
+            return self._pooled(tokens, self.window_share) * held_share * token_elements * self.element / self.shared_by
+        kind, held = "full", tokens
         if attention.window is not None:
             kind, held = "window", self._in_window(attention.window, tokens, step)
-            unwindowed = attention.model_copy(update={"window": None})
         held_heads = unwindowed.cache_elements(held, max(1, tp // self.shared_by))
         return held_heads * self.element * self._padding.get(kind, Fraction(1)) / self.shared_by
+
+    def _pooled(self, tokens: int, share: Fraction) -> Fraction:
+        """Tokens that a sequence takes of the layers without windows, where the others have room for a share."""
+        return max(Fraction(tokens), min(tokens, max(self.problem.model.windows)) / share)
 
     def _in_window(self, window: int, tokens: int, step: int) -> int:
         if not self.rules.holds_step_in_window:
@@ -155,3 +167,11 @@ class CacheLayout:
             return {}
         size = most if 2 * most < 3 * least else least
         return {kind: Fraction(round_up(count, size), count) for kind, count in counts.items()}
+
+
+def window_share(problem: Problem) -> Fraction | None:
+    """Tokens that layers with windows have room for, of those of the others; None: none has one, or what it holds."""
+    rule, stated = problem.engine.cache.window_share, problem.limits.window_share
+    if not problem.model.windows:
+        return None
+    return stated if rule is None else rule(problem.model, stated)

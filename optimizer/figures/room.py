@@ -20,13 +20,14 @@ from fractions import Fraction
 
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
+from optimizer.figures.cache import window_share
 from optimizer.figures.memory import Memory, MemoryBook, build_memory, sequence_tokens
 from optimizer.figures.partition import Track
 from optimizer.figures.reserve import error_bytes
 from optimizer.figures.serving import Evaluation
 from optimizer.figures.weights import round_up
 
-EARLIER = ("first", "second", "third", "fourth", "fifth")
+EARLIER = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 """Names of the releases before the newest, oldest first, by whose facts `verify` derives the cache as well."""
 LONGEST = 2**30
 """Tokens that stand for any number where a model states no longest context."""
@@ -120,6 +121,9 @@ class Rooms:
     def _tokens(self, memory: Memory, cuts: tuple[int, ...], rooms: list[int], concurrency: Fraction) -> int:
         block = self.problem.engine.cache.block_tokens
         length = self._whole(self.problem.workload.max_model_len or sequence_tokens(self.problem))
+        if window_share(self.problem) is not None:
+            # pools are as large whatever length is asked of them
+            return self._pooled(memory, cuts, rooms)
         block_sizes = self._requests(memory, cuts, block)
         if [size * (length // block) for size in block_sizes] != self._requests(memory, cuts, length):
             return int(concurrency * length)
@@ -127,6 +131,11 @@ class Rooms:
             min((max(room, 0) // size for room, size in zip(rooms, block_sizes, strict=True) if size), default=0)
             * block
         )
+
+    def _pooled(self, memory: Memory, cuts: tuple[int, ...], rooms: list[int]) -> int:
+        """Tokens of the layers without windows."""
+        sizes = self._requests(memory, cuts, LONGEST)
+        return min((max(room, 0) * LONGEST // size for room, size in zip(rooms, sizes, strict=True) if size), default=0)
 
 
 def most_tokens(problem: Problem) -> int:

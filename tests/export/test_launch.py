@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,39 @@ def test_earlier_version_is_told_by_its_own_flags() -> None:
     assert told["--dp-size"] == "16"
     assert "--enable-dp-attention" in told
     assert "--attn-dp-size" not in told
+
+
+@pytest.mark.parametrize(
+    ("solved_for", "told", "version", "image", "reckoned"),
+    [
+        ("sglang@0.5.6", "sglang", "0.5.6", "v0.5.6", ""),
+        ("sglang@0.5.6", "sglang@0.5.23", "0.5.23", "v0.5.23", "reckoned for sglang 0.5.6"),
+        ("sglang@0.5.20", "sglang@0.5.23", "0.5.23", "v0.5.23", ""),
+        ("vllm@0.10", "vllm", "0.10", "v0.10.0", ""),
+        ("vllm@0.10", "sglang", "0.5.23", "v0.5.23", ""),
+        ("sglang", "sglang", "0.5.23", "v0.5.23", ""),
+        ("any", "vllm", "0.33.0", "v0.33.0", ""),
+    ],
+)
+def test_without_a_version_the_one_that_was_solved_for_is_told(
+    solved_for: str, told: str, version: str, image: str, reckoned: str
+) -> None:
+    problem = PROBLEMS["deepseek-v3", "decode"].changed(engine_name=solved_for)
+    engine, _, stated = told.partition("@")
+    made = export(_answer(problem, Layout(tp=1, dp=16, ep=16, batch=8)), engine, stated or None)
+    assert made.plan.version == version
+    assert f"{image}\n" in made.files["kubernetes.yaml"]
+    said = [line for line in made.differences if "reckoned" in line]
+    assert len(said) == bool(reckoned)
+    assert all(reckoned in line for line in said)
+
+
+def test_the_pool_of_windows_is_told_and_read_back(tmp_path: Path) -> None:
+    problem = _problem("gpt-oss-120b", "decode")
+    problem = problem.changed(limits=problem.limits.model_copy(update={"window_share": Fraction(1, 4)}))
+    made = export(_answer(problem, Layout(tp=4, etp=4, batch=8)), "sglang")
+    assert made.plan.arguments["--swa-full-tokens-ratio"] == "0.25"
+    assert _read_back(made, "sglang", tmp_path).operating.window_share == Fraction(1, 4)
 
 
 @pytest.mark.parametrize("engine", ["vllm", "sglang", "trtllm"])

@@ -228,6 +228,62 @@ def test_a_draft_layer_of_latent_attention_is_one_layer_more() -> None:
     assert drafted / plain == pytest.approx(62 / 61, rel=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("model", "engine", "tp", "share", "pool_bytes"),
+    [
+        # cell_size_bytes of start-up logs: 184320.0 and 737280.0
+        ("gemma-4-26b-a4b", "sglang@0.5.15", 1, None, 184_320),
+        ("gemma-4-31b", "sglang@0.5.15", 1, None, 737_280),
+        ("gemma-4-31b", "sglang", 8, None, 10 * 2048 + Fraction(8, 10) * 50 * 2048),
+        # 18 full layers and 18 windows; all alike before 0.5.8, and where it is told that there is one pool
+        ("gpt-oss-120b", "sglang", 4, None, 18 * 512 + Fraction(8, 10) * 18 * 512),
+        ("gpt-oss-120b", "sglang@0.5.8", 4, None, 18 * 512 + Fraction(8, 10) * 18 * 512),
+        ("gpt-oss-120b", "sglang@0.5.7", 4, None, 36 * 512),
+        ("gpt-oss-120b", "sglang@0.4.9", 4, "0.5", 36 * 512),
+        ("gpt-oss-120b", "sglang", 4, "0.1", 18 * 512 + Fraction(1, 10) * 18 * 512),
+        ("gpt-oss-120b", "sglang", 4, "1", 36 * 512),
+        ("llama-4-scout", "sglang", 8, None, 12 * 512 + Fraction(8, 10) * 36 * 512),
+        ("mimo-v2-flash", "sglang", 8, "0.5", 9 * 320 * 2 + Fraction(1, 2) * 39 * 320 * 2),
+        # families that SGLang does not list
+        ("gemma-3-27b", "sglang", 4, None, 126_976),
+        ("gemma-3-27b", "sglang", 8, "0.5", 63_488),
+        ("gemma-2-9b", "sglang@0.5.6", 8, None, 42 * 1024),
+        ("mistral-7b", "sglang", 8, None, 32 * 512),
+        # no windows: every layer holds every token anyway
+        ("llama-3.1-70b", "sglang", 8, "0.5", 80 * 512),
+    ],
+)
+def test_windows_in_a_pool_of_their_own(
+    model: str, engine: str, tp: int, share: str | None, pool_bytes: Fraction | int
+) -> None:
+    """Pools are as large whatever length is asked of them, and hold one sequence as long as their tokens."""
+    limits = {"kv_cache_memory": "8 GiB", **({} if share is None else {"window_share": share})}
+    shape = Shape(tp, 1, 8 // tp, 1, 1)
+    rooms = []
+    for length in (4096, 32):
+        problem = _problem(model=model, engine=engine, devices=8, limits=limits, objective="throughput",
+                           workload={"input_tokens": 16, "output_tokens": 16, "max_model_len": length})  # fmt: skip
+        rooms.append(room_of(problem, shape, (problem.model.layer_count,)))
+    assert rooms[0].tokens == rooms[1].tokens == 8 * 2**30 // pool_bytes
+    assert rooms[0].longest_context == min(rooms[0].tokens, problem.model.max_context or rooms[0].tokens)
+
+
+@pytest.mark.parametrize(("share", "tokens", "taken"), [
+    ("0.8", 64, 80), ("0.8", 128, 160), ("0.8", 150, 160), ("0.8", 161, 161), ("0.1", 1000, 1280), ("0.1", 5000, 5000),
+    ("1", 64, 64),
+])  # fmt: skip
+def test_short_sequences_take_the_pool_of_windows_first(share: str, tokens: int, taken: int) -> None:
+    """Of windows of 128 tokens: what they hold, over their share of the pool, is what a sequence takes of the whole."""
+    problem = _problem(model="gpt-oss-20b", engine="sglang", limits={"window_share": share})
+    layout = CacheLayout(problem)
+    full, window = (problem.model.blocks[name].attention for name in ("full_attention", "sliding_attention"))
+    assert full is not None
+    assert window is not None
+    assert layout.steady_bytes(full, tokens, 1) == taken * 2048
+    assert layout.steady_bytes(window, tokens, 1) == taken * 2048 * Fraction(share)
+    assert layout.admitted_bytes(window, tokens, 1) == layout.steady_bytes(window, tokens, 1)
+
+
 @pytest.mark.parametrize(("engine", "kv_cache", "latent"), [
     ("vllm", "fp8", 512 + 4 * 4 + 2 * 64), ("vllm", "bf16", 2 * 576), ("sglang", "fp8", 576),
 ])  # fmt: skip

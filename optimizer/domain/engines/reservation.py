@@ -275,6 +275,9 @@ class CacheRules:
         Sines and cosines of every position that the model knows are logged with the weights.
     page
         Tokens of a page, of which a step's prompt tokens have to be whole ones; None: any number will do.
+    window_share
+        Tokens that layers with windows have room for, of those of the other layers, by a model and what a command
+        states; None: a pool of all layers, of which they take no more than their windows.
     """
 
     block_tokens: int
@@ -288,6 +291,7 @@ class CacheRules:
     loaded_scales: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     position_tables: bool = False
     page: Callable[[Paged], int] | None = None
+    window_share: Callable[[ModelSpec, Fraction | None], Fraction] | None = None
 
     def scales_left(self, weights: str, device: Device) -> int:
         """Bytes of each scale of an expert in a format that stay on a device beside those that kernels read."""

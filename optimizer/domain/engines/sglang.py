@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from optimizer.domain.attention import LatentAttention
+from optimizer.domain.attention import CompressedAttention, LatentAttention
 from optimizer.domain.engines import checks, vllm
 from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, DefaultsTier, Paged, StaticShare
 from optimizer.domain.engines.rule import EngineRule, Premise
+from optimizer.domain.model import ModelSpec
 from optimizer.domain.shape import Shape
 
 
@@ -319,6 +320,26 @@ def default_page(asked: Paged) -> int:
     return sparse_page(asked)
 
 
+OWN_POOLS = frozenset({"gemma4_text", "gpt_oss", "llama4_text", "mimo_v2_flash"})
+"""Families whose layers with windows have a pool of their own from 0.5.8 on, of those that are read here (srt/configs/
+model_config.py is_hybrid_swa_model; DeepSeek-V4 beside them). Of all others every layer holds every token."""
+POOL_SHARE, COMPRESSED_SHARE = Fraction(8, 10), Fraction(1, 10)
+"""`--swa-full-tokens-ratio` unless told: srt/arg_groups/fields/schedule.py:150; model_overrides/deepseek_v4.py:48."""
+
+
+def window_share(model: ModelSpec, stated: Fraction | None) -> Fraction:
+    """Tokens that layers with windows have room for, of those of the others."""
+    if any(isinstance(block.attention, CompressedAttention) for block in model.blocks.values()):
+        return stated or COMPRESSED_SHARE
+    return (stated or POOL_SHARE) if model.family in OWN_POOLS else Fraction(1)
+
+
+def undivided(model: ModelSpec, stated: Fraction | None) -> Fraction:
+    """The same of releases in which every layer of the models that they know holds every token."""
+    del model, stated
+    return Fraction(1)
+
+
 def attention_kinds(asked: Paged) -> set[str]:
     """Kinds of attention of a model, DeepSeek's sparse one by itself."""
     kinds = [block.attention for block in asked.model.blocks.values() if block.attention is not None]
@@ -342,7 +363,7 @@ NEWEST = Engine(
         "sequence that SGLang reserves itself; the rest assumed equal to vLLM's",
     ),
     # srt/layers/rotary_embedding, as vLLM's
-    cache=CacheRules(block_tokens=1, position_tables=True, page=default_page),
+    cache=CacheRules(block_tokens=1, position_tables=True, page=default_page, window_share=window_share),
     waiting=WAITING,
     vocabulary_padding=64,
     source="assumed equal to vLLM's; rules read from SGLang 0.5.23",
@@ -359,12 +380,19 @@ _EARLIER = replace(
     reservation=replace(NEWEST.reservation, defaults=SMALLER_DEFAULTS, drafts_beside="own"),
     flags={**FLAGS, "dp": "--dp-size --enable-dp-attention"},
 )  # fmt: skip
-_HOLDING = replace(
+_POOLING = replace(
     # models/qwen3_moe.py routed_experts_weights_of_layer refers to experts before they are repacked; lazily from 0.5.9
     # on. Issues 8362, 9506 and 9872: 4-bit experts that vLLM runs do not load.
-    _EARLIER, version="0.5.6", since="0.5.6", reservation=replace(_EARLIER.reservation, holds_loaded_experts=True),
+    _EARLIER, version="0.5.8", since="0.5.8", reservation=replace(_EARLIER.reservation, holds_loaded_experts=True),
     cache=replace(_EARLIER.cache, page=sparse_page),
 )  # fmt: skip
+_HOLDING = replace(
+    # model_runner.py:440 and server_args.py:1090: of the families here that have windows none has a pool of its own
+    _POOLING,
+    version="0.5.6",
+    since="0.5.6",
+    cache=replace(_POOLING.cache, window_share=undivided),
+)
 _FIRST = replace(
     _HOLDING, version="0.5.2", since="0.4.10", cache=replace(_HOLDING.cache, page=stated_page),
     reservation=replace(_HOLDING.reservation, defaults=FIRST_DEFAULTS, static_fraction=first_fraction),
@@ -374,6 +402,7 @@ RELEASES = (
     replace(_FIRST, version="0.4.9", since="0.4.6", reservation=replace(_FIRST.reservation, drafts_beside="all")),
     _FIRST,
     _HOLDING,
+    _POOLING,
     _EARLIER,
     replace(
         NEWEST, version="0.5.15", since="0.5.15", cache=_SCALES_LEFT,

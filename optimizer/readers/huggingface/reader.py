@@ -76,7 +76,7 @@ def read_config(
     family = FAMILIES[kind]
     try:
         reading = family.read(text)
-        model = _model(reading, text, outer, tied=family.tied, name=name, source=source)
+        model = _model(kind, reading, text, outer, tied=family.tied, name=name, source=source)
         quantizer = None if beside is None else Config(beside, QUANTIZER_FILE)
         precision = precision_of(
             text if text.has("quantization_config") else outer,
@@ -154,7 +154,9 @@ def _context(text: Config) -> int | None:
     return int(scaled) if 1 <= scaled <= LARGEST else positions
 
 
-def _model(reading: ReadParts, text: Config, outer: Config, *, tied: bool, name: str, source: str) -> ModelSpec:
+def _model(
+    kind: str, reading: ReadParts, text: Config, outer: Config, *, tied: bool, name: str, source: str
+) -> ModelSpec:
     used = {*reading.layers, *([reading.mtp.block] if reading.mtp else [])}
     hidden = text.integer("hidden_size", "n_embd", "d_model", "n_embed")
     vision, assumed = vision_of(outer, hidden)
@@ -171,7 +173,8 @@ def _model(reading: ReadParts, text: Config, outer: Config, *, tied: bool, name:
         "vision": vision,
         "assumed": assumed,
     }
-    return ModelSpec(**(fields | {key: value for key, value in reading.fields.items() if value is not None}))
+    model = ModelSpec(**(fields | {key: value for key, value in reading.fields.items() if value is not None}))
+    return model.model_copy(update={"family": kind}) if model.windows else model
 
 
 def read_config_file(path: str | Path, *, name: str | None = None) -> ModelSpec:

@@ -36,6 +36,8 @@ class Operating:
         Share of a device's memory, as the engine means it.
     kv_cache_memory
         Bytes of the cache of one device.
+    window_share
+        Tokens that layers with windows have room for, of those of the others; 1: they have no pool of their own.
     kv_cache, weights, activations
         Formats, by our names.
     quantization
@@ -63,6 +65,7 @@ class Operating:
     max_model_len: int | None = None
     memory_utilization: Fraction | None = None
     kv_cache_memory: int | None = None
+    window_share: Fraction | None = None
     kv_cache: str | None = None
     weights: str | None = None
     activations: str | None = None

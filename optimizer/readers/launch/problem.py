@@ -290,6 +290,8 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
         )
         put("--precision", ("precision", "weights"), written, reason)
     put("--activations", ("precision", "activations"), point.activations)
+    pools = None if point.window_share is None else str(float(point.window_share))
+    put("--swa-full-tokens-ratio", ("limits", "window_share"), pools)
     if point.draft_tokens:
         put("--mtp-tokens", ("workload", "mtp_tokens"), point.draft_tokens)
     put("--objective", ("objective",), "throughput")

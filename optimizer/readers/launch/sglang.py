@@ -7,6 +7,7 @@ and MoE TP. ``--dp-size`` without attention data parallelism counts whole replic
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Final
 
 from optimizer.readers.launch.launch import (
@@ -210,6 +211,17 @@ def _operating(command: CommandReading, attention_dp: int) -> Operating:
         quantization=quantization, activations=command.choice("dtype", ACTIVATION_FORMATS),
         capture_sizes=() if command.on("eager") else captured,
         draft_tokens=(steps or (drafted - 1 if drafted else 0)) if of_model else 0,
+        window_share=_window_share(command),
         redundant_slots=command.number("redundant_slots", 0, least=0) or 0, all2all=command.text("all2all"),
         two_batch=command.on("overlap"), text_only=command.on("text_only"),
     )  # fmt: skip
+
+
+def _window_share(command: CommandReading) -> Fraction | None:
+    """Room of layers with windows, of that of the others (srt/arg_groups/kv_cache_hook.py:427)."""
+    option, together = command.one("window_share"), command.on("one_pool")
+    share = None if option is None or option.open or not option.values else Fraction(option.values[0].text)
+    if share is not None and not 0 < share <= 1:
+        command.fault(option, "--swa-full-tokens-ratio should be in range (0, 1.0]")
+        return None
+    return Fraction(1) if together else share
