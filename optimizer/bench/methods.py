@@ -6,14 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from pathlib import Path
 from typing import Any, Final
 
 from optimizer.bench.baselines import brute_force, greedy_placement
 from optimizer.bench.baselines.planners import powers_of_two, random_search, rule_of_thumb
 from optimizer.bench.pricing import BudgetedPricer, PricedLayout
 from optimizer.domain.problem import Problem
-from optimizer.readers.read import read_problem
 
 SOLVE: Final = "solve"
 PROGRAM: Final = "cp_sat"
@@ -188,9 +186,8 @@ METHODS: Final[dict[str, Callable[[Problem, Settings], Outcome | None]]] = {
 """In the order of the table."""
 
 
-def run_method(path: Path, method: str, settings: Settings) -> Outcome | None:
-    """Read a scenario and run one method on it; None where the method does not apply."""
-    problem = read_problem(path)
+def run_method(problem: Problem, method: str, settings: Settings) -> Outcome | None:
+    """Run one method on a problem; None where the method does not apply."""
     begun = time.perf_counter()
     outcome = METHODS[method](problem, settings)
     if outcome is None or outcome.wall_s:

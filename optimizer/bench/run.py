@@ -97,7 +97,7 @@ def run(
             if record is None or record.status == "failed":
                 if tell is not None:
                     tell(scenario.name, method, None)
-                alone = run_alone(run_method, scenario.path, method, settings, limit_s=settings.patience_s)
+                alone = run_alone(run_method, problem, method, settings, limit_s=settings.patience_s)
                 record = _record(scenario, method, problem, alone)
                 if record is None:
                     continue

@@ -12,7 +12,7 @@ from optimizer.cli.output import emit, emit_json, heading, json_text, paint, say
 from optimizer.domain.fleet import over_hours
 from optimizer.figures.derivation_figure import shown
 from optimizer.fleet.ceiling import unlooked
-from optimizer.fleet.column import traffic_words
+from optimizer.fleet.column import NO_BOUND, TIMES, missing_time, traffic_words
 from optimizer.readers.cluster import stray_options
 from optimizer.units import Dimension
 from optimizer.verify.fleet_document import unit_lost
@@ -212,8 +212,10 @@ def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
             where = "/".join(map(str, worst[unit]))
             loss = f"{worst['capacity_per_s']:,.5g} without {'rack ' if unit == 'rack' else ''}{where}"
         times = [
-            "" if figures[key] is None else shown(Fraction(figures[key]), Dimension.SECONDS)
-            for key in ("ttft_s", "tpot_s")
+            missing_time(cluster, demand, key, figures["capacity_per_s"])
+            if figures[key] is None
+            else shown(Fraction(figures[key]), Dimension.SECONDS)
+            for key in TIMES
         ]
         rows.append([demand, f"{figures['requests_per_s']:,.5g}", f"{figures['capacity_per_s']:,.5g}", *times, loss])
     table(
@@ -221,6 +223,8 @@ def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
         rows,
         right=(1, 2, 3, 4),
     )
+    if any(NO_BOUND in row for row in rows):
+        emit(f"{NO_BOUND}: prompts queue at full load, and no limit on ttft holds them")
     emit()
     devices = {pool.name: pool.devices for pool in cluster.pools}
     emit("idle  " + ", ".join(f"{count} of {devices[pool]} in {pool}" for pool, count in period["idle"].items()))

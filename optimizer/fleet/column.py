@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Final
+from typing import Final, Literal
 
 from optimizer.domain.cluster import Cluster, Demand, GivenRate, Period, ReplicaRole
 from optimizer.domain.layout import Layout
@@ -28,7 +28,8 @@ class Column:
     priced
         The layout in full where it was priced.
     ttft_s, tpot_s, transfer_s
-        Times of a priced replica at that rate; the transfer of a request's cache is in the first token's.
+        Times of a priced replica at that rate; the transfer of a request's cache is in the first token's, which is None
+        where it has no bound: prompts queue at full load, and no limit holds them.
     bucket
         The longest of its demand's buckets that it takes at that rate.
     peers
@@ -54,6 +55,26 @@ class Column:
     def name(self) -> str:
         """Unique in a fleet."""
         return f"{self.demand}/{self.role}/{self.pool}/{self.layout}"
+
+
+ReplicaTime = Literal["ttft_s", "tpot_s"]
+TIMES: Final[Mapping[ReplicaTime, ReplicaRole]] = {"ttft_s": "decode", "tpot_s": "prefill"}
+"""Times of replicas, each with the role whose replicas do not send its tokens."""
+
+
+def slowest(columns: Iterable[Column], figure: ReplicaTime) -> Fraction | None:
+    """The largest of a time over replicas; None where none tells one, or that of one has no bound."""
+    times = [getattr(column, figure) for column in columns if column.role != TIMES[figure]]
+    return None if None in times else max(times, default=None)
+
+
+NO_BOUND: Final = "no bound"
+
+
+def missing_time(cluster: Cluster, demand: str, figure: str, capacity: object) -> str:
+    """What stands in place of a time that a demand's replicas do not have: a word where it has no bound."""
+    roles = cluster.demand[demand].roles if demand in cluster.demand and not cluster.rates else ()
+    return NO_BOUND if set(roles) - {"decode"} and figure == "ttft_s" and capacity else ""
 
 
 ROLE_ORDER: Final = ("decode", "prefill", "aggregated")

@@ -7,7 +7,9 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import TextIO
 
 from optimizer.errors import Fault, SpecError
 
@@ -92,6 +94,12 @@ def decode(content: bytes, shown: str) -> str:
         raise SpecError(Fault(shown, line, column, None, "is not UTF-8 text")) from None
 
 
+@lru_cache(maxsize=1)
+def _whole(stream: TextIO) -> bytes:
+    """What stands on standard input, kept: it can be read once, and one command asks what it is before it reads it."""
+    return stream.buffer.read(LARGEST_FILE_BYTES + 1)
+
+
 def read_text(path: str | Path) -> tuple[str, str]:
     """Text of a file, or of standard input for ``-``, and the name to show for it.
 
@@ -103,7 +111,7 @@ def read_text(path: str | Path) -> tuple[str, str]:
     if str(path) == STDIN:
         shown = "<stdin>"
         try:
-            content = sys.stdin.buffer.read(LARGEST_FILE_BYTES + 1)
+            content = _whole(sys.stdin)
         except (OSError, AttributeError):
             raise _refused(shown, "cannot be read") from None
         return decode(content, shown), shown

@@ -10,7 +10,7 @@ from typing import Any
 from optimizer.certificate.verdict import Check
 from optimizer.domain.cluster import Cluster, Period, Pool
 from optimizer.domain.fleet import over_hours
-from optimizer.fleet.column import column_layout, traffic_words
+from optimizer.fleet.column import TIMES, column_layout, missing_time, traffic_words
 from optimizer.readers.fleet import FleetDocument, Proposed
 from optimizer.report.html_parts import (
     COLOURS,
@@ -100,7 +100,7 @@ def fleet_page(proposal: FleetDocument, check: Check | None) -> str:
         stated = proposal.document.get(at)
         seats = seats_of(entries)
         shown = [_pool(pool, seats, f"{name}-{number}") for number, pool in enumerate(cluster.pools)]
-        demands = _demands(stated if isinstance(stated, Mapping) else {})
+        demands = _demands(cluster, stated if isinstance(stated, Mapping) else {})
         hours = next(period for period in cluster.periods if period.name == name)
         lengths = _lengths(cluster, hours, stated if isinstance(stated, Mapping) else {})
         parts.append(section(f"fleet-{name}", f"The fleet{called}", _legend(entries), *shown, demands, lengths))
@@ -200,7 +200,7 @@ def _node(pool: Pool, node: int, seats: Seats, left: float, top: float) -> list[
     return drawn
 
 
-def _demands(stated: Mapping[str, Any]) -> str:
+def _demands(cluster: Cluster, stated: Mapping[str, Any]) -> str:
     demands = stated.get("demands")
     if not isinstance(demands, Mapping):
         return ""
@@ -215,8 +215,9 @@ def _demands(stated: Mapping[str, Any]) -> str:
         for unit in ("node", "rack"):
             if isinstance(worst, Mapping) and isinstance(worst.get(unit), list):
                 loss = f"{shown(worst.get('capacity_per_s'))} without {unit} {'/'.join(map(str, worst[unit]))}"
-        keys = ("requests_per_s", "capacity_per_s", "ttft_s", "tpot_s")
-        rows.append([str(name), *(shown(demand.get(key)) for key in keys), loss])
+        capacity = demand.get("capacity_per_s")
+        times = [shown(demand.get(key)) or missing_time(cluster, str(name), key, capacity) for key in TIMES]
+        rows.append([str(name), shown(demand.get("requests_per_s")), shown(capacity), *times, loss])
     head = ["demand", "requests/s", "capacity", "TTFT (s)", "TPOT (s)", "after the worst loss"]
     return element("h3", "Demands") + table(head, rows, right=(1, 2, 3, 4))
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from optimizer.domain.cluster import Cluster, Demand, Period
 from optimizer.domain.fleet import Fleet, Replicas
-from optimizer.fleet.column import Column
+from optimizer.fleet.column import Column, slowest
 from optimizer.verify.fleet import DemandFigures, FleetVerdict, routed
 
 
@@ -51,8 +51,8 @@ def _period_json(
         "demands": {
             name: {
                 "requests_per_s": float(served.rate), "capacity_per_s": float(served.capacity),
-                "ttft_s": _slowest(fleet.get(period, ()), known, name, "ttft_s"),
-                "tpot_s": _slowest(fleet.get(period, ()), known, name, "tpot_s"),
+                "ttft_s": _float(slowest(_of(name, fleet.get(period, ()), known), "ttft_s")),
+                "tpot_s": _float(slowest(_of(name, fleet.get(period, ()), known), "tpot_s")),
                 "worst_loss": None if served.worst is None
                 else {unit_lost(cluster): list(served.worst), "capacity_per_s": float(served.after_worst)},
             } | _buckets_json(cluster.demand[name], hours, served, known, fleet.get(period, ()))
@@ -101,7 +101,6 @@ def _float(value: Fraction | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _slowest(replicas: Sequence[Replicas], known: Mapping[str, Column], demand: str, figure: str) -> float | None:
-    """The largest of a time over a demand's replicas; None where none is known."""
-    times = [getattr(known[replica.column], figure) for replica in replicas if replica.demand == demand]
-    return _float(max((time for time in times if time is not None), default=None))
+def _of(demand: str, replicas: Sequence[Replicas], known: Mapping[str, Column]) -> list[Column]:
+    """Columns of a demand's replicas."""
+    return [known[replica.column] for replica in replicas if replica.demand == demand]

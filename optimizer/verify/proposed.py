@@ -13,7 +13,16 @@ from optimizer.domain.engines import ANY
 from optimizer.domain.fleet import Fleet, Replicas, counts_tokens, measure_of
 from optimizer.figures.derivation_figure import Figure, Sheet
 from optimizer.figures.serving import evaluate
-from optimizer.fleet.column import ROLE_ORDER, Column, column_layout, cost_of, given_column, power_of
+from optimizer.fleet.column import (
+    ROLE_ORDER,
+    TIMES,
+    Column,
+    column_layout,
+    cost_of,
+    given_column,
+    power_of,
+    slowest,
+)
 from optimizer.readers.claims import Claim, ClaimReader
 from optimizer.readers.fleet import At, FleetDocument, Proposed
 from optimizer.readers.messages import nearest
@@ -319,10 +328,10 @@ def _figures_of_period(
         of_demand = [r for r in replicas if r.demand == name]
         sheet.count(f"{at}.replicas", sum(r.count for r in of_demand), "Σ count")
         sheet.count(f"{at}.devices", sum(r.count * known[r.column].devices for r in of_demand), "Σ count · devices")
-        for figure in ("ttft", "tpot"):
-            times = [t for r in of_demand if (t := getattr(known[r.column], f"{figure}_s")) is not None]
-            if times:
-                sheet.put(f"{at}.{figure}", max(times), Dimension.SECONDS, "slowest of its replicas")
+        for figure in TIMES:
+            time_s = slowest((known[r.column] for r in of_demand), figure)
+            if time_s is not None:
+                sheet.put(f"{at}.{figure.removesuffix('_s')}", time_s, Dimension.SECONDS, "slowest of its replicas")
 
 
 # claims

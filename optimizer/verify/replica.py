@@ -30,6 +30,8 @@ _LOOP_DIGITS = 11
 _HALVINGS, _NEAR = 14, Fraction(1, 2000)
 _CLOSE_HALVINGS, _CLOSE = 45, Fraction(1, 10**11)
 """The same where a bound is to be met."""
+_FULL = Fraction(999, 1000)
+"""Load of a replica from which on its queue says how its rate was rounded, not how long a request waits."""
 _UNDIVIDED = Layout(tp=1, prefill_chunk=1)
 """One device that holds all of a request's cache."""
 
@@ -63,10 +65,8 @@ def replica_problem(
     assert demand.model is not None  # noqa: S101 - refused where clusters are read
     assert pool.hardware is not None  # noqa: S101 - the same
     longest = demand.buckets[bucket]
-    firsts = {name: getattr(demand.limits, name) for name in Limits.model_fields if name.startswith("ttft")}
-    limits = demand.limits.model_copy(
-        update={name: None if limit is None else max(limit - sent_s, Fraction(0)) for name, limit in firsts.items()}
-    )
+    firsts = {name: max(limit - sent_s, Fraction(0)) for name, limit in _on_firsts(demand).items()}
+    limits = demand.limits.model_copy(update=firsts)
     return Problem(
         name=cluster.name, model=demand.model, hardware=pool.hardware, devices=devices,
         workload=ServingWorkload(
@@ -77,6 +77,12 @@ def replica_problem(
         limits=limits, objective="throughput", engine_name=demand.engine_name, search=demand.search,
         seed=cluster.seed,
     )  # fmt: skip
+
+
+def _on_firsts(demand: Demand) -> dict[str, Fraction]:
+    """Limits of a demand on the time to first token, its mean or a percentile."""
+    limits = {name: getattr(demand.limits, name) for name in Limits.model_fields if name.startswith("ttft")}
+    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def ceiling_problem(
@@ -210,6 +216,8 @@ def priced_column(
     if broken:
         raise UnservedError(str(broken[0]), broken)
     ttft = evaluation.ttft_s
+    if evaluation.load >= _FULL and not _on_firsts(demand):
+        ttft = None
     return Column(
         demand=demand.name, role=role, pool=pool.name,
         layout=column_layout(demand, layout_name(layout), bucket), devices=layout.devices,

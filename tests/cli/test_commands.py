@@ -116,10 +116,36 @@ def test_verify_for_people(layout: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "tp · cp · dp · pp = 4 · 1 · 2 · 4" in capsys.readouterr().out
 
 
-def test_standard_input(monkeypatch: pytest.MonkeyPatch, ask: Json) -> None:
-    stdin = io.TextIOWrapper(io.BytesIO(LAYOUT.encode()))
-    monkeypatch.setattr(sys, "stdin", stdin)
-    assert ask("verify", "-")[0] == 0
+PROBLEM = "{model: llama-3.1-8b, hardware: h100-sxm-8, devices: 1, workload: {input_tokens: 1000, output_tokens: 200}}"
+CLUSTER = """
+pools: {a: {devices_per_node: 4, nodes: 1}}
+demands: {x: {workload: {request_rate: 3}}}
+rates: rates.csv
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments"),
+    [
+        (LAYOUT, ["verify"]),
+        (PROBLEM, ["solve", "--tp", "1", "--batch", "8"]),
+        (PROBLEM, ["explain", "--tp", "1", "--batch", "8"]),
+        (PROBLEM, ["solve", "--tp", "1", "--pool", "h100-sxm-8=1", "--batch", "8"]),
+        (CLUSTER, ["solve"]),
+        (CLUSTER, ["explain"]),
+        (f"problem: {PROBLEM}\ngrid: {{devices: [1]}}", ["sweep"]),
+        (PROBLEM.replace("}}", "}, search: {tp: [1], batch: [8]}}"), ["bench", "--methods", "none", "--no-peers"]),
+    ],
+)
+def test_standard_input(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str], text: str, arguments: list[str]
+) -> None:
+    (tmp_path / "rates.csv").write_text("pool,demand,layout,devices,requests_per_s\na,x,one,1,3\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    assert run([arguments[0], "-", *arguments[1:]]) == 0
+    shown = capfd.readouterr()
+    assert "empty" not in shown.out + shown.err
 
 
 def test_solve_writes_what_verify_and_certify_take(ask: Json, tmp_path: Path) -> None:

@@ -272,3 +272,35 @@ def test_a_mean_over_the_hours_of_several_periods_is_called_one(tmp_path, capsys
     file.write_text(question.replace("{}}", "{request_rate: 9}}"))
     assert run(["solve", str(file)]) == 0
     assert "mean" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("asked", "limits", "told"),
+    [
+        ("", "", None),
+        (", request_rate: 5", "", None),
+        ("", "ttft: 500 ms, confidence: none", 0.5),
+        ("", "ttft: {p99: 2 s}, confidence: none", 2),
+        ("", "tpot: 1 s, confidence: none", None),
+    ],
+)
+def test_a_queue_at_full_load_that_nothing_holds_has_no_time(tmp_path, capsys, asked, limits, told):
+    file, out = tmp_path / "cluster.yaml", tmp_path / "fleet.json"
+    work = f"{{phase: disaggregated, input_tokens: 1000, output_tokens: 200{asked}}}"
+    file.write_text(
+        "pools: {h: {hardware: h100-sxm-8, free: [2]}}\nobjective: throughput\n"
+        f"demands: {{x: {{model: llama-3.1-8b, workload: {work}, limits: {{{limits}}}, search: {{batch: 16}}}}}}\n"
+    )
+    assert run(["solve", str(file), "--out", str(out)]) == 0
+    fleet = json.loads(out.read_text())["fleet"]
+    prefill = [own["figures"]["ttft_s"] for own in fleet["replicas"] if own["role"] == "prefill"]
+    stated = [fleet["demands"]["x"]["ttft_s"], *prefill]
+    assert stated == [None] * len(stated) if told is None else all(0 < time <= told for time in stated)
+    assert fleet["demands"]["x"]["tpot_s"] > 0
+    shown = [capsys.readouterr().out]
+    assert run(["verify", str(out)]) == 0
+    shown.append(capsys.readouterr().out)
+    assert run(["report", str(out), "--out", str(out.with_suffix(".html"))]) == 0
+    shown.append(out.with_suffix(".html").read_text())
+    assert [("no bound" in text) for text in shown] == [told is None] * 3
+    assert run(["certify", str(out)]) == 0

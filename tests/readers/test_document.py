@@ -5,7 +5,6 @@ import os
 import stat
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Annotated, Literal
 
 import pytest
@@ -276,7 +275,7 @@ class TestFiles:
 @pytest.fixture
 def stdin(monkeypatch: pytest.MonkeyPatch) -> io.BytesIO:
     buffer = io.BytesIO()
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=buffer))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(buffer))
     return buffer
 
 
@@ -286,6 +285,12 @@ def test_a_dash_is_standard_input(stdin: io.BytesIO) -> None:
     with pytest.raises(SpecError) as caught:
         load("-")
     assert str(caught.value).startswith("<stdin>:1:8: not valid YAML")
+
+
+def test_standard_input_is_the_same_however_often_a_command_asks(stdin: io.BytesIO) -> None:
+    stdin.write(b"name: one")
+    stdin.seek(0)
+    assert load("-").data == load("-").data == {"name": "one"}
 
 
 def test_no_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
