@@ -63,9 +63,10 @@ FORMATS: dict[str, Format] = {
     "int8_g128": Format(bits=8, compute="bf16", block_rows=1, block_cols=128, scale_bytes=2),
     "int8_g32": Format(bits=8, compute="bf16", block_rows=1, block_cols=32, scale_bytes=2),
     # bitsandbytes 4 bit: blocks of 64 with an FP32 maximum, or one of 8 bit (its own scale, 1/256 of it, not counted);
-    # QLoRA (arXiv 2305.14314) section 3: 0.5 and 0.127 bits an element.
-    "nf4": Format(bits=4, compute="bf16", block_rows=1, block_cols=64, scale_bytes=4),
-    "nf4_double": Format(bits=4, compute="bf16", block_rows=1, block_cols=64, scale_bytes=1),
+    # QLoRA (arXiv 2305.14314) section 3: 0.5 and 0.127 bits an element. Blocks run on where a row ends: no share of one
+    # breaks them, which those along a column say.
+    "nf4": Format(bits=4, compute="bf16", block_rows=64, block_cols=1, scale_bytes=4),
+    "nf4_double": Format(bits=4, compute="bf16", block_rows=64, block_cols=1, scale_bytes=1),
 }
 
 KV_BYTES: dict[str, Fraction] = {

@@ -84,10 +84,46 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
             *graphs_beside(started.problem, verdict.evaluation),
         )  # fmt: skip
         verdict = replace(verdict, violations=(*verdict.violations, *violations))
+    verdict = _despite_unmodelled(started, verdict)
     if verdict.feasible:
-        verdict = replace(verdict, beside=(*posed.doubts, *_first_engine(posed)))
+        costs = () if verdict.despite else _unmodelled_costs(started)
+        verdict = replace(verdict, beside=(*costs, *posed.doubts, *_first_engine(posed)))
     open_ = tuple(_in_16_bits(started) if verdict.feasible else (*_padded(started, verdict), *posed.doubts))
     return LaunchVerdict(stated, verdict, open_, (*defaults, *_memory_share(started, layout)))
+
+
+_OFFLOADED_GIB: Final = frozenset({"--cpu-offload-gb"})
+"""Flags whose value is what they free of each device at most, in GiB: weights that lie on the host."""
+
+
+def _despite_unmodelled(started: Posed, verdict: LayoutVerdict) -> LayoutVerdict:
+    """The verdict with memory that is short as doubts, where a flag that is not modelled may change that."""
+    helping = [item for item in started.unmodelled if item.influence != "takes"]
+    short = verdict.violations
+    if not helping or not short or any(violation.family is not Family.MEMORY for violation in short):
+        return verdict
+    bounds = [item.value if item.flag in _OFFLOADED_GIB else "" for item in helping]
+    if all(bound.replace(".", "", 1).isdigit() for bound in bounds):
+        freed = sum(Fraction(bound) for bound in bounds) * GIB
+        if any(violation.numbers.get("needed_bytes", 0) - freed > _had(violation) for violation in short):
+            return verdict
+    flags = ", ".join(item.named for item in helping)
+    doubts = (f"{flags}: changes memory and is not modelled; without it, {item.message}" for item in short)
+    return replace(verdict, violations=(), despite=tuple(doubts))
+
+
+def _had(violation: Violation) -> Fraction | int:
+    """The bytes that there are, of which more are needed."""
+    names = ("capacity_bytes", "room_bytes", "beside_bytes")
+    return next((violation.numbers[name] for name in names if name in violation.numbers), 0)
+
+
+def _unmodelled_costs(started: Posed) -> Iterator[str]:
+    """Flags by which more memory may be taken than is derived."""
+    for item in started.unmodelled:
+        if item.influence != "frees":
+            verb = "takes" if item.influence == "takes" else "changes"
+            yield f"{item.named} {verb} memory of a device, which is not modelled"
 
 
 def _request_table(started: Posed, evaluation: Evaluation) -> Iterator[Violation]:
@@ -157,7 +193,7 @@ def _first_engine(posed: Posed) -> Iterator[str]:
     latent = any(isinstance(block.attention, LatentAttention) for block in problem.model.blocks.values())
     if chunk_stated or launch.environment.get("VLLM_USE_V1") == "1" or not (latent or problem.model.vision is not None):
         return
-    first = judge_launch(replace(posed, problem=problem.changed(engine_name=FIRST_ENGINE))).verdict
+    first = judge_launch(replace(posed, problem=problem.changed(engine_name=FIRST_ENGINE), unmodelled=())).verdict
     if first.fits != "yes":
         why = first.violations[0].message if first.violations else first.doubts[0]
         yield (

@@ -38,6 +38,9 @@ class LayoutVerdict(Judged):
         Hottest device's expert load ÷ mean of each layer that it was priced with; None: balanced.
     beside
         Doubts of what the layout was read from.
+    despite
+        Memory that is short as derived, where what the layout was read from may change that: those doubts in place of
+        how far the derived memory may be off.
     """
 
     problem: Problem
@@ -50,13 +53,14 @@ class LayoutVerdict(Judged):
     figures_document: dict[str, Any] = field(default_factory=dict)
     imbalance: Imbalance = None
     beside: tuple[str, ...] = ()
+    despite: tuple[str, ...] = ()
 
     @cached_property
     def doubts(self) -> tuple[str, ...]:
         """Why it may not fit though it does as expected: what its engine keeps is not known well enough to say."""
         if not self.feasible or self.evaluation is None:
             return ()
-        return (*doubts(self.problem, self.evaluation), *self.beside)
+        return (*(self.despite or doubts(self.problem, self.evaluation)), *self.beside)
 
     @property
     def fits(self) -> str:

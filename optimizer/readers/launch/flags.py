@@ -1,7 +1,7 @@
 """Flags of each engine's versions, one row a flag: both readers and writers of launch commands go by these tables.
 
 A row has its names, those that switch it off, what follows it, what of the layout or the operating point it carries
-(or `memory`, `time`, `layout`: it changes that, and is not modelled; or nothing), and the versions between which it was
+(or one of `INFLUENCES`: it changes that, and is not modelled; or nothing), and the versions between which it was
 found. Versions that were not read lie between those that were: a flag counts as unknown only where it must be.
 """
 
@@ -23,8 +23,12 @@ from optimizer.readers.messages import nearest, shown
 ENGINES: Final = ("vllm", "sglang", "trtllm", "megatron", "torchtitan")
 """Engines whose flags are known."""
 
-INFLUENCES: Final = ("memory", "time", "layout")
-"""What a flag may change without carrying a value that is modelled."""
+INFLUENCES: Final[Mapping[str, str]] = {
+    "frees": "memory", "takes": "memory", "memory": "memory", "states": "memory", "windows": "memory",
+    "time": "time", "layout": "layout",
+}  # fmt: skip
+"""What a flag may change without carrying a value that is modelled, and what that is called. Of a device's memory:
+`frees` some, `takes` some, or either, where it is of `states` or `windows` in models with such layers alone."""
 
 Takes = Literal["none", "value", "values", "optional"]
 

@@ -56,8 +56,8 @@ class Operating:
         Whether what the engine sizes itself for unless told is twice as much (vLLM's `--performance-mode throughput`).
     two_batch
         Whether steps are split in two micro-batches that hide the exchange of experts.
-    text_only
-        Whether a vision encoder is left out.
+    text_only, whole_vision
+        Whether a vision encoder is left out; whether it is whole on every rank.
     """
 
     max_num_seqs: int | None = None
@@ -78,23 +78,33 @@ class Operating:
     doubled: bool = False
     two_batch: bool = False
     text_only: bool = False
+    whole_vision: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Ignored:
-    """A flag that the answer does not depend on, and whether it would if it were modelled."""
+    """A flag that the answer does not depend on, and what it would change if it were modelled (`INFLUENCES`)."""
 
     flag: str
     value: str
     influence: str
 
+    @property
+    def changes(self) -> str | None:
+        """What it changes."""
+        return INFLUENCES.get(self.influence)
+
+    @property
+    def named(self) -> str:
+        """The flag with its value."""
+        return f"{self.flag} {self.value}" if self.value else self.flag
+
     def to_json(self) -> dict[str, str | None]:
         """One entry of ``command.ignored``."""
-        return {"flag": self.flag, "value": self.value, "changes": self.influence or None}
+        return {"flag": self.flag, "value": self.value, "changes": self.changes}
 
     def __str__(self) -> str:
-        name = f"{self.flag} {self.value}" if self.value else self.flag
-        return f"{name} (changes {self.influence}; not modelled)" if self.influence else name
+        return f"{self.named} (changes {self.changes}; not modelled)" if self.changes else self.named
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +246,9 @@ def is_before(version: str | None, other: str) -> bool:
     return version is not None and version_key(version) < version_key(other)
 
 
+OFF: Final = frozenset({"0", "0.0", "false", "none", "null"})
+"""Values with which a flag changes nothing."""
+
 SCHEDULERS: Final = frozenset({"executor", "dp_backend"})
 """What flags of vLLM carry that may leave it to Ray where ranks run."""
 
@@ -270,6 +283,7 @@ class CommandReading:
         self.engine, self.version, self.arguments, self.source, self.start = engine, version, arguments, source, start
         self.faults: list[Fault] = []
         self.used: set[int] = set()
+        self.influences: dict[int, str] = {}
         self._twice()
 
     def _twice(self) -> None:
@@ -393,12 +407,23 @@ class CommandReading:
         """Where each field is said."""
         return {option.flag.carries: option.word.start for option in self.arguments.given if option.flag.carries}
 
+    def influence(self, option: Given | None, word: str) -> None:
+        """Note what a flag changes whose row does not say it: it depends on the value."""
+        if option is not None:
+            self.influences[id(option)] = word
+
+    def _influence_of(self, option: Given) -> str:
+        if not option.on or option.text.casefold() in OFF:
+            return ""
+        carried = option.flag.carries
+        return self.influences.get(id(option), carried if carried in INFLUENCES else "")
+
     def ignored(self) -> tuple[Ignored, ...]:
         """Flags that no figure depends on, those that could change one first."""
         flags = [
             Ignored(
                 option.word.text.partition("=")[0], "" if option.flag.takes == "none" else option.text,
-                option.flag.carries if option.flag.carries in INFLUENCES else "",
+                self._influence_of(option),
             )
             for option in self.arguments.given
             if id(option) not in self.used
@@ -438,12 +463,21 @@ ACTIVATION_FORMATS: Final[Mapping[str, str | None]] = {
     "float": "fp32", "float32": "fp32",
 }  # fmt: skip
 
-ONLINE_FORMATS: Final[Mapping[str, str]] = {"fp8": "fp8", "mxfp8": "mxfp8", "w8a8_fp8": "fp8", "w8a8_int8": "int8"}
-"""Quantisations that an engine applies to a 16-bit checkpoint while it loads it, and what the weights become."""
+ONLINE_FORMATS: Final[Mapping[str, str]] = {
+    "fp8": "fp8", "fp8_per_tensor": "fp8", "fp8_per_block": "fp8", "fp8_per_channel": "fp8_channel",
+    "ptpc_fp8": "fp8_channel", "w8a8_fp8": "fp8", "mxfp8": "mxfp8", "int8_per_channel_weight_only": "int8",
+    "w8a8_int8": "int8", "nvfp4_per_token": "nvfp4", "bitsandbytes": "nf4",
+}  # fmt: skip
+"""Quantisations that an engine applies to a 16-bit checkpoint while it loads it, and what the weights become. Blocks of
+FP8 are those of a rank's own share."""
+
+ONLINE_EXPERTS: Final[Mapping[str, str]] = {"experts_int8": "int8"}
+"""Those of routed experts alone."""
 
 CHECKPOINT_FORMATS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("awq", "awq_marlin", "auto_awq", "gptq", "gptq_marlin", "auto_gptq", "auto-round"), "int4"),
-    "modelopt_fp4": "nvfp4", "mxfp4": "mxfp4",
+    "modelopt_fp4": "nvfp4", "petit_nvfp4": "nvfp4", "mxfp4": "mxfp4", "modelopt_mxfp8": "mxfp8",
+    "modelopt_fp8": "fp8", "fbgemm_fp8": "fp8_channel", "marlin": "int4",
 }  # fmt: skip
 """Quantisations that say how a checkpoint was written, where its name does not."""
 

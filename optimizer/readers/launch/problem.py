@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.engines import engine_named, release_of
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
-from optimizer.readers.launch.launch import CHECKPOINT_FORMATS, Launch
+from optimizer.readers.launch.launch import CHECKPOINT_FORMATS, ONLINE_EXPERTS, ONLINE_FORMATS, Ignored, Launch
 from optimizer.readers.launch.rules import check_flags, fault_at
 from optimizer.readers.launch.slots import with_slots
 from optimizer.readers.messages import nearest, shown
@@ -32,6 +33,8 @@ class Posed:
         Why it may not start though all else is as it should be.
     placement
         Experts of each device, where the launch places them, as a result repeats them.
+    unmodelled
+        Flags that change a device's memory beside what is derived.
     """
 
     launch: Launch
@@ -40,6 +43,7 @@ class Posed:
     named: str | None = None
     doubts: tuple[str, ...] = ()
     placement: Mapping[str, Any] | None = None
+    unmodelled: tuple[Ignored, ...] = ()
 
 
 def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
@@ -72,12 +76,30 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
             f"{problem.model.layer_count}"
         )
         raise launch.error("pp", message)
-    if launch.operating.text_only and problem.model.vision is not None:
-        problem = problem.changed(model=problem.model.model_copy(update={"vision": None}))
+    vision = problem.model.vision
+    if vision is not None and (launch.operating.text_only or launch.operating.whole_vision):
+        kept = None if launch.operating.text_only else vision.model_copy(update={"sharded": False})
+        problem = problem.changed(model=problem.model.model_copy(update={"vision": kept}))
     named = None if {("model",), ("precision", "weights")} & stated else _named(launch)
     problem, doubts = _unknown_context(launch, problem, assumed, None if ("model",) in stated else _checkpoint(launch))
     launch, placement = with_slots(launch, problem, assumed)
-    return Posed(launch, problem, tuple(assumed), named, doubts, placement)
+    unmodelled = tuple(
+        _unmodelled(launch, problem, weights_stated=bool({("model",), ("precision", "weights")} & stated))
+    )
+    return Posed(launch, problem, tuple(assumed), named, doubts, placement, unmodelled)
+
+
+def _unmodelled(launch: Launch, problem: Problem, *, weights_stated: bool) -> Iterator[Ignored]:
+    """Flags that change a device's memory beside what is derived, for this model."""
+    kinds = [block.attention for block in problem.model.blocks.values() if block.attention is not None]
+    states = any(isinstance(kind, Recurrent) for kind in kinds)
+    windows = any(getattr(kind, "window", None) is not None for kind in kinds)
+    absent = {word for word, there in (("states", states), ("windows", windows)) if not there}
+    yield from (item for item in launch.ignored if item.changes == "memory" and item.influence not in absent)
+    wanted = launch.operating.quantization
+    known = {*ONLINE_FORMATS, *ONLINE_EXPERTS, *CHECKPOINT_FORMATS, None}
+    if wanted not in known and not weights_stated and not _is_quantised(launch):
+        yield Ignored("--quantization", str(wanted), "memory")
 
 
 RANKED: Final = frozenset({"vllm", "sglang"})
@@ -283,7 +305,10 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
     put("--phase", ("workload", "phase"), launch.phase)
     put("--kv-cache", ("precision", "kv_cache"), point.kv_cache)
     if ("model",) in stated or not _is_quantised(launch):
-        put("--precision", ("precision", "weights"), point.weights)
+        in_32_bits = "fp32" if point.activations == "fp32" else None
+        put("--precision", ("precision", "weights"), point.weights or in_32_bits)
+        put("--kv-cache", ("precision", "kv_cache"), None if point.kv_cache else in_32_bits)
+        put("--precision", ("precision", "experts"), ONLINE_EXPERTS.get(point.quantization or ""))
         written = CHECKPOINT_FORMATS.get(point.quantization or "")
         reason = (
             f"every matrix in {written}, as {point.quantization} says: the config.json of the checkpoint says which are"

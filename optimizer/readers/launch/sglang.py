@@ -196,6 +196,7 @@ def _operating(command: CommandReading, attention_dp: int) -> Operating:
     drafted = command.number("draft_tokens", needed=False)
     steps = command.number("draft_steps", needed=False)
     of_model = _of_model(command)
+    command.influence(command.arguments.last("draft_model"), "takes")
     if of_model:
         command.number("draft_topk", needed=False)
     quantization = command.text("quantization")
@@ -213,7 +214,7 @@ def _operating(command: CommandReading, attention_dp: int) -> Operating:
         draft_tokens=(steps or (drafted - 1 if drafted else 0)) if of_model else 0,
         window_share=_window_share(command),
         redundant_slots=command.number("redundant_slots", 0, least=0) or 0, all2all=command.text("all2all"),
-        two_batch=command.on("overlap"), text_only=command.on("text_only"),
+        two_batch=command.on("overlap"), text_only=command.on("text_only"), whole_vision=command.on("whole_vision"),
     )  # fmt: skip
 
 

@@ -158,6 +158,7 @@ def _operating(command: CommandReading) -> Operating:
         sizes = tuple(size for size in (1, 2, 4, *range(8, largest + 1, 8)) if size <= largest)
     graphs = command.one("cuda_graphs")
     command.one("expert_location")
+    command.influence(command.arguments.last("draft_model"), "takes")
     return Operating(
         max_num_seqs=command.number("max_num_seqs"), max_num_batched_tokens=command.number("max_num_batched_tokens"),
         max_model_len=command.number("max_model_len"), memory_utilization=command.share("memory_utilization"),

@@ -38,6 +38,9 @@ DRAFTS_OF_THE_MODEL: Final = frozenset(
 """Speculative methods that draft with the model's own multi-token-prediction layers."""
 
 
+WITHOUT_A_MODEL: Final = frozenset({"ngram", "ngram_gpu", "suffix"})
+"""Those that draft with what has been said before."""
+
 EXECUTORS: Final = frozenset({"mp", "ray", "external_launcher", "uni"})
 """Names of `--distributed-executor-backend` (config/parallel.py DistributedExecutorBackend); else a class's path."""
 
@@ -256,7 +259,8 @@ def _operating(command: CommandReading, *, experts: bool, ranks: int) -> Operati
     of_model = draft.get("method") in DRAFTS_OF_THE_MODEL
     if of_model or not draft:
         command.one("speculative")
-    if not of_model and command.one("draft_model") is None:
+    _drafting(command, str(draft.get("method", "")))
+    if not of_model and command.arguments.last("draft_model") is None:
         command.number("draft_tokens", needed=False)
     quantization = command.text("quantization")
     return Operating(
@@ -270,8 +274,19 @@ def _operating(command: CommandReading, *, experts: bool, ranks: int) -> Operati
         redundant_slots=_redundant(command, experts=experts, ranks=ranks), all2all=command.text("all2all"),
         chunked_prefill=None if chunked is None else chunked.on,
         doubled=command.text("performance_mode") == "throughput", two_batch=command.on("overlap"),
-        text_only=_text_only(command),
+        text_only=_text_only(command), whole_vision=command.text("whole_vision") == "data",
     )  # fmt: skip
+
+
+def _drafting(command: CommandReading, method: str) -> None:
+    """What drafts of another model take, and those that need none do not."""
+    last = command.arguments.last
+    for option, named in (
+        (last("speculative"), method),
+        (last("draft_model"), command.flag_text("--speculative-model") or ""),
+        (command.flag("--spec-method"), command.flag_text("--spec-method") or ""),
+    ):
+        command.influence(option, "time" if named.strip("[]") in WITHOUT_A_MODEL else "takes")
 
 
 def _text_only(command: CommandReading) -> bool:

@@ -211,7 +211,7 @@ def test_bitsandbytes_in_four_and_eight_bits() -> None:
     assert formats({"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"}) == {"weights": "nf4"}
     assert formats({"load_in_8bit": True, "quant_method": "bitsandbytes"}) == {"weights": "int8"}
     # 64 elements in 4 bits, and their maximum in 4 bytes or in 1.
-    assert [FORMATS[name].stored_bytes(1, 64) for name in ("nf4", "nf4_double")] == [36, 33]
+    assert [FORMATS[name].stored_bytes(64, 1) for name in ("nf4", "nf4_double")] == [36, 33]
 
 
 def test_mixed_precision_names_every_module() -> None:
