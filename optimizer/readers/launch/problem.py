@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.engines import engine_named, release_of
@@ -262,6 +262,42 @@ def _placed(launch: Launch, fault: Fault) -> Fault:
     return Fault(launch.source, *launch.places[carried], flag, fault.message, fault.suggestion)
 
 
+class _Put(Protocol):
+    """How a value of a launch is put into its problem, unless it is stated otherwise."""
+
+    def __call__(self, option: str, at: tuple[str, ...], value: object, reason: str | None = None) -> None:
+        """`reason`: what is then assumed."""
+
+
+def _put_named_formats(launch: Launch, put: _Put) -> None:
+    """Formats of the weights as the checkpoint's name ends: of experts alone where its release has one of theirs."""
+    checkpoint = _checkpoint(launch)
+    weights = checkpoint.weights
+    if weights == "fp8" and str(launch.model).startswith(IN_BLOCKS):
+        weights = "fp8_block"
+    experts_alone = checkpoint.shapes.precision.experts is not None and weights != "bf16"
+    what = "experts in {}" if experts_alone else "every matrix in {}"
+    reason = f"{what.format(weights)}, as the name ends: the config.json of the checkpoint says which are kept"
+    put("--precision", ("precision", "experts" if experts_alone else "weights"), weights, reason)
+    if weights == "fp8" and str(launch.model).startswith(FEED_FORWARD_ALONE):
+        reason = "attention in bf16, as in its maker's FP8 checkpoints"
+        put("--precision", ("precision", "attention"), "bf16", reason)
+
+
+def _put_online_formats(launch: Launch, put: _Put, *, quantised: bool) -> None:
+    """Formats that an engine makes of 16 bits as it loads them, or is told that a checkpoint was written in."""
+    point = launch.operating
+    if quantised:
+        return
+    wanted, in_32_bits = point.quantization or "", "fp32" if point.activations == "fp32" else None
+    put("--precision", ("precision", "weights"), point.weights or in_32_bits)
+    put("--kv-cache", ("precision", "kv_cache"), None if point.kv_cache else in_32_bits)
+    put("--precision", ("precision", "experts"), ONLINE_EXPERTS.get(wanted))
+    written = CHECKPOINT_FORMATS.get(wanted)
+    reason = f"every matrix in {written}, as {wanted} says: the config.json of the checkpoint says which are"
+    put("--precision", ("precision", "weights"), written, reason)
+
+
 def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], list[str]]:
     overrides: list[Override] = []
     assumed: list[str] = []
@@ -274,23 +310,9 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
 
     point = launch.operating
     if ("model",) not in stated:
-        checkpoint = _checkpoint(launch)
-        weights, own = checkpoint.weights, checkpoint.shapes.precision
-        if weights == "fp8" and str(launch.model).startswith(IN_BLOCKS):
-            weights = "fp8_block"
         put("--model", ("model",), _model(launch, assumed))
-        experts_alone = own.experts is not None and weights != "bf16"
-        what = "experts in {}" if experts_alone else "every matrix in {}"
-        reason = f"{what.format(weights)}, as the name ends: the config.json of the checkpoint says which are kept"
         if ("precision", "weights") not in stated:
-            put("--precision", ("precision", "experts" if experts_alone else "weights"), weights, reason)
-        if weights == "fp8" and str(launch.model).startswith(FEED_FORWARD_ALONE):
-            put(
-                "--precision",
-                ("precision", "attention"),
-                "bf16",
-                "attention in bf16, as in its maker's FP8 checkpoints",
-            )
+            _put_named_formats(launch, put)
     if ("engine",) not in stated:
         put("--engine", ("engine",), *_engine(launch))
     if ("nodes",) not in stated:
@@ -304,16 +326,7 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
     put("--osl", ("workload", "output_tokens"), output, f"{output} output tokens a request (--osl)")
     put("--phase", ("workload", "phase"), launch.phase)
     put("--kv-cache", ("precision", "kv_cache"), point.kv_cache)
-    if ("model",) in stated or not _is_quantised(launch):
-        in_32_bits = "fp32" if point.activations == "fp32" else None
-        put("--precision", ("precision", "weights"), point.weights or in_32_bits)
-        put("--kv-cache", ("precision", "kv_cache"), None if point.kv_cache else in_32_bits)
-        put("--precision", ("precision", "experts"), ONLINE_EXPERTS.get(point.quantization or ""))
-        written = CHECKPOINT_FORMATS.get(point.quantization or "")
-        reason = (
-            f"every matrix in {written}, as {point.quantization} says: the config.json of the checkpoint says which are"
-        )
-        put("--precision", ("precision", "weights"), written, reason)
+    _put_online_formats(launch, put, quantised=("model",) not in stated and _is_quantised(launch))
     put("--activations", ("precision", "activations"), point.activations)
     pools = None if point.window_share is None else str(float(point.window_share))
     put("--swa-full-tokens-ratio", ("limits", "window_share"), pools)
