@@ -53,6 +53,9 @@ def _asked(case: dict[str, Any], which: str) -> tuple[Problem, Shape]:
     degrees = dict(case[which])
     model = _model(degrees.pop("model", case["model"]), degrees.pop("weights", case.get("weights")))
     devices = hardware(vendor=degrees.pop("vendor", case.get("vendor", "")))
+    named = degrees.pop("device", case.get("device"))
+    if named is not None:
+        devices = devices.model_copy(update={"device": devices.device.model_copy(update={"name": named})})
     stated = {name: degrees.pop(name, case.get(name)) for name in ("dcp", "mtp", "phase")}
     asked = {
         "decode_context_parallel": stated["dcp"] or 1, "mtp_tokens": stated["mtp"] or 0,

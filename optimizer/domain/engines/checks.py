@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 
 from optimizer.domain.attention import CompressedAttention, GroupedQueryAttention, LatentAttention
+from optimizer.domain.capability import capability
 from optimizer.domain.engines.rule import Breach, EngineRule, Premise
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.precision import Format
 from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 
+FIRST_COMPRESSED = 9
+"""Generation from which on some release has kernels of DeepSeek-V4's attention: on 12 it ran before vLLM's own had."""
 SPLIT_BY_TP = frozenset(TensorRole) - {TensorRole.EXPERTS}
 """Roles whose tensors the tensor-parallel ranks share; routed experts are shared by etp."""
 
@@ -35,6 +38,23 @@ def devices_of(engine: str, vendors: Collection[str], source: str) -> EngineRule
         return f"{engine} runs on devices of {whose}, and {device.name} is one of {device.vendor}."
 
     return EngineRule("devices", f"devices are those of {whose}", (), breach, source)
+
+
+def sparse_attention_devices(majors: Collection[int], source: str, statement: str) -> EngineRule:
+    """Sparse latent attention has kernels for some generations of NVIDIA's devices; DeepSeek-V4's for none before 9."""
+
+    def breach(premise: Premise, _: Shape) -> str | None:
+        device, kinds = premise.hardware.device, [block.attention for block in premise.model.blocks.values()]
+        sparse = any(isinstance(kind, LatentAttention) and kind.indexer is not None for kind in kinds)
+        known = capability(device) if sparse or has_compressed_attention(premise) else None
+        if known is None or known[0] in majors or (not sparse and known[0] >= FIRST_COMPRESSED):
+            return None
+        return (
+            "No valid attention backend found for cuda with AttentionSelectorConfig(use_mla=True, use_sparse=True): "
+            f"compute capability {known[0]}.{known[1]} of {device.name} not supported."
+        )
+
+    return EngineRule("sparse_attention", statement, (), breach, source)
 
 
 def no_overlap(source: str, statement: str = "no two-batch overlap") -> EngineRule:

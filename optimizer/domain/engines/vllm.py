@@ -137,6 +137,19 @@ OVERLAP = EngineRule(
 )
 NO_OVERLAP = checks.no_overlap("vllm 0.10.2 engine/arg_utils.py: no --enable-dbo", "no dual-batch overlap")  # fmt: skip
 
+SPARSE_ATTENTION = checks.sparse_attention_devices(
+    (9, 10, 12),
+    "vllm 0.33.0 platforms/cuda.py:134; v1/attention/backends/mla/*_sparse*.py supports_compute_capability; models/"
+    "deepseek_v4/sparse_mla.py:95; issues 38006, 40851",
+    "sparse latent attention (DeepSeek-V3.2 and V4, GLM-5) has no kernels of NVIDIA's devices before Hopper",
+)
+FIRST_SPARSE_ATTENTION = checks.sparse_attention_devices(
+    (9, 10),
+    "vllm 0.11.1, 0.14.0, 0.19.0, 0.22.0 v1/attention/backends/mla/flashmla_sparse.py supports_compute_capability; "
+    "issues 31480, 31936",
+    "the same, of DeepSeek-V3.2 and GLM-5 nor those of workstations (SM12)",
+)
+
 _ALWAYS = (
     EXPERTS_USE_ALL_RANKS, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EXPERT_WIDTH, VOCABULARY, GROUPS, EPLB_EVEN,
     TP_WITHIN_EXPERTS, DECODE_CONTEXT,
@@ -224,7 +237,7 @@ NEWEST = Engine(
     version="0.33.0",
     since="0.30",
     order=("dp", "pp", "cp", "tp"),  # distributed/parallel_state.py:2149
-    rules=(*_ALWAYS, PADDED_FP8_BLOCKS, OVERLAP, V4_EVEN, LATENT_CONTEXT),
+    rules=(*_ALWAYS, PADDED_FP8_BLOCKS, OVERLAP, V4_EVEN, LATENT_CONTEXT, SPARSE_ATTENTION),
     memory_utilization=Fraction(92, 100),
     reservation=replace(
         FITTED,
@@ -245,11 +258,11 @@ _SETTLED = replace(
     # vLLM 0.24.0 engine/arg_utils.py has the 256 tokens of low latency already
     reservation=replace(NEWEST.reservation, defaults=replace(EARLIER_DEFAULTS, low_latency_tokens=256)),
 )  # fmt: skip
-_MERGED_RULES = (*_ALWAYS, FP8_BLOCKS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT)
+_MERGED_RULES = (*_ALWAYS, FP8_BLOCKS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT, FIRST_SPARSE_ATTENTION)
 _FIRST = replace(NEWEST.reservation, graphs_in_budget=False, defaults=EARLIER_DEFAULTS)
 _EARLY = replace(
     _SETTLED, version="0.12.0", since="0.12",
-    rules=(*_ALWAYS, FIRST_FP8_BLOCKS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT),
+    rules=(*_ALWAYS, FIRST_FP8_BLOCKS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT, FIRST_SPARSE_ATTENTION),
     memory_utilization=Fraction(9, 10),
     reservation=replace(
         _FIRST, sampler_bytes=SORTING_SAMPLER_BYTES, sampler_rows=0, keeps_experts=False,
@@ -265,7 +278,7 @@ _EARLY = replace(
 )  # fmt: skip
 _FIRST_V1 = replace(
     _EARLY, version="0.10.0", since="0.9",
-    rules=(*_ALWAYS, FIRST_FP8_BLOCKS, NO_OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT),
+    rules=(*_ALWAYS, FIRST_FP8_BLOCKS, NO_OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT, FIRST_SPARSE_ATTENTION),
     reservation=replace(
         _EARLY.reservation,
         defaults=replace(EARLIER_DEFAULTS, capture_step=8),  # config/__init__.py:3655; 67 sizes in logs up to 0.11
@@ -282,7 +295,10 @@ RELEASES = (
         _SETTLED, version="0.19.0", since="0.17", rules=_MERGED_RULES,
         memory_utilization=Fraction(9, 10), reservation=_FIRST,
     ),
-    replace(_SETTLED, version="0.22.0", since="0.21", rules=(*_ALWAYS, FP8_BLOCKS, OVERLAP, V4_EVEN, NO_CONTEXT)),
+    replace(
+        _SETTLED, version="0.22.0", since="0.21",
+        rules=(*_ALWAYS, FP8_BLOCKS, OVERLAP, V4_EVEN, NO_CONTEXT, SPARSE_ATTENTION),
+    ),
     _SETTLED,
     NEWEST,
 )  # fmt: skip

@@ -9,14 +9,14 @@ from optimizer.domain.engines.reservation import Paged
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.launch.flags import Given
+from optimizer.readers.launch.kernels import ATTENTION_BACKENDS, sglang_kernels, vllm_kernels
 from optimizer.readers.launch.launch import Launch
 
-Refusal = tuple[Given, str]
-"""The flag that is refused, and the engine's words."""
+Refusal = tuple[Given | str, str]
+"""The flag, or the variable, that is refused, and the engine's words."""
 
 MOE_ONLY_SINCE: Final = "0.17"
 """Release of vLLM from which on external data parallelism was read to be for models with experts alone."""
-ATTENTION_BACKENDS: Final = ("--attention-backend", "--decode-attention-backend", "--prefill-attention-backend")
 WHOLE_EXPERTS_FP8: Final = "cutlass"
 """Kernels of SGLang that run experts of 8 bits without expert parallelism alone (srt/arg_groups/moe_hook.py:155)."""
 
@@ -34,8 +34,10 @@ def check_flags(launch: Launch, problem: Problem) -> None:
         raise SpecError(*(fault_at(launch, option, message) for option, message in refusals))
 
 
-def fault_at(launch: Launch, option: Given, message: str) -> Fault:
-    """A fault at the value of a flag, or at the flag where it has none."""
+def fault_at(launch: Launch, option: Given | str, message: str) -> Fault:
+    """A fault at the value of a flag, or at the flag where it has none; of a variable at the model."""
+    if isinstance(option, str):
+        return Fault(launch.source, *launch.model_place, option, message)
     place = (option.values[0] if option.values else option.word).start
     return Fault(launch.source, *place, option.flag.name, message)
 
@@ -119,7 +121,7 @@ def _devices_of_node(launch: Launch, problem: Problem) -> Iterator[Refusal]:
 
 
 RULES: Final[Mapping[str, tuple[Callable[[Launch, Problem], Iterator[Refusal]], ...]]] = {
-    "vllm": (_experts_wanted, _even_experts),
-    "sglang": (_whole_pages, _whole_experts_fp8, _devices_of_node),
+    "vllm": (_experts_wanted, _even_experts, vllm_kernels),
+    "sglang": (_whole_pages, _whole_experts_fp8, _devices_of_node, sglang_kernels),
 }
 """Of each engine."""
