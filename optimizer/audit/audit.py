@@ -13,18 +13,17 @@ from optimizer.audit.blame import blame
 from optimizer.audit.columns import find_outliers
 from optimizer.audit.contradictions import find_contradictions, find_disputes, find_mismatches
 from optimizer.audit.deployed import judge_deployment
-from optimizer.audit.deployment import sentences
+from optimizer.audit.deployment import Sentence, sentences
 from optimizer.audit.document import Place, Segment
 from optimizer.audit.durations import find_mistimed
 from optimizer.audit.equation import Equation
 from optimizer.audit.equations import find_equations
-from optimizer.audit.extract import REFERENCE_ONLY, extract
+from optimizer.audit.extract import extract
 from optimizer.audit.facts import Claims, Facts, JudgedClaim
 from optimizer.audit.inline import has_digit
 from optimizer.audit.judge import Judge
 from optimizer.audit.launched import judge_launches
 from optimizer.audit.markdown import read_document
-from optimizer.audit.named import Names
 from optimizer.audit.quantities import read
 from optimizer.audit.ratios import find_misratios, judge_ratios
 from optimizer.audit.reckoned import find_misreckoned
@@ -86,15 +85,13 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     equations = with_spoken(equations, spoken_equations(segments, tokens))
     accusations = blame(segments, equations)
     find_restated(segments, tokens, equations)
-    naming = None if settled.problem is None else Names(settled.problem).find
-    facts, claims = extract(segments, tokens, equations, naming)
+    said = sentences(segments)
+    facts, claims = extract(segments, tokens, equations, said, settled.problem)
     claims = sorted([*claims, *settled.claims], key=lambda item: (item.place.line, item.place.column))
     # A quantity of nothing (``EP == 0``, "0 GB") is no fact to reckon with.
     counted = [fact for fact in facts if fact.value > 0 or fact.name in WORDS]
     table = Facts(counted, {name: value for name, value in settled.values.items() if value > 0})
-    said = sentences(segments)
-    several = bool(said) and len(said[0].whole.models) > 1
-    judged, missing = _judge(table, counted, claims, settled, several=several)
+    judged, missing = _judge(table, counted, claims, settled, said)
     ratios = judge_ratios(segments, judged)
     figures = read(said, segments)
     deployed = judge_deployment(said, figures, judge_launches(document, said))
@@ -167,14 +164,15 @@ def _tokens(segments: Sequence[Segment], *, comma: bool) -> list[list[Token]]:
 
 
 def _judge(
-    everywhere: Facts, facts: list[Statement], statements: list[Statement], settled: Settled, *, several: bool
+    everywhere: Facts, facts: list[Statement], statements: list[Statement], settled: Settled, said: Sequence[Sentence]
 ) -> tuple[list[JudgedClaim], list[str]]:
     """Claims are judged by the degrees of their own section where it gives any, else by those of the whole document."""
     if not statements:
         return [], []
     claims = Claims(statements)
     missing: dict[str, None] = {}
-    general = Judge(everywhere, claims, settled.problem, missing)
+    engines = said[0].whole.engines if said else ""
+    general = Judge(everywhere, claims, settled.problem, missing, engines)
     local = _local(facts)
     if len({tuple(sorted((axis, *values) for axis, values in degrees.items())) for degrees in local.values()}) > 1:
         # Sections that lay the model out differently lend one another no degrees.
@@ -184,15 +182,13 @@ def _judge(
     for section, values in local.items():
         key = tuple((axis, *degrees) for axis, degrees in sorted(values.items()))
         if key not in judges:
-            judges[key] = Judge(everywhere.within(values), claims, settled.problem, missing)
+            judges[key] = Judge(everywhere.within(values), claims, settled.problem, missing, engines)
         special[section] = judges[key]
     judged = [special.get(claim.section, general).judge(claim) for claim in statements]
     kept = [made for made in judged if made is not None]
-    if settled.problem is None and several:
+    if settled.problem is None and said and len(said[0].whole.models) > 1:
         # Whose experts they are is told by the sentence alone, where several models are named.
         kept = [made for made in kept if not (made.verdict.wrong and made.statement.name in EXPERT_COUNTS)]
-    if settled.problem is None:
-        kept = [made for made in kept if made.statement.name not in REFERENCE_ONLY]
     return kept, list(missing)
 
 

@@ -12,11 +12,10 @@ from itertools import groupby
 from typing import Final
 
 from optimizer.audit.compare import tolerance
-from optimizer.audit.context import label_role, outside_quotation
 from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.document import Kind, Segment, rows_of
 from optimizer.audit.equation import Equation
-from optimizer.audit.statements import Role
+from optimizer.audit.statements import Role, label_role, outside_quotation
 from optimizer.audit.tokens import Number, tokenize
 from optimizer.audit.verdict import Verdict, shown
 

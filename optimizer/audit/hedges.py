@@ -3,8 +3,8 @@
 import re
 from typing import Final
 
-from optimizer.audit.context import outside_quotation
 from optimizer.audit.deployment import Sentence
+from optimizer.audit.statements import outside_quotation
 
 _CLAUSE: Final = re.compile(
     r"[,;:()]\s|\s[–—(]|\b(?:so|but|although|because|which|while|whereas|hence|thus)\b", re.IGNORECASE

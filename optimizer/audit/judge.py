@@ -69,15 +69,16 @@ _CLOSE: Final = 2
 class Judge:
     """Judges claims against one set of facts; ``claims`` are all of them, since some derive from others."""
 
-    def __init__(self, facts: Facts, claims: Claims, problem: Problem | None, missing: dict[str, None]) -> None:
+    def __init__(
+        self, facts: Facts, claims: Claims, problem: Problem | None, missing: dict[str, None], engines: str
+    ) -> None:
         self.facts = facts
         self.claims = claims
         self.missing = missing
         self.partial = Partial(facts, problem)
         self.identities = Identities(facts, claims)
         self.problem = problem
-        engines = " ".join(fact.text.lower() for fact in facts.statements("attention_dp"))
-        self.engines = engines.replace("tensorrt", "trtllm") + (" sglang" if "attention" in engines else "")
+        self.engines = engines
         self._readings: dict[tuple[str, bool], tuple[list[Derivation], bool]] = {}
 
     def judge(self, claim: Statement) -> JudgedClaim | None:

@@ -9,12 +9,11 @@ from functools import lru_cache
 from itertools import product
 from typing import Final
 
-from optimizer.audit.context import outside_quotation
 from optimizer.audit.deployment import Known, Sentence
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.partial import resolve
-from optimizer.audit.statements import Role, Statement
+from optimizer.audit.statements import Role, Statement, outside_quotation
 from optimizer.audit.verdict import Verdict
 from optimizer.domain.attention import GroupedQueryAttention, LatentAttention
 from optimizer.domain.layout import Layout, WrittenLayout

@@ -12,10 +12,9 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.compare import rounding
-from optimizer.audit.context import QUOTATION, label_role, outside_quotation, segment_role
 from optimizer.audit.document import Kind, Segment, rows_of
 from optimizer.audit.equation import Equation, by_segment
-from optimizer.audit.statements import Role
+from optimizer.audit.statements import QUOTATION, Role, label_role, outside_quotation, segment_role
 from optimizer.audit.tokens import Mark, Number, Token, tokenize
 from optimizer.audit.verdict import Verdict
 
