@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, Literal, NamedTuple, TypeVar, get_args
+from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.model import ModelSpec
@@ -149,7 +149,7 @@ class Checkpoint:
     file: Path
     weights: str | None
     context: int | None
-    precision: Mapping[str, str] = field(default_factory=dict)
+    precision: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def shapes(self) -> ModelSpec:
@@ -185,8 +185,10 @@ def checkpoint(name: str) -> Checkpoint | None:
         return None
     file = path("models", alike[0])
     rows = {spellings(file.stem)[0]: Release(load_model(file).max_context)} | _releases()
-    release = next((rows[spelling] for spelling in spellings(name) if spelling in rows), Release(None))
     own = name if is_hub_name(name) else Path(name).name
+    if (quantised := rows.get(name.casefold())) is not None:
+        return Checkpoint(own, file, None, quantised.context, quantised.precision)
+    release = next((rows[spelling] for spelling in spellings(name) if spelling in rows), Release(None))
     return Checkpoint(own, file, alike[1], release.context, release.precision)
 
 
@@ -194,20 +196,25 @@ class Release(NamedTuple):
     """What a checkpoint with an entry's shapes has of its own."""
 
     context: int | None
-    precision: Mapping[str, str] = MappingProxyType({})
+    precision: Mapping[str, Any] = MappingProxyType({})
 
 
 @cache
 def _releases() -> dict[str, Release]:
-    """Checkpoints that have an entry's shapes and another name, by their folded names."""
+    """Checkpoints that have an entry's shapes and another name, by their folded names.
+
+    One that is quantised in its maker's way is known by its maker's name too: others quantise in theirs.
+    """
+    releases = {}
     with (root() / "models" / "checkpoints.csv").open(encoding="utf-8", newline="") as file:
-        return {
-            spellings(row["checkpoint"])[0]: Release(
-                int(row["context"]) if row["context"] else None,
-                dict(part.split("=") for part in row["precision"].split()),
-            )
-            for row in csv.DictReader(file)
-        }
+        for row in csv.DictReader(file):
+            names, formats = spellings(row["checkpoint"]), row["precision"].split()
+            precision: dict[str, Any] = dict(part.split("=") for part in formats if "=" in part)
+            exceptions = tuple(tuple(part.split(":")) for part in formats if ":" in part)
+            precision |= {"exceptions": exceptions} if exceptions else {}
+            key = row["checkpoint"].casefold() if precision and len(names) > 1 else names[0]
+            releases[key] = Release(int(row["context"]) if row["context"] else None, precision)
+    return releases
 
 
 def load_model(reference: str | Path, *, beside: Path | None = None) -> ModelSpec:

@@ -87,8 +87,8 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     verdict = _despite_unmodelled(started, verdict)
     if verdict.feasible:
         costs = () if verdict.despite else _unmodelled_costs(started)
-        verdict = replace(verdict, beside=(*costs, *posed.doubts, *_first_engine(posed)))
-    open_ = tuple(_in_16_bits(started) if verdict.feasible else (*_padded(started, verdict), *posed.doubts))
+        verdict = replace(verdict, beside=(*costs, *posed.doubts, *_first_engine(posed), *_in_16_bits(started)))
+    open_ = () if verdict.feasible else (*_padded(started, verdict), *posed.doubts)
     return LaunchVerdict(stated, verdict, open_, (*defaults, *_memory_share(started, layout)))
 
 
@@ -227,8 +227,8 @@ def _in_16_bits(started: Posed) -> Iterator[str]:
     judged = judge_layout(_at(reposed, layout), layout)
     if judged.violations:
         yield (
-            f"whether the checkpoint keeps attention in 16 bits, as Meta's FP8 ones do: then this does not run, "
-            f"{judged.violations[0].message}; its config.json says (--model)"
+            "the checkpoint's name leaves open whether attention is kept in 16 bits, as in Meta's FP8 and most NVIDIA "
+            f"NVFP4 ones do: then this does not run, {judged.violations[0].message}; its config.json says (--model)"
         )
 
 

@@ -112,22 +112,23 @@ def test_a_quantised_checkpoint_keeps_its_format(command: str, weights: str, *, 
 
 
 @pytest.mark.parametrize(
-    ("model", "experts", "attention"),
+    ("model", "experts", "attention", "known"),
     [
-        ("moonshotai/Kimi-K2-Thinking", "int4_g32", "bf16"),
-        ("nvidia/Kimi-K2-Thinking-NVFP4", "nvfp4", "bf16"),
-        ("unsloth/Kimi-K2-Thinking-BF16", "bf16", "bf16"),
-        ("nvidia/DeepSeek-V4-Pro-NVFP4", "nvfp4", "fp8_block"),
-        ("nvidia/DeepSeek-R1-FP4", "nvfp4", "nvfp4"),
+        ("moonshotai/Kimi-K2-Thinking", "int4_g32", "bf16", True),
+        ("nvidia/Kimi-K2-Thinking-NVFP4", "nvfp4", "bf16", False),
+        ("unsloth/Kimi-K2-Thinking-BF16", "bf16", "bf16", False),
+        ("nvidia/DeepSeek-V4-Pro-NVFP4", "nvfp4", "fp8_block", True),
+        ("someone/DeepSeek-V4-Pro-NVFP4", "nvfp4", "fp8_block", False),
+        ("nvidia/DeepSeek-R1-FP4", "nvfp4", "nvfp4", False),
     ],
 )
 def test_a_name_that_ends_in_a_format_says_that_of_experts_that_have_one_of_their_own(
-    model: str, experts: str, attention: str
+    model: str, experts: str, attention: str, *, known: bool
 ) -> None:
     posed = pose(read_launch(f"vllm serve {model} -tp 8", "it"), [Override("--hardware", ("hardware",), "b200-sxm-8")])
     own = posed.problem.precision
     assert (own.experts or own.weights, own.attention or own.weights) == (experts, attention)
-    assert any("as the name ends" in text for text in posed.assumed) is (model[-8:] != "Thinking")
+    assert any("as the name ends" in text for text in posed.assumed) is not known
 
 
 SGLANG = "python3 -m sglang.launch_server --model-path"
