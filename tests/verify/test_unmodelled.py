@@ -42,6 +42,9 @@ def judged(command: str, hardware: str = "h100-sxm-8") -> LaunchVerdict:
         (f"{QWEN} --speculative-config {NGRAM}", "h200-sxm-8", "yes", ""),
         (f"{QWEN} --kv-offloading-size 100 --mm-processor-cache-gb 8", "h200-sxm-8", "yes", ""),
         (f"{SGLANG} Qwen/Qwen3-32B --max-total-tokens 4096", "h200-sxm-8", "may not fit", "--max-total-tokens 4096"),
+        (f"{QWEN} --hf-overrides '{{\"num_hidden_layers\": 4}}'", "h200-sxm-8", "may not fit", "--hf-overrides"),
+        (f"{QWEN} --hf-overrides.text_config.num_hidden_layers 4", "h200-sxm-8", "may not fit", "--hf-overrides"),
+        (f"{QWEN} --hf-overrides '{{\"architectures\": [\"A\"]}}'", "h200-sxm-8", "yes", ""),
         # of layers that a model has not, nothing
         (f"{QWEN} --mamba-cache-dtype float32", "h200-sxm-8", "yes", ""),
         ("vllm serve Qwen/Qwen3-Next-80B-A3B-Instruct -tp 4 --mamba-cache-dtype float32", "h200-sxm-8", "may not fit",
@@ -81,6 +84,23 @@ def test_what_a_name_or_an_option_says_of_weights_leaves_no_doubt() -> None:
     stated = posed(f"{QWEN} --quantization torchao", "h200-sxm-8", Override("-", ("precision", "weights"), "int8"))
     assert judge_launch(stated).verdict.fits == "yes"
     assert judged("vllm serve unsloth/Qwen3-32B-unsloth-bnb-4bit --max-model-len 8192", "l40s-8").verdict.fits == "yes"
+
+
+@pytest.mark.parametrize(
+    ("flags", "captured"),
+    [
+        ("--enforce-eager", False),
+        ('-cc \'{"cudagraph_mode": "NONE"}\'', False),
+        ("-cc.cudagraph_mode none", False),
+        ("-O0", False),
+        ("-O0 -cc.cudagraph_mode FULL_DECODE_ONLY", True),
+        ("-O3", True),
+        ('-cc \'{"cudagraph_mode": "FULL_AND_PIECEWISE"}\'', True),
+    ],
+)
+def test_graphs_that_are_not_captured_take_no_memory(flags: str, *, captured: bool) -> None:
+    """vLLM config/compilation.py CUDAGraphMode, config/vllm.py OptimizationLevel."""
+    assert (posed(f"{QWEN} {flags}").launch.operating.capture_sizes == ()) is not captured
 
 
 def test_experts_alone_are_quantised_where_the_engine_says_so() -> None:

@@ -51,7 +51,7 @@ class EngineRule:
     statement
         The condition, for people.
     reads
-        Attributes of `Shape` that `breach` reads.
+        Attributes of `Shape` that `breach` reads; none where it is of the model or the devices alone.
     apart
         Attributes of `Shape` that decide whether it is broken, where the words read more: what the lattice tells apart.
     breach

@@ -6,6 +6,8 @@ experts divided over all of them. Decode context parallelism re-uses TP.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -81,6 +83,12 @@ def read(command: CommandReading, environment: Mapping[str, str]) -> Launch:
     )  # fmt: skip
 
 
+_SIZES: Final = re.compile(
+    r'"(?:num_|n_|hidden|intermediate|moe_intermediate|vocab|head_dim|kv_lora|q_lora|quantization|sliding_window|dtype)'
+)
+"""Keys of a config.json that change what weights and cache take."""
+
+
 def launched(
     engine: str, command: CommandReading, environment: Mapping[str, str], variable: str, *, degrees: Mapping[str, int],
     dense: Mapping[str, int], operating: Operating, dcp: int, nodes: int | None, phase: str | None,
@@ -93,6 +101,9 @@ def launched(
         Everything wrong that was found so far.
     """
     stages = partition(command, environment.get(variable), degrees["pp"], variable)
+    overrides = [option for option in command.arguments.given if option.flag.carries == "hf_overrides"]
+    for option in overrides if _SIZES.search(json.dumps(merged(overrides))) else ():
+        command.influence(option, "memory")
     model, place = model_of(command)
     command.raise_faults()
     return Launch(
@@ -335,14 +346,17 @@ def _redundant(command: CommandReading, *, experts: bool, ranks: int) -> int:
 
 
 def _captured(command: CommandReading) -> tuple[int, ...] | None:
-    """Sizes of captured graphs; none with ``--enforce-eager``."""
-    if command.on("eager"):
+    """Sizes of captured graphs; none with ``--enforce-eager``, ``cudagraph_mode`` NONE or, without a mode, ``-O0``."""
+    config = merged(option for option in command.arguments.given if option.flag.carries == "compilation")
+    mode = str(config.get("cudagraph_mode", "")).upper() or "NONE" * (command.flag_text("--optimization-level") == "0")
+    if command.on("eager") or mode in {"NONE", "0"}:
         command.one("capture_sizes")
+        if set(config) <= {"cudagraph_mode", "cudagraph_capture_sizes"}:
+            command.one("compilation")
         return ()
     sizes = command.integers("capture_sizes")
     if sizes is not None:
         return tuple(sorted(sizes))
-    config = merged(option for option in command.arguments.given if option.flag.carries == "compilation")
     listed = config.get("cudagraph_capture_sizes")
     if isinstance(listed, list) and all(isinstance(size, int) for size in listed):
         if set(config) <= {"cudagraph_capture_sizes"}:
