@@ -4,7 +4,9 @@
   `SlidingWindowSpec.max_memory_usage_bytes`), in whole blocks and one more.
 - Windows in a pool of their own (SGLang pool_configurator.py HybridSWAPoolConfigurator): of F tokens in the layers
   without, these have room for share · F, taken or not. A sequence of n tokens takes max(n, held ÷ share) of the F; with
-  share 1 every layer holds every token.
+  share 1 every layer holds every token. Of DeepSeek-V4 (DSV4PoolConfigurator) a token of the F has its entries and
+  index keys, and one of the windows' 584 bytes in every layer and 8/128 of a state of the overlapping compressors; the
+  states of the others are of each request, before 0.5.15 of each of the windows' tokens (7,705 bytes of Flash, 15,897).
 - Decode context parallelism over d of the tensor-parallel ranks: each holds 1/d of the tokens, with the key/value heads
   of tp/d ranks (vLLM v1/kv_cache_interface.py; SGLang pool_configurator.py:340). States are not divided.
 - Kinds of layers in equal groups (vLLM `kv_cache_utils`): groups as large as the smallest kind, or as the largest
@@ -31,6 +33,7 @@ from optimizer.domain.attention import (
     KimiDeltaAttention,
     LatentAttention,
 )
+from optimizer.domain.attention.compressed import INDEX_SCALE_BYTES, STATE_BYTES
 from optimizer.domain.precision import KV_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.figures.reserve import default_tokens
@@ -90,6 +93,10 @@ class CacheLayout:
         return max(1, sum(blocks[name].attention == attention for name in self.problem.model.layer_names))
 
     def _bytes(self, attention: Attention, tokens: int, tp: int, step: int) -> Fraction:
+        if isinstance(attention, CompressedAttention) and self.window_share is not None:
+            return self._pooled(tokens, self.window_share) * self._entry_bytes(attention, self.window_share) + (
+                self.request_bytes(attention)
+            )
         if isinstance(attention, CompressedAttention) and self._in_pages():
             return Fraction(self._blocks(tokens, step) * self._page_bytes(attention))
         if isinstance(attention, LatentAttention) and self._scaled_latent(attention):
@@ -115,6 +122,26 @@ class CacheLayout:
     def _pooled(self, tokens: int, share: Fraction) -> Fraction:
         """Tokens that a sequence takes of the layers without windows, where the others have room for a share."""
         return max(Fraction(tokens), min(tokens, max(self.problem.model.windows)) / share)
+
+    def _entry_bytes(self, attention: CompressedAttention, share: Fraction) -> Fraction:
+        """Bytes of DeepSeek-V4's pools for each token of the longest."""
+        size, ratio, index = share * ENTRY_BYTES, attention.compress_ratio, attention.indexer
+        if not ratio:
+            return size
+        size += Fraction(ENTRY_BYTES, ratio)
+        if index is not None:
+            size += Fraction(index.head_dim + INDEX_SCALE_BYTES, ratio)
+        if index is not None or self.rules.window_states:
+            tokens = 2 * OVERLAPPING_STATE_TOKENS if index is not None else ratio
+            width = 2 * (attention.head_dim + index.head_dim) if index is not None else attention.head_dim
+            size += share * Fraction(tokens, attention.window) * 2 * width * STATE_BYTES
+        return size
+
+    def request_bytes(self, attention: Attention | None) -> int:
+        """Bytes that SGLang keeps of a layer for every request that may be in flight: DeepSeek-V4's longer states."""
+        if not isinstance(attention, CompressedAttention) or self.window_share is None or self.rules.window_states:
+            return 0
+        return attention.cache_fixed_bytes(0, 1) if attention.indexer is None else 0
 
     def _in_window(self, window: int, tokens: int, step: int) -> int:
         if not self.rules.holds_step_in_window:

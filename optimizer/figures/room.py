@@ -20,7 +20,7 @@ from fractions import Fraction
 
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.figures.cache import window_share
+from optimizer.figures.cache import CacheLayout, window_share
 from optimizer.figures.memory import Memory, MemoryBook, build_memory, sequence_tokens
 from optimizer.figures.partition import Track
 from optimizer.figures.reserve import error_bytes
@@ -29,6 +29,8 @@ from optimizer.figures.weights import round_up
 
 EARLIER = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
 """Names of the releases before the newest, oldest first, by whose facts `verify` derives the cache as well."""
+COMPRESSED_REQUESTS = 256
+"""Requests in flight of DeepSeek-V4 unless told (sglang 0.5.15 srt/arg_groups/deepseek_v4_hook.py:49)."""
 LONGEST = 2**30
 """Tokens that stand for any number where a model states no longest context."""
 
@@ -133,9 +135,17 @@ class Rooms:
         )
 
     def _pooled(self, memory: Memory, cuts: tuple[int, ...], rooms: list[int]) -> int:
-        """Tokens of the layers without windows."""
-        sizes = self._requests(memory, cuts, LONGEST)
-        return min((max(room, 0) * LONGEST // size for room, size in zip(rooms, sizes, strict=True) if size), default=0)
+        """Tokens of the layers without windows, beside what every request that may be in flight keeps."""
+        problem, layout = self.problem, CacheLayout(self.problem)
+        sizes, pools, first = self._requests(memory, cuts, LONGEST), [], 0
+        requests = problem.workload.max_num_seqs or COMPRESSED_REQUESTS
+        for room, size, layers in zip(rooms, sizes, cuts, strict=True):
+            names = problem.model.layer_names[first : first + layers]
+            kept = sum(layout.request_bytes(problem.model.blocks[name].attention) for name in names)
+            first += layers
+            if size:
+                pools.append(max(room - (requests + 1) * kept, 0) * LONGEST // size)
+        return min(pools, default=0)
 
 
 def most_tokens(problem: Problem) -> int:

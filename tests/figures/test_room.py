@@ -268,6 +268,35 @@ def test_windows_in_a_pool_of_their_own(
     assert rooms[0].longest_context == min(rooms[0].tokens, problem.model.max_context or rooms[0].tokens)
 
 
+@pytest.mark.parametrize(
+    ("model", "engine", "share", "token_bytes", "requests"),
+    [
+        # bytes_per_full_token of start-up logs: 7705.45; 15955.85 of 0.5.12, which counts the layer of drafts
+        ("deepseek-v4-flash", "sglang@0.5.15", None, 7705.45, 10),
+        ("deepseek-v4-flash", "sglang", None, 7705.45, 256),
+        ("deepseek-v4-flash", "sglang@0.5.12", None, 15_955.85 - 58.4, 10),
+        ("deepseek-v4-flash", "sglang", "0.8", 3850.25 + 8 * (7705.45 - 3850.25), 10),
+        ("deepseek-v4-pro", "sglang", None, 10_993.84, 10),
+    ],
+)
+def test_the_pools_of_deepseek_v4(
+    model: str, engine: str, share: str | None, token_bytes: float, requests: int
+) -> None:
+    """A log of 11.89 GiB with a request table of 10 has 1,641,472 tokens of Flash."""
+    limits = {"kv_cache_memory": "12175 MiB", **({} if share is None else {"window_share": share})}
+    problem = _problem(model=model, engine=engine, devices=8, limits=limits, objective="throughput",
+                       workload={"input_tokens": 16, "output_tokens": 16, "max_num_seqs": requests})  # fmt: skip
+    names = problem.model.layer_names
+    layout = CacheLayout(problem)
+    states = sum(layout.request_bytes(problem.model.blocks[name].attention) for name in names)
+    heavy = sum(getattr(problem.model.blocks[name].attention, "compress_ratio", 0) == 128 for name in names)
+    assert states == (0 if engine == "sglang@0.5.12" else heavy * 128 * 2 * 512 * 4)
+    tokens = room_of(problem, Shape(8, 1, 1, 1, 1), (len(names),)).tokens
+    assert tokens == pytest.approx((12175 * 2**20 - (requests + 1) * states) / token_bytes, rel=1e-5)
+    if (engine, requests) == ("sglang@0.5.15", 10):
+        assert tokens == pytest.approx(1_641_472, rel=1e-3)
+
+
 @pytest.mark.parametrize(("share", "tokens", "taken"), [
     ("0.8", 64, 80), ("0.8", 128, 160), ("0.8", 150, 160), ("0.8", 161, 161), ("0.1", 1000, 1280), ("0.1", 5000, 5000),
     ("1", 64, 64),

@@ -278,6 +278,8 @@ class CacheRules:
     window_share
         Tokens that layers with windows have room for, of those of the other layers, by a model and what a command
         states; None: a pool of all layers, of which they take no more than their windows.
+    window_states
+        DeepSeek-V4's states of its long windows are kept for tokens of the windows' pool; else for each request.
     """
 
     block_tokens: int
@@ -292,6 +294,7 @@ class CacheRules:
     position_tables: bool = False
     page: Callable[[Paged], int] | None = None
     window_share: Callable[[ModelSpec, Fraction | None], Fraction] | None = None
+    window_states: bool = False
 
     def scales_left(self, weights: str, device: Device) -> int:
         """Bytes of each scale of an expert in a format that stay on a device beside those that kernels read."""

@@ -375,7 +375,8 @@ _HOPPER = ("h100", "h200", "h20", "h800")
 _SCALES_LEFT = replace(NEWEST.cache, loaded_scales={"mxfp4": dict.fromkeys(_HOPPER, 4)})
 _EARLIER = replace(
     NEWEST, version="0.5.10", since="0.5.9",
-    rules=(*_ALWAYS, NO_CONTEXT, NO_DECODE_CONTEXT, NO_PIPELINED_DRAFTS), cache=_SCALES_LEFT,
+    rules=(*_ALWAYS, NO_CONTEXT, NO_DECODE_CONTEXT, NO_PIPELINED_DRAFTS),
+    cache=replace(_SCALES_LEFT, window_states=True),  # 0.5.12 srt/model_executor/pool_configurator.py:386
     # mem_cache: the target's pool is measured before the draft is loaded, until pull request 23862 (April 2026)
     reservation=replace(NEWEST.reservation, defaults=SMALLER_DEFAULTS, drafts_beside="own"),
     flags={**FLAGS, "dp": "--dp-size --enable-dp-attention"},
