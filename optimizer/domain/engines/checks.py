@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
 
-from optimizer.domain.attention import CompressedAttention, GroupedQueryAttention, LatentAttention
+from optimizer.domain.attention import CompressedAttention, GroupedQueryAttention, LatentAttention, Mamba2
 from optimizer.domain.capability import capability
 from optimizer.domain.engines.rule import Breach, EngineRule, Premise
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
@@ -90,14 +90,32 @@ def layers_without_experts_lead(premise: Premise) -> bool:
     return sparse == sorted(sparse)
 
 
-def attention_heads(sentence: str, source: str, tp: str = "tp") -> EngineRule:
-    """Query heads (and those of linear attention) divide by tp; `sentence` takes heads and tp, by the engine's name."""
+MAMBA_HEADS = (
+    "Tensor parallel world size must divide num heads. ({heads} heads ÷ tp={tp}.)",
+    "If tensor parallel world size does not divide num_groups, then num_groups must equal 1. ({groups}, tp={tp}.)",
+)
+"""vLLM's words, and SGLang's, of layers of Mamba (mamba_mixer2.py, srt/layers/attention/mamba/mamba.py)."""
+
+
+def attention_heads(sentence: str, source: str, tp: str = "tp", *, mamba: tuple[str, str] | None = None) -> EngineRule:
+    """Query heads (and those of linear attention) divide by tp; `sentence` takes heads and tp, by the engine's name.
+
+    `mamba` is said of layers of Mamba, where all others are kept: of their heads (heads, tp), and groups (groups, tp).
+    """
 
     def breach(premise: Premise, shape: Shape) -> str | None:
-        for block in premise.model.blocks.values():
-            for heads in block.attention.head_counts if block.attention is not None else ():
-                if heads % shape.tp:
-                    return sentence.format(heads=heads, tp=shape.tp)
+        kinds = [block.attention for block in premise.model.blocks.values() if block.attention is not None]
+        for kind in sorted(kinds, key=lambda kind: isinstance(kind, Mamba2)):
+            if mamba is not None and isinstance(kind, Mamba2):
+                heads, groups = mamba
+                if kind.heads % shape.tp:
+                    return heads.format(heads=kind.heads, tp=shape.tp)
+                if kind.groups > 1 and kind.groups % shape.tp:
+                    return groups.format(groups=kind.groups, tp=shape.tp)
+                continue
+            for heads_of_kind in kind.head_counts:
+                if heads_of_kind % shape.tp:
+                    return sentence.format(heads=heads_of_kind, tp=shape.tp)
         return None
 
     return EngineRule("attention_heads", f"{tp} divides the attention heads", ("tp",), breach, source)

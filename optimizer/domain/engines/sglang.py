@@ -44,8 +44,9 @@ EXPERT_MESH = EngineRule(
 )
 HEADS = checks.attention_heads(
     "AssertionError: {heads} attention heads are not divisible by attn_tp_size {tp}.",
-    "sglang 0.5.23 srt/models/qwen3_moe.py:506",
+    "sglang 0.5.23 srt/models/qwen3_moe.py:506; srt/layers/attention/mamba/mamba.py:246",
     "attn_tp",
+    mamba=checks.MAMBA_HEADS,
 )
 KV_HEADS = checks.kv_heads(
     "AssertionError: {kv} key/value heads and attn_tp_size {tp} do not divide.",

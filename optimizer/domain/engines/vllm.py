@@ -32,7 +32,8 @@ EXPERTS_USE_ALL_RANKS = EngineRule(
 )
 HEADS = checks.attention_heads(
     "Total number of attention heads ({heads}) must be divisible by tensor parallel size ({tp}).",
-    "vllm 0.33.0 config/model.py:1561",
+    "vllm 0.33.0 config/model.py:1561; model_executor/layers/mamba/mamba_mixer2.py:317",
+    mamba=checks.MAMBA_HEADS,
 )
 KV_HEADS = checks.kv_heads(
     "{tp} is not divisible by {kv}: key/value heads are divided or copied whole.",
