@@ -14,7 +14,8 @@
 - A model's own drafts: the draft layer keeps its cache beside the layers that it is alike (here shared out over them),
   and in vLLM a state of linear attention is held for every drafted token too, and padded to the group's layers
   (MambaSpec.max_memory_usage_bytes).
-- Sparse latent attention in 8 bit (`fp8_ds_mla`): latent, 4 bytes every 128 elements, rotary key in 16 bit: 656 bytes.
+- Sparse latent attention in 8 bit (vLLM's `fp8_ds_mla`; SGLang's on Hopper, calculate_mla_kv_cache_dim): latent, 4
+  bytes every 128 elements, rotary key in 16 bit: 656 bytes. TensorRT-LLM's kernels, SGLang's on Blackwell, take 576.
 - DeepSeek-V4 (vllm issue 54703): every block, of whatever group, is as large as that of the compressed entries, a
   multiple of 576 bytes in each layer; a sequence holds ceil(n/256) of these, of two groups of windows ceil(w/64) + 1
   each, and of the compressors' states ceil(s/4) + 1 (overlapping) and ceil(s/8) + 1, where w and s are the window or
@@ -34,6 +35,7 @@ from optimizer.domain.attention import (
     LatentAttention,
 )
 from optimizer.domain.attention.compressed import INDEX_SCALE_BYTES, STATE_BYTES
+from optimizer.domain.capability import capability
 from optimizer.domain.precision import KV_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.figures.reserve import default_tokens
@@ -150,7 +152,9 @@ class CacheLayout:
         return min(window if step == 1 else (-(-(window - 1 + step) // block) + 1) * block, tokens)
 
     def _scaled_latent(self, attention: LatentAttention) -> bool:
-        return self.rules.sparse_latent_fp8 and attention.indexer is not None and self.element == 1
+        known = capability(self.problem.hardware.device)
+        scaled = self.rules.sparse_latent_fp8 or (known is not None and known[0] in self.rules.scaled_latent_majors)
+        return scaled and attention.indexer is not None and self.element == 1
 
     def _in_pages(self) -> bool:
         return self.rules.compressed_pages and self.element == 1

@@ -313,16 +313,19 @@ def test_short_sequences_take_the_pool_of_windows_first(share: str, tokens: int,
     assert layout.admitted_bytes(window, tokens, 1) == layout.steady_bytes(window, tokens, 1)
 
 
-@pytest.mark.parametrize(("engine", "kv_cache", "latent"), [
-    ("vllm", "fp8", 512 + 4 * 4 + 2 * 64), ("vllm", "bf16", 2 * 576), ("sglang", "fp8", 576),
+@pytest.mark.parametrize(("engine", "hardware", "kv_cache", "latent"), [
+    ("vllm", "h200-sxm-8", "fp8", 512 + 4 * 4 + 2 * 64), ("vllm", "h200-sxm-8", "bf16", 2 * 576),
+    ("sglang", "h200-sxm-8", "fp8", 656), ("sglang@0.5.6", "h100-sxm-8", "fp8", 656),
+    ("sglang", "b200-sxm-8", "fp8", 576), ("sglang", "h200-sxm-8", "bf16", 2 * 576),
+    ("vllm", "b200-sxm-8", "fp8", 656),
 ])  # fmt: skip
-def test_the_latent_cache_of_sparse_attention(engine: str, kv_cache: str, latent: int) -> None:
+def test_the_latent_cache_of_sparse_attention(engine: str, hardware: str, kv_cache: str, latent: int) -> None:
     """vLLM's fp8_ds_mla: 656 bytes of a token, 512 values, four 32-bit scales and 64 rotary values in 16 bit.
 
     vllm/v1/attention/backends/mla/flashmla_sparse.py; the index keys beside it are 128 values and one scale.
     """
     problem = optimizer.read_problem({
-        "model": "deepseek-v3.2", "hardware": "h200-sxm-8", "devices": 8, "engine": engine,
+        "model": "deepseek-v3.2", "hardware": hardware, "devices": 8, "engine": engine,
         "precision": {"kv_cache": kv_cache}, "workload": {"input_tokens": 1000, "output_tokens": 100},
     })  # fmt: skip
     attention = next(block.attention for block in problem.model.blocks.values())

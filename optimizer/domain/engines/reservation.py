@@ -261,6 +261,8 @@ class CacheRules:
         Layers of several kinds are kept in groups of equal size, so that a kind with a remainder is padded.
     sparse_latent_fp8
         Sparse latent attention keeps 8-bit entries with a 32-bit scale every 128 elements and a 16-bit rotary key.
+    scaled_latent_majors
+        Generations of NVIDIA's devices on which alone it does so (Hopper is 9).
     admits_longest
         What the engine says where its cache cannot hold one sequence of `max_model_len`, so that it does not start; it
         takes length, needed and room (GiB) and longest. Empty: it starts all the same.
@@ -287,6 +289,7 @@ class CacheRules:
     steps_in_flight: int = 1
     equal_groups: bool = False
     sparse_latent_fp8: bool = False
+    scaled_latent_majors: tuple[int, ...] = ()
     compressed_pages: bool = False
     admits_longest: str = ""
     expert_padding: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)

@@ -364,7 +364,9 @@ NEWEST = Engine(
         "sequence that SGLang reserves itself; the rest assumed equal to vLLM's",
     ),
     # srt/layers/rotary_embedding, as vLLM's
-    cache=CacheRules(block_tokens=1, position_tables=True, page=default_page, window_share=window_share),
+    cache=CacheRules(
+        block_tokens=1, position_tables=True, page=default_page, window_share=window_share, scaled_latent_majors=(9,)
+    ),
     waiting=WAITING,
     vocabulary_padding=64,
     source="assumed equal to vLLM's; rules read from SGLang 0.5.23",
