@@ -51,6 +51,7 @@ class Embedding(Spec):
     max_model_len: ClassVar = None
     capture_sizes: ClassVar = None
     decode_context_parallel: ClassVar = 1
+    hybrid_cache: ClassVar = None
 
     @property
     def input_tokens(self) -> int:

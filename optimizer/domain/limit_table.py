@@ -194,7 +194,7 @@ def with_length(problem: Problem, tokens: Fraction | None) -> Problem:
 
 def _admitted_length(problem: Problem) -> Fraction | None:
     length = problem.workload.max_model_len
-    return None if length is None or not problem.engine.cache.admits_longest else Fraction(length)
+    return None if length is None or not problem.cache.admits_longest else Fraction(length)
 
 
 def _allowed(problem: Problem, axis: str) -> tuple[int, ...] | None:

@@ -16,7 +16,7 @@ from optimizer.domain.calibration import Calibration
 from optimizer.domain.coactivation import Coactivation
 from optimizer.domain.engines import ANY, ENGINES, Engine, engine_named
 from optimizer.domain.engines.engine import Waiting
-from optimizer.domain.engines.reservation import Paged
+from optimizer.domain.engines.reservation import CacheRules, Paged
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import LATENCIES, AsTuple, Limits, SearchLimits
 from optimizer.domain.margins import Margin, margin_of, quantile
@@ -224,6 +224,12 @@ class Problem(Grown):
     def engine(self) -> Engine:
         """The engine's rules and reservations."""
         return engine_named(self.engine_name)
+
+    @cached_property
+    def cache(self) -> CacheRules:
+        """How the engine lays out the cache of this model, as it is told."""
+        layers = [self.model.blocks[name].attention for name in self.model.layer_names]
+        return self.engine.cache.of([layer for layer in layers if layer is not None], hybrid=self.workload.hybrid_cache)
 
     @property
     def precision(self) -> ModelPrecision:

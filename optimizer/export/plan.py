@@ -185,6 +185,8 @@ def _common(plan: Plan, answer: ExportPlan) -> None:
         plan.differences.append(f"two-batch overlap: {plan.engine} runs a step whole")
     if answer.placed and answer.placement_file is None:
         plan.differences.append(f"expert placement: {plan.engine} takes no static one; it starts from experts in order")
+    if work.hybrid_cache is False and plan.takes("unified_cache"):
+        plan.put("unified_cache")
     if work.prefix_cache_hit:
         plan.differences.append(
             f"prefix cache: {float(work.prefix_cache_hit):.0%} of prompt tokens were priced as found in the cache; "

@@ -1,7 +1,8 @@
 """Bytes of cache that one sequence takes in a layer as its engine lays the cache out.
 
 - A sliding window: its last tokens; when it is admitted, window − 1 + the tokens of the largest step (vLLM
-  `SlidingWindowSpec.max_memory_usage_bytes`), in whole blocks and one more.
+  `SlidingWindowSpec.max_memory_usage_bytes`), in whole blocks and one more; a chunk: chunk + the same, in whole blocks
+  (`ChunkedLocalAttentionSpec`). Where the engine frees neither, every token (`unify_hybrid_kv_cache_specs`).
 - Windows in a pool of their own (SGLang pool_configurator.py HybridSWAPoolConfigurator): of F tokens in the layers
   without, these have room for share · F, taken or not. A sequence of n tokens takes max(n, held ÷ share) of the F; with
   share 1 every layer holds every token. Of DeepSeek-V4 (DSV4PoolConfigurator) a token of the F has its entries and
@@ -60,7 +61,7 @@ class CacheLayout:
 
     def __init__(self, problem: Problem) -> None:
         self.problem = problem
-        self.rules = problem.engine.cache
+        self.rules = problem.cache
         self.element = KV_BYTES[problem.precision.kv_cache]
         self.step = self.rules.steps_in_flight * default_tokens(problem)
         self.shared_by = problem.workload.decode_context_parallel
@@ -74,6 +75,13 @@ class CacheLayout:
     def admitted_bytes(self, attention: Attention, tokens: int, tp: int) -> Fraction:
         """Bytes of a sequence while its prompt is computed in the largest steps: what an engine asks of its pool."""
         return self._bytes(attention, tokens, tp, step=self.step) * self._drafted(attention)
+
+    def token_bytes(self, attention: Attention, tp: int) -> Fraction:
+        """Bytes of one token in a layer of a kind, however its group is padded."""
+        if isinstance(attention, GroupedQueryAttention):
+            heads = attention.cache_elements(1, max(1, tp // self.shared_by))
+            return (heads * self.element + Fraction(attention.cache_fixed_bytes(1, tp))) / self.shared_by
+        return self._bytes(attention, 1, tp, step=1)
 
     def _drafted(self, attention: Attention) -> Fraction:
         """Layers that keep a cache of this kind, with the draft's own, ÷ those of the model."""
@@ -117,7 +125,8 @@ class CacheLayout:
             return self._pooled(tokens, self.window_share) * held_share * token_elements * self.element / self.shared_by
         kind, held = "full", tokens
         if attention.window is not None:
-            kind, held = "window", self._in_window(attention.window, tokens, step)
+            kind = "window"
+            held = tokens if self.rules.whole else self._in_window(attention, tokens, step)
         held_heads = unwindowed.cache_elements(held, max(1, tp // self.shared_by))
         return held_heads * self.element * self._padding.get(kind, Fraction(1)) / self.shared_by
 
@@ -145,11 +154,13 @@ class CacheLayout:
             return 0
         return attention.cache_fixed_bytes(0, 1) if attention.indexer is None else 0
 
-    def _in_window(self, window: int, tokens: int, step: int) -> int:
-        if not self.rules.holds_step_in_window:
+    def _in_window(self, attention: GroupedQueryAttention, tokens: int, step: int) -> int:
+        window, block = attention.window or tokens, self.rules.block_tokens
+        if not self.rules.holds_step_in_window or step == 1:
             return min(tokens, window)
-        block = self.rules.block_tokens
-        return min(window if step == 1 else (-(-(window - 1 + step) // block) + 1) * block, tokens)
+        if attention.chunked:
+            return min(round_up(window + step, block), tokens)
+        return min((-(-(window - 1 + step) // block) + 1) * block, tokens)
 
     def _scaled_latent(self, attention: LatentAttention) -> bool:
         known = capability(self.problem.hardware.device)
@@ -194,7 +205,7 @@ class CacheLayout:
             if isinstance(attention, GroupedQueryAttention) and not attention.shares_cache:
                 counts["full" if attention.window is None else "window"] += 1
         least, most = min(counts.values()), max(counts.values())
-        if not self.rules.equal_groups or least in {0, most}:
+        if self.rules.whole or not self.rules.equal_groups or least in {0, most}:
             return {}
         size = most if 2 * most < 3 * least else least
         return {kind: Fraction(round_up(count, size), count) for kind, count in counts.items()}

@@ -166,7 +166,11 @@ def _room(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         room.tokens,
         Dimension.COUNT,
         "min over stages of room ÷ bytes of a block · tokens of a block "
-        "(concurrency · max_model_len where layers differ)",
+        + (
+            "(÷ groups of layers where they differ)"
+            if problem.cache.tokens_by_groups
+            else "(concurrency · max_model_len where layers differ)"
+        ),
         error=room.tokens * share,
     )
     sheet.put(

@@ -75,7 +75,8 @@ class Memory:
     `sized` is the step that the engine sizes itself for (tokens, sequences; None where its share of memory is that of
     weights and cache alone, as are captured graphs then), `budget` the bytes that one device may hold so, or where
     `stated` those of the cache. `admitted` are the bytes of a sequence of so many tokens in each kind of layer. `pool`
-    is the most that weights and cache may take where a share of memory is stated for these alone.
+    is the most that weights and cache may take where a share of memory is stated for these alone. Where a sequence is
+    `asked_whole`, every stage is to have room for the layers of all.
     """
 
     weights: tuple[BlockWeights, ...]
@@ -99,6 +100,7 @@ class Memory:
     stated: bool = False
     admitted: Callable[[int], tuple[int, ...]] = field(default=lambda _: (), compare=False)
     pool: int | None = None
+    asked_whole: bool = False
 
     def pooled(self, sizes: Sequence[int]) -> Track | None:
         """Weights and cache of stages, and the most of both that a share of memory leaves; None: no such share.
@@ -157,6 +159,8 @@ class Memory:
     def holding(self, tokens: int) -> Track:
         """`kept` with one sequence of `tokens` tokens as it is admitted."""
         kept, admitted = self.kept(), self.admitted(tokens)
+        if self.asked_whole:
+            return replace(kept, every=kept.every + sum(admitted[i] for i in self.order))
         cached = accumulate((admitted[i] for i in self.order), initial=0)
         return replace(kept, prefix=[a + b for a, b in zip(kept.prefix, cached, strict=True)])
 
@@ -371,6 +375,7 @@ class MemoryBook:
             stated=stated is not None,
             pool=pool_bytes(problem, shape),
             admitted=lambda tokens: self._admitted(shape, tokens),
+            asked_whole=problem.cache.checked_on_every_stage and shape.pp > 1,
         )
 
     def _block(self, name: str, shape: Shape) -> BlockWeights:

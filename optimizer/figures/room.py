@@ -8,8 +8,8 @@
 The largest step is the one that the engine sizes itself for: `max_num_seqs` and `max_num_batched_tokens` where the
 workload states them, else the engine's defaults, not the batch that is priced. Where layers of one sequence do not all
 cost the same for every token (windows, states, compressed entries) engines print concurrency · length as their tokens
-(vllm issue 51041), and so do we. Sources: vLLM v1/core/kv_cache_planning.py, v1/worker/gpu_worker.py; SGLang
-mem_cache/kv_cache_configurator.py.
+(vllm issue 51041), and so do we; before 0.21 vLLM prints blocks ÷ groups (`figures.groups`). Sources: vLLM
+v1/core/kv_cache_planning.py, v1/worker/gpu_worker.py; SGLang mem_cache/kv_cache_configurator.py.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from fractions import Fraction
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.cache import CacheLayout, window_share
+from optimizer.figures.groups import groups
 from optimizer.figures.memory import Memory, MemoryBook, build_memory, sequence_tokens
 from optimizer.figures.partition import Track
 from optimizer.figures.reserve import error_bytes
 from optimizer.figures.serving import Evaluation
 from optimizer.figures.weights import round_up
 
-EARLIER = ("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth")
+EARLIER = (
+    "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
+)  # fmt: skip
 """Names of the releases before the newest, oldest first, by whose facts `verify` derives the cache as well."""
 COMPRESSED_REQUESTS = 256
 """Requests in flight of DeepSeek-V4 unless told (sglang 0.5.15 srt/arg_groups/deepseek_v4_hook.py:49)."""
@@ -48,6 +51,8 @@ class Room:
     request_bytes, request_room_bytes
         A sequence of `length`, the longest that the engine is told to admit, and the room, in the stage that holds the
         fewest of them.
+    checked_bytes, checked_room_bytes
+        The same as the engine checks it before it starts.
     tokens, concurrency
         At that length.
     longest_context
@@ -62,6 +67,8 @@ class Room:
     length: int
     request_bytes: int
     request_room_bytes: int
+    checked_bytes: int
+    checked_room_bytes: int
     tokens: int
     concurrency: Fraction
     longest_context: int
@@ -86,11 +93,13 @@ class Rooms:
         stages = [(room, size) for room, size in zip(rooms, requests, strict=True) if size]
         holding = ((Fraction(max(room, 0), size), room, size) for room, size in stages)
         concurrency, request_room, request = min(holding, default=(Fraction(0), min(rooms), 0))
+        checked = (sum(requests), min(rooms)) if memory.asked_whole else (request, request_room)
         return Room(
             room_bytes=min(rooms), weights_bytes=weights[tightest], reserve_bytes=reserves[tightest],
             working_bytes=working, error_bytes=error_bytes(problem),
             length=length, request_bytes=request, request_room_bytes=request_room,
-            tokens=self._tokens(memory, cuts, rooms, concurrency), concurrency=concurrency,
+            checked_bytes=checked[0], checked_room_bytes=checked[1],
+            tokens=self._tokens(memory, cuts, rooms, concurrency, shape.tp), concurrency=concurrency,
             longest_context=longest_context(problem, memory, cuts),
         )  # fmt: skip
 
@@ -120,7 +129,10 @@ class Rooms:
     def _whole(self, tokens: int) -> int:
         return round_up(tokens, self.problem.engine.cache.block_tokens)
 
-    def _tokens(self, memory: Memory, cuts: tuple[int, ...], rooms: list[int], concurrency: Fraction) -> int:
+    def _tokens(self, memory: Memory, cuts: tuple[int, ...], rooms: list[int], concurrency: Fraction, tp: int) -> int:
+        grouped = groups(self.problem, tp)
+        if grouped is not None:
+            return grouped.tokens(rooms, cuts)
         block = self.problem.engine.cache.block_tokens
         length = self._whole(self.problem.workload.max_model_len or sequence_tokens(self.problem))
         if window_share(self.problem) is not None:

@@ -117,13 +117,13 @@ def longest(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     room = room_of(problem, evaluation.shape, evaluation.cuts)
     if room.longest_context >= length:
         return
-    message = problem.engine.cache.admits_longest.format(
-        length=int(length), needed=room.request_bytes / GIB, room=max(room.request_room_bytes, 0) / GIB,
+    message = problem.cache.admits_longest.format(
+        length=int(length), needed=room.checked_bytes / GIB, room=max(room.checked_room_bytes, 0) / GIB,
         longest=room.longest_context,
     )  # fmt: skip
     yield Violation(
         Family.MEMORY, f"{problem.engine.title} does not start: {message}",
-        {"needed_bytes": room.request_bytes, "room_bytes": room.request_room_bytes, "longest": room.longest_context},
+        {"needed_bytes": room.checked_bytes, "room_bytes": room.checked_room_bytes, "longest": room.longest_context},
     )  # fmt: skip
 
 

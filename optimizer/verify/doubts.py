@@ -31,7 +31,7 @@ def _cache(problem: Problem, evaluation: Evaluation) -> tuple[str, ...]:
     pictures = _pictures(problem)
     error = error_bytes(problem) + pictures
     room = room_of(problem, evaluation.shape, evaluation.cuts)
-    needed = room.request_bytes if problem.engine.cache.admits_longest else 0
+    needed = room.checked_bytes if problem.cache.admits_longest else 0
     if not (share or reservation.static_fraction or reservation.free_fraction) or room.room_bytes - error >= needed:
         return ()
     demand = f"one sequence of {room.length:,} tokens takes {needed / GIB:.2f}" if needed else "it may all be taken"
@@ -55,6 +55,22 @@ def _pictures(problem: Problem) -> int:
     return max(
         reservation.vision_bytes, vision.score_bytes * default_tokens(problem) ** 2 if reservation.vision_scores else 0
     )
+
+
+def _unchecked(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
+    """A cache that holds no longest sequence, of an engine whose check lets it start all the same."""
+    cache, engine = problem.cache, problem.engine
+    if cache.admits_longest or not engine.cache.admits_longest or problem.workload.max_model_len is None:
+        return
+    room = room_of(problem, evaluation.shape, evaluation.cuts)
+    if room.concurrency < 1:
+        counted = "windows and chunks alone, where every layer holds every token" if cache.whole else (
+            "the first group of layers alone"
+        )  # fmt: skip
+        yield (
+            f"{engine.title} starts, since it counts {counted}; its cache holds {float(room.concurrency):.2f} of a "
+            f"sequence of {room.length:,} tokens"
+        )
 
 
 def _loaded(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
@@ -107,6 +123,7 @@ def doubts(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
         return
     reservation, share = problem.engine.reservation, problem.limits.kv_cache_memory is None
     yield from _cache(problem, evaluation) or _cache_offline(problem, evaluation)
+    yield from _unchecked(problem, evaluation)
     yield from _loaded(problem, evaluation)
     graphs, beside = _beside(problem, evaluation)
     device = problem.hardware.device

@@ -14,7 +14,7 @@ from optimizer.figures.derivation_figure import Figure, Sheet, shown
 from optimizer.figures.layer import uneven_residency
 from optimizer.figures.memory import build_memory, expert_padding, tables_bytes
 from optimizer.figures.parameters import parameters_held
-from optimizer.figures.room import EARLIER, room_of
+from optimizer.figures.room import EARLIER, Room, room_of
 from optimizer.figures.serving import Evaluation, chunk_of
 from optimizer.figures.weights import NO_PADDING, block_weights, division
 from optimizer.units import Dimension
@@ -162,9 +162,14 @@ def _earlier_releases(sheet: Sheet, problem: Problem, evaluation: Evaluation) ->
     if "@" in problem.engine_name or problem.engine.name not in ENGINES:
         return
     share = problem.limits.model_copy(update={"memory_utilization": problem.memory_utilization})
+    known: list[tuple[object, Room]] = []
     for which, release in zip(EARLIER, ENGINES[problem.engine.name][:-1], strict=False):
         earlier = problem.changed(engine_name=f"{release.name}@{release.since}", limits=share)
-        room = room_of(earlier, evaluation.shape, evaluation.cuts)
+        facts = release.reservation, earlier.cache
+        room = next((alike for other, alike in known if other == facts), None)
+        if room is None:
+            room = room_of(earlier, evaluation.shape, evaluation.cuts)
+            known.append((facts, room))
         error = Fraction(room.error_bytes, max(room.room_bytes, 1))
         formula = f"as {release.title} allocates"
         for name, value, dimension in (

@@ -238,6 +238,7 @@ def as_stated(posed: Posed) -> Problem:
     stated = {
         "max_num_seqs": point.max_num_seqs, "capture_sizes": point.capture_sizes, "max_model_len": point.max_model_len,
         "max_num_batched_tokens": point.max_num_batched_tokens if launch.engine in SHARED_BUDGET else None,
+        "hybrid_cache": point.hybrid_cache,
     }  # fmt: skip
     if launch.dcp > 1:
         stated["decode_context_parallel"] = launch.dcp

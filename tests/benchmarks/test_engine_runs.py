@@ -16,7 +16,7 @@ ROWS = table("engine_runs.csv")
 MAYBE = {
     "recipes pull request 12", "spark-vllm-docker issue 396", "vllm issue 10517 (comment)", "DeepSeek-R1 issue 507",
     "Qwen3-VL issue 1489", "Qwen3-VL pull request 1507", "vllm issue 6689", "Kimi-K2 issue 51",
-    "NVIDIA forum topic 370416",
+    "NVIDIA forum topic 370416", "vllm issue 51041 (TP 2)",
 }  # fmt: skip
 """What ran and is said that it may not."""
 

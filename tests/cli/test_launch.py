@@ -382,3 +382,28 @@ def test_export_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture
     result.write_text('{"schema": "shardproof/result/1", "status": "infeasible", "layout": null}')
     errors = _json(capsys, "export", str(result), "--engine", "vllm", status=2)["errors"]
     assert "infeasible" in errors[0]["message"]
+
+
+GEMMA = "vllm serve google/gemma-3-27b-it --max-model-len 131072 --max-num-batched-tokens 8192 --max-num-seqs 16"
+WHOLE = "--disable-hybrid-kv-cache-manager"
+
+
+@pytest.mark.parametrize(
+    ("engine", "hardware", "flag", "fits", "told"),
+    [
+        ("vllm@0.12", "h200-sxm-8", "", "yes", ""),
+        ("vllm@0.12", "h100-sxm-8", WHOLE, "may not fit", "starts, since it counts windows and chunks alone"),
+        ("vllm@0.19", "h100-sxm-8", WHOLE, "no", "62.00 GiB KV cache is needed"),
+        ("vllm@0.19", "h200-sxm-8", WHOLE, "yes", ""),
+    ],
+)
+def test_windows_that_are_held_whole_need_room_for_every_token(
+    engine: str, hardware: str, flag: str, fits: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """62 layers of 8,192 bytes a token: 62 GiB of 131,072, which vLLM before 0.14 does not check."""
+    command = (f"{GEMMA} {flag} --limit-mm-per-prompt.image 0 --limit-mm-per-prompt.video 0").replace("  ", " ")
+    asked = ("--from", command, "--hardware", hardware, "--engine", engine)
+    found = _json(capsys, "verify", *asked, status=1 if fits == "no" else 0)
+    assert found["fits"] == fits, found["doubts"]
+    assert told in " ".join((*found["doubts"], *(str(one) for one in found["violations"])))
+    assert not any(one["flag"] == WHOLE for one in found["command"]["ignored"])

@@ -56,10 +56,10 @@ def _asked(case: dict[str, Any], which: str) -> tuple[Problem, Shape]:
     named = degrees.pop("device", case.get("device"))
     if named is not None:
         devices = devices.model_copy(update={"device": devices.device.model_copy(update={"name": named})})
-    stated = {name: degrees.pop(name, case.get(name)) for name in ("dcp", "mtp", "phase")}
+    stated = {name: degrees.pop(name, case.get(name)) for name in ("dcp", "mtp", "phase", "hybrid")}
     asked = {
         "decode_context_parallel": stated["dcp"] or 1, "mtp_tokens": stated["mtp"] or 0,
-        "phase": stated["phase"] or "aggregated",
+        "phase": stated["phase"] or "aggregated", "hybrid_cache": stated["hybrid"],
     }  # fmt: skip
     return problem(model, devices=4096, workload=asked, hardware=devices), Shape(
         **{"cp": 1, "etp": 1, "ep": 1, "pp": 1, **degrees}

@@ -404,6 +404,12 @@ def test_decode_context_parallelism_reads_back(engine: str, tmp_path: Path) -> N
     assert _read_back(made, engine, tmp_path).dcp == 4
 
 
+def test_windows_that_are_held_whole_read_back(tmp_path: Path) -> None:
+    problem = _problem("gpt-oss-120b", "decode", hybrid_cache=False)
+    made = export(_answer(problem, Layout(tp=8, etp=8, batch=8)), "vllm")
+    assert _read_back(made, "vllm", tmp_path).operating.hybrid_cache is False
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -10,12 +10,14 @@ from typing import Literal
 from pydantic import Field
 
 from optimizer.domain.attention.kind import HeadCount, sum_capped
-from optimizer.domain.base import Spec, TokenCount
+from optimizer.domain.base import Grown, TokenCount
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 
-class GroupedQueryAttention(Spec):
+class GroupedQueryAttention(Grown):
     """Queries in `heads` heads, keys and values in `kv_heads`."""
+
+    later = ("chunked",)
 
     kind: Literal["gqa"] = "gqa"
     heads: HeadCount
@@ -25,6 +27,7 @@ class GroupedQueryAttention(Spec):
     window: TokenCount | None = Field(
         default=None, description="sliding window or chunk in tokens; none: full attention"
     )
+    chunked: bool = Field(default=False, description="the window is a chunk that starts at its multiples (Llama 4)")
     qkv_bias: bool = False
     out_bias: bool = False
     qk_norm: Literal["none", "head", "full", "query"] = Field(

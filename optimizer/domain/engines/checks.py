@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator
 
 from optimizer.domain.attention import CompressedAttention, GroupedQueryAttention, LatentAttention, Mamba2
+from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.capability import capability
 from optimizer.domain.engines.rule import Breach, EngineRule, Premise
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
@@ -244,6 +245,17 @@ def context_parallel_latent(premise: Premise, shape: Shape) -> str | None:
 def no_context_parallel(premise: Premise, shape: Shape) -> str | None:
     """The engine has no context parallelism for this model."""
     return f"context parallelism (cp={shape.cp}) is not supported for {premise.model.name}." if shape.cp > 1 else None
+
+
+def states_in_groups(sentence: str) -> Breach:
+    """Layers that keep a state and layers that keep tokens cannot share blocks of one kind."""
+
+    def breach(premise: Premise, _: Shape) -> str | None:
+        attentions = [block.attention for block in premise.model.blocks.values() if block.attention is not None]
+        states = [attention for attention in attentions if isinstance(attention, Recurrent)]
+        return sentence if premise.workload.hybrid_cache is False and 0 < len(states) < len(attentions) else None
+
+    return breach
 
 
 def no_decode_context_parallel(source: str) -> EngineRule:

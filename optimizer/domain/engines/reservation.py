@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
+from optimizer.domain.attention import Attention, GroupedQueryAttention
+from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.hardware import Device
 from optimizer.domain.model import ModelSpec
 
@@ -282,6 +284,19 @@ class CacheRules:
         states; None: a pool of all layers, of which they take no more than their windows.
     window_states
         DeepSeek-V4's states of its long windows are kept for tokens of the windows' pool; else for each request.
+    windows_freed
+        Layers with sliding windows give back what lies before them where other layers hold every token.
+    chunks
+        The same of layers with chunks: freed; held, though the check at start counts chunks alone; or whole.
+    checked
+        What is counted where one sequence is to fit: each layer by its own kind, whatever it is given; the first group
+        of layers alone; or all that is allocated.
+    checked_on_every_stage
+        The layers of all pipeline stages are counted against the room of each.
+    tokens_by_groups
+        Tokens are logged as blocks ÷ groups of layers, whatever of them is freed.
+    whole
+        Every layer holds every token: what `of` finds for a model.
     """
 
     block_tokens: int
@@ -298,6 +313,30 @@ class CacheRules:
     page: Callable[[Paged], int] | None = None
     window_share: Callable[[ModelSpec, Fraction | None], Fraction] | None = None
     window_states: bool = False
+    windows_freed: bool = True
+    chunks: Literal["freed", "held", "whole"] = "freed"
+    checked: Literal["own", "first", "all"] = "all"
+    checked_on_every_stage: bool = False
+    tokens_by_groups: bool = False
+    whole: bool = False
+
+    def of(self, layers: Sequence[Attention], *, hybrid: bool | None) -> CacheRules:
+        """The rules for a model's layers that keep a cache, with the hybrid allocator on, off or as the engine has it.
+
+        Without `admits_longest` where the engine's check lets a model start whose cache holds no longest sequence.
+        """
+        if len(set(layers)) < 2:
+            return replace(self, windows_freed=True, chunks="freed", checked="all", tokens_by_groups=False)
+        local = [layer for layer in layers if isinstance(layer, GroupedQueryAttention) and layer.window is not None]
+        beside = 0 < len(local) < len(layers)
+        chunked = any(layer.chunked for layer in local)
+        able, usual = (self.chunks != "whole", self.chunks == "freed") if chunked else (self.windows_freed,) * 2
+        whole = beside and not (able and (usual if hybrid is None else hybrid))
+        lax = self.checked == "own" and whole and not (chunked and self.chunks == "whole")
+        if self.checked == "first" and not whole:
+            # where it holds every token that is next to all
+            lax = isinstance(layers[0], Recurrent) or layers[0] in local
+        return replace(self, whole=whole, admits_longest="" if lax else self.admits_longest)
 
     def scales_left(self, weights: str, device: Device) -> int:
         """Bytes of each scale of an expert in a format that stay on a device beside those that kernels read."""

@@ -136,6 +136,15 @@ OVERLAP = EngineRule(
     source="vllm 0.33.0 config/vllm.py:2200; v1/worker/ubatch_utils.py; v1/worker/dp_utils.py; beside context "
     "parallelism assumed as SGLang",
 )
+STATES_IN_GROUPS = EngineRule(
+    name="hybrid_states",
+    statement="states of linear attention beside a cache of tokens need the hybrid KV cache manager",
+    reads=("tp",),
+    breach=checks.states_in_groups(
+        "Hybrid KV cache manager is disabled but failed to convert the KV cache specs to one unified type."
+    ),
+    source="vllm 0.12.0 v1/core/kv_cache_utils.py unify_hybrid_kv_cache_specs; 0.33.0 v1/core/kv_cache_planning.py",
+)
 NO_OVERLAP = checks.no_overlap("vllm 0.10.2 engine/arg_utils.py: no --enable-dbo", "no dual-batch overlap")  # fmt: skip
 
 SPARSE_ATTENTION = checks.sparse_attention_devices(
@@ -153,7 +162,7 @@ FIRST_SPARSE_ATTENTION = checks.sparse_attention_devices(
 
 _ALWAYS = (
     EXPERTS_USE_ALL_RANKS, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EXPERT_WIDTH, VOCABULARY, GROUPS, EPLB_EVEN,
-    TP_WITHIN_EXPERTS, DECODE_CONTEXT,
+    TP_WITHIN_EXPERTS, DECODE_CONTEXT, STATES_IN_GROUPS,
 )  # fmt: skip
 FLAGS = {
     "tp": "--tensor-parallel-size",
@@ -254,15 +263,24 @@ NEWEST = Engine(
     source="vLLM 0.19.0 logs on H100 (llm-d-planner PR 205); rules read from vLLM 0.33.0",
     flags=FLAGS,
 )
-_SETTLED = replace(
-    NEWEST, version="0.25.0", since="0.25", cache=replace(CACHE, steps_in_flight=1),
+_IN_FLIGHT = replace(
+    # 0.26.0 v1/kv_cache_interface.py: max_in_flight_tokens; 0.25.1: max_num_batched_tokens (pull request 47728)
+    NEWEST, version="0.26.0", since="0.26",
     # vLLM 0.24.0 engine/arg_utils.py has the 256 tokens of low latency already
     reservation=replace(NEWEST.reservation, defaults=replace(EARLIER_DEFAULTS, low_latency_tokens=256)),
 )  # fmt: skip
+_SETTLED = replace(_IN_FLIGHT, version="0.25.0", since="0.25", cache=replace(CACHE, steps_in_flight=1))
+_GROUPED = replace(_SETTLED.cache, tokens_by_groups=True)
+"""v1/core/kv_cache_utils.py of releases before 0.21 (pull request 40694, issue 40691)."""
+_FIRST_GROUP = replace(_GROUPED, checked="first")
+"""The same of 0.14.0 to 0.18.0: _max_memory_usage_bytes_from_groups."""
+_OWN_KINDS = replace(_GROUPED, checked="own", chunks="held")
+"""The same of 0.10.1 to 0.13.0: check_enough_kv_cache_memory comes before unify_hybrid_kv_cache_specs, which models
+with chunks meet unless told otherwise (config/vllm.py; pull requests 21761, 29627)."""
 _MERGED_RULES = (*_ALWAYS, FP8_BLOCKS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT, FIRST_SPARSE_ATTENTION)
 _FIRST = replace(NEWEST.reservation, graphs_in_budget=False, defaults=EARLIER_DEFAULTS)
 _EARLY = replace(
-    _SETTLED, version="0.12.0", since="0.12",
+    _SETTLED, version="0.12.0", since="0.12", cache=_OWN_KINDS,
     rules=(*_ALWAYS, FIRST_FP8_BLOCKS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT, FIRST_SPARSE_ATTENTION),
     memory_utilization=Fraction(9, 10),
     reservation=replace(
@@ -278,7 +296,8 @@ _EARLY = replace(
     ),
 )  # fmt: skip
 _FIRST_V1 = replace(
-    _EARLY, version="0.10.0", since="0.9",
+    _EARLY, version="0.9.0", since="0.9",
+    cache=replace(_OWN_KINDS, windows_freed=False, chunks="whole"),  # pull requests 17996 (0.9.1), 19351 (0.10.0)
     rules=(*_ALWAYS, FIRST_FP8_BLOCKS, NO_OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT, FIRST_SPARSE_ATTENTION),
     reservation=replace(
         _EARLY.reservation,
@@ -288,19 +307,29 @@ _FIRST_V1 = replace(
     ),
     flags={word: flag for word, flag in FLAGS.items() if word != "overlap"},
 )  # fmt: skip
+_TRIMMED = replace(
+    _SETTLED, version="0.19.0", since="0.19", cache=_GROUPED, rules=_MERGED_RULES,
+    memory_utilization=Fraction(9, 10), reservation=_FIRST,
+)  # fmt: skip
 RELEASES = (
     _FIRST_V1,
+    replace(_FIRST_V1, version="0.9.2", since="0.9.1", cache=replace(_OWN_KINDS, chunks="whole")),
+    replace(_FIRST_V1, version="0.10.0", since="0.10", cache=replace(_OWN_KINDS, chunks="freed")),
+    replace(_FIRST_V1, version="0.10.2", since="0.10.1", cache=_OWN_KINDS),
     _EARLY,
-    replace(_EARLY, version="0.14.0", since="0.14", rules=_MERGED_RULES),
+    # get_kv_cache_configs of 0.14.0 and 0.16.0 (pull requests 29431, 33698; issues 32105, 34076)
     replace(
-        _SETTLED, version="0.19.0", since="0.17", rules=_MERGED_RULES,
-        memory_utilization=Fraction(9, 10), reservation=_FIRST,
+        _EARLY, version="0.14.0", since="0.14", rules=_MERGED_RULES,
+        cache=replace(_FIRST_GROUP, checked_on_every_stage=True),
     ),
+    replace(_TRIMMED, version="0.18.0", since="0.17", cache=_FIRST_GROUP),
+    _TRIMMED,
     replace(
         _SETTLED, version="0.22.0", since="0.21",
         rules=(*_ALWAYS, FP8_BLOCKS, OVERLAP, V4_EVEN, NO_CONTEXT, SPARSE_ATTENTION),
     ),
     _SETTLED,
+    _IN_FLIGHT,
     NEWEST,
 )  # fmt: skip
 """Oldest first."""
@@ -322,7 +351,7 @@ OLDER = (
             graph_most_bytes=3 * GIB,  # worker/model_runner.py: "additional 1~3 GiB memory per GPU"; issue 7593
         ),
         cache=replace(
-            CACHE, holds_step_in_window=False, steps_in_flight=1,
+            _FIRST_V1.cache, holds_step_in_window=False, checked="all", tokens_by_groups=False,
             # worker/worker.py raise_if_cache_size_invalid
             admits_longest="the model's max seq len ({length}) is larger than the maximum number of tokens that can be "
             "stored in KV cache ({longest}); {needed:.2f} GiB is needed and {room:.2f} GiB is left",

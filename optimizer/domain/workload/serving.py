@@ -90,7 +90,7 @@ class ServingWorkload(Grown):
     `concurrency` is how many requests a closed loop keeps in flight on all ranks together.
     """
 
-    later = ("decode_context_parallel", "arrival", "concurrency")
+    later = ("decode_context_parallel", "arrival", "concurrency", "hybrid_cache")
 
     kind: Literal["serving"] = "serving"
     phase: PhaseName = "aggregated"
@@ -121,6 +121,10 @@ class ServingWorkload(Grown):
     )
     decode_context_parallel: int = Field(default=1, ge=1, le=10**4, description="ranks that share a sequence's cache")
     max_model_len: int | None = Field(default=None, ge=1, le=10**9, description="longest sequence the engine admits")
+    hybrid_cache: bool | None = Field(
+        default=None,
+        description="whether windows and chunks give back what lies before them; by default as the release does",
+    )
 
     @model_validator(mode="before")
     @classmethod

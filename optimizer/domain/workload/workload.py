@@ -201,6 +201,10 @@ class Workload(Protocol):
     def decode_context_parallel(self) -> int:
         """Tensor-parallel ranks that hold the cache of a sequence between them."""
 
+    @property
+    def hybrid_cache(self) -> bool | None:
+        """Whether windows and chunks give back what lies before them; None: as the engine does unless told."""
+
     # Figures
 
     @property

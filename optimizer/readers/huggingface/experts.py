@@ -116,12 +116,15 @@ def read_llama4(config: Config) -> ReadParts:
     ]
     blocks = {
         f"{place}-{kind}": Block(
-            attention=gqa(config, qkv_bias=bias, out_bias=bias, window=chunk if place == "chunk" else None),
+            attention=gqa(
+                config, qkv_bias=bias, out_bias=bias, window=chunk if place == "chunk" else None,
+                chunked=place == "chunk" and chunk is not None,
+            ),
             ffn=_routed(config, shared=width) if kind == "moe" else DenseFeedForward(intermediate=dense_width),
         )
         for place in ("chunk", "full")
         for kind in ("moe", "dense")
-    }
+    }  # fmt: skip
     return ReadParts(blocks, names)
 
 

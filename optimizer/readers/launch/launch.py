@@ -58,6 +58,8 @@ class Operating:
         Whether steps are split in two micro-batches that hide the exchange of experts.
     text_only, whole_vision
         Whether a vision encoder is left out; whether it is whole on every rank.
+    hybrid_cache
+        Whether windows and chunks give back what lies before them.
     """
 
     max_num_seqs: int | None = None
@@ -79,6 +81,7 @@ class Operating:
     two_batch: bool = False
     text_only: bool = False
     whole_vision: bool = False
+    hybrid_cache: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

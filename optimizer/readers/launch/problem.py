@@ -203,7 +203,7 @@ def _unknown_context(
     )
     if usual is not None:
         problem = problem.changed(workload=work.model_copy(update={"max_model_len": longest}))
-    if problem.engine.cache.admits_longest:
+    if problem.cache.admits_longest:
         return problem, (unknown,)
     assumed.append(unknown)
     return problem, ()

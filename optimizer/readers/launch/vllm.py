@@ -76,7 +76,7 @@ def read(command: CommandReading, environment: Mapping[str, str]) -> Launch:
             f"({tp * cp}), not {dcp}",
         )
     nodes = _nodes(command, tp * pp * cp, dp)
-    operating = _operating(command, experts=experts, ranks=tp * cp * dp)
+    operating = _operating(command, environment, experts=experts, ranks=tp * cp * dp)
     return launched(
         "vllm", command, environment, PARTITION, degrees=degrees, dense=dense, operating=operating, dcp=dcp,
         nodes=nodes, phase=_phase(command),
@@ -243,7 +243,7 @@ def _balancing(command: CommandReading, dp: int, local: int | None, nodes: int |
         command.fault(hybrid, "data_parallel_hybrid_lb is not applicable in headless mode")
 
 
-def _operating(command: CommandReading, *, experts: bool, ranks: int) -> Operating:
+def _operating(command: CommandReading, environment: Mapping[str, str], *, experts: bool, ranks: int) -> Operating:
     seqs, tokens, length = (
         command.number("max_num_seqs"), command.number("max_num_batched_tokens"), _length(command),
     )  # fmt: skip
@@ -286,6 +286,7 @@ def _operating(command: CommandReading, *, experts: bool, ranks: int) -> Operati
         chunked_prefill=None if chunked is None else chunked.on,
         doubled=command.text("performance_mode") == "throughput", two_batch=command.on("overlap"),
         text_only=_text_only(command), whole_vision=command.text("whole_vision") == "data",
+        hybrid_cache=_hybrid_cache(command, environment),
     )  # fmt: skip
 
 
@@ -309,6 +310,48 @@ def _text_only(command: CommandReading) -> bool:
         command.one("mm_limits")
         return True
     return False
+
+
+_FREES_CHUNKS: Final = "VLLM_ALLOW_CHUNKED_LOCAL_ATTN_WITH_HYBRID_KV_CACHE"
+_EVENTS_APART: Final = "0.20"
+"""Before, events of the cache turn the hybrid KV cache manager off (config/vllm.py of 0.9.1 to 0.19.0)."""
+_TOLD_APART: Final = "0.13"
+"""From here on the manager stays on beside a connector where it is told to (config/vllm.py of 0.12.0, 0.13.0)."""
+_ASKS_CONNECTOR: Final = "0.22"
+"""Before, any connector turns it off (config/vllm.py of 0.21.0, 0.22.0)."""
+_HYBRID_CONNECTORS: Final = frozenset(
+    {
+        "DecodeBenchConnector", "ExampleHiddenStatesConnector", "HiSparseConnector", "MoRIIOConnector",
+        "MooncakeConnector", "MooncakeStoreConnector", "NixlConnector", "NixlPullConnector", "NixlPushConnector",
+        "OffloadingConnector", "SimpleCPUOffloadConnector", "UMBPStoreConnector",
+    }
+)  # fmt: skip
+"""Classes of vLLM 0.22.0 to 0.33.0 distributed/kv_transfer/kv_connector/v1 that are SupportsHMA."""
+
+
+def _hybrid_cache(command: CommandReading, environment: Mapping[str, str]) -> bool | None:
+    """Whether the hybrid KV cache manager is on, as flags, connectors and the environment say; None: they do not."""
+    told = command.one("unified_cache")
+    if told is not None and told.on:
+        return False
+    transfer = merged(option for option in command.arguments.given if option.flag.carries == "kv_transfer")
+    kept = told is not None and not command.before(_TOLD_APART)
+    if transfer and not kept and (command.before(_ASKS_CONNECTOR) or not _connects_hybrid(transfer)):
+        command.one("kv_transfer")
+        return False
+    if command.arguments.last("kv_events") is not None and command.before(_EVENTS_APART):
+        command.one("kv_events")
+        return False
+    return True if environment.get(_FREES_CHUNKS) == "1" else None
+
+
+def _connects_hybrid(transfer: Mapping[str, Any]) -> bool:
+    """Whether a connector, and each that it stands for, supports the manager; one that is not named does."""
+    name, more = transfer.get("kv_connector"), transfer.get("kv_connector_extra_config")
+    if name != "MultiConnector":
+        return name is None or name in _HYBRID_CONNECTORS
+    parts = more.get("connectors") if isinstance(more, dict) else None
+    return all(_connects_hybrid(part) for part in parts or () if isinstance(part, dict))
 
 
 def _length(command: CommandReading) -> int | None:

@@ -1,0 +1,100 @@
+"""Groups of layers that share blocks, where a model's layers keep their cache in several ways, as vLLM makes them.
+
+    size of a group = layers of the kind that has fewest, or of the one with most where those are less than 1.5 times as
+                      many; kinds with more layers have several groups
+    block           = 16 tokens of the layers whose tokens are largest; beside states as many tokens as fill a state,
+                      in whole 16 (64 of latent attention)
+    tokens logged   = min over stages of floor(room ÷ (layers of its largest group · block)) ÷ groups
+                      · tokens of a block
+
+Sources: vLLM 0.20.0 v1/core/kv_cache_utils.py _get_kv_cache_groups_uniform_page_size, unify_kv_cache_spec_page_size,
+_report_kv_cache_config; model_executor/models/config.py HybridAttentionMambaModelConfig. Since 0.21 (pull request
+40694) the log has concurrency · length.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from optimizer.domain.attention import Attention, GroupedQueryAttention, LatentAttention
+from optimizer.domain.attention.recurrent import Recurrent
+from optimizer.domain.problem import Problem
+from optimizer.figures.cache import CacheLayout
+from optimizer.figures.weights import round_up
+
+LATENT_BLOCK = 64
+"""Tokens that blocks of latent attention are whole multiples of beside states."""
+
+Kind = tuple[int | None, Fraction]
+"""Tokens that a layer holds (None: all of them; 0: a state), and bytes of one of them, or of the state."""
+
+
+@dataclass(frozen=True, slots=True)
+class BlockGroups:
+    """Groups of a model's layers.
+
+    Attributes
+    ----------
+    layers
+        Kind of each layer; None: it keeps nothing of its own.
+    of
+        Groups of each kind.
+    block_tokens, block_bytes
+        Of one block in one layer, and its bytes.
+    """
+
+    layers: tuple[Kind | None, ...]
+    of: dict[Kind, int]
+    block_tokens: int
+    block_bytes: Fraction
+
+    def tokens(self, rooms: Sequence[int], cuts: Sequence[int]) -> int:
+        """Tokens that the engine logs of stages with some room and layers."""
+        blocks, first = [], 0
+        for room, count in zip(rooms, cuts, strict=True):
+            held = Counter(kind for kind in self.layers[first : first + count] if kind is not None)
+            first += count
+            if held:
+                largest = max(-(-layers // self.of[kind]) for kind, layers in held.items())
+                blocks.append(max(room, 0) // (largest * self.block_bytes))
+        return min(blocks, default=0) // sum(self.of.values()) * self.block_tokens
+
+
+def groups(problem: Problem, tp: int) -> BlockGroups | None:
+    """Groups of the layers of a model, where they decide what tokens its engine logs; None elsewhere."""
+    rules, model, layout = problem.cache, problem.model, CacheLayout(problem)
+    if not rules.tokens_by_groups:
+        return None
+    attentions = [model.blocks[name].attention for name in model.layer_names]
+    if not all(isinstance(kind, GroupedQueryAttention | LatentAttention | Recurrent) for kind in attentions if kind):
+        return None
+
+    def kind_of(attention: Attention | None) -> Kind | None:
+        if attention is None or (isinstance(attention, GroupedQueryAttention) and attention.shares_cache):
+            return None
+        if isinstance(attention, Recurrent):
+            return 0, Fraction(attention.cache_fixed_bytes(1, tp))
+        window = attention.window if isinstance(attention, GroupedQueryAttention) and not rules.whole else None
+        return window, layout.token_bytes(attention, tp)
+
+    layers = tuple(map(kind_of, attentions))
+    counts = Counter(kind for kind in layers if kind is not None)
+    if model.mtp is not None and problem.workload.mtp_tokens:
+        drafts = kind_of(model.blocks[model.mtp.block].attention)
+        if drafts is not None:
+            counts[drafts] += model.mtp.count
+    token_bytes = max((size for held, size in counts if held != 0), default=Fraction(0))
+    if len({held for held, _ in counts}) < 2 or not token_bytes:
+        return None
+    least, most = min(counts.values()), max(counts.values())
+    size = most if 2 * most < 3 * least else least
+    state = max((size for held, size in counts if held == 0), default=Fraction(0))
+    latent = any(isinstance(attention, LatentAttention) for attention in attentions)
+    aligned = LATENT_BLOCK if latent and state else rules.block_tokens
+    tokens = max(aligned, round_up(-(-state // token_bytes), aligned))
+    return BlockGroups(
+        layers, {kind: -(-count // size) for kind, count in counts.items()}, tokens, tokens * token_bytes
+    )

@@ -1,0 +1,150 @@
+"""What each release of vLLM keeps of windows and chunks, and what it asks of one sequence before it starts."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import pytest
+
+from optimizer import certify, read_problem
+from optimizer.domain.problem import Problem
+from optimizer.domain.shape import Shape
+from optimizer.figures.memory import build_memory
+from optimizer.figures.room import room_of
+from optimizer.figures.serving import even_cuts
+from optimizer.solve import solve
+
+GIB = 2**30
+
+
+def asked(model: str, engine: str, *, hybrid: bool | None = None, **more: Any) -> Problem:
+    work = {"input_tokens": 1024, "output_tokens": 1024, "max_num_batched_tokens": 8192} | more.pop("workload", {})
+    told = {} if hybrid is None else {"hybrid_cache": hybrid}
+    return read_problem({
+        "model": model, "hardware": "h200-sxm-8", "devices": 8, "engine": engine, "workload": work | told, **more,
+    })  # fmt: skip
+
+
+def held(problem: Problem, tokens: int, tp: int) -> int:
+    """Bytes of a sequence as it is admitted."""
+    memory = build_memory(problem, Shape(tp, 1, tp if problem.model.moe else 1, 1, 1))
+    return sum(n * size for n, size in zip(memory.counts, memory.admitted(tokens), strict=True))
+
+
+WHOLE = {
+    "gemma-3-27b": 62 * 2 * 16 * 128 * 2,
+    "llama-4-scout": 48 * 2 * 1 * 128 * 2,
+    "gpt-oss-120b": 36 * 2 * 8 * 64 * 2,
+}
+"""Bytes of a token where every layer holds it (of Llama 4 on eight ranks: vllm issue 16118, 24 GiB of 1,048,576)."""
+RANKS = {"llama-4-scout": 8}
+
+
+@pytest.mark.parametrize(
+    ("model", "engine", "hybrid", "whole"),
+    [
+        ("gemma-3-27b", "vllm@0.8", None, True),
+        ("gemma-3-27b", "vllm@0.9.0", None, True),
+        ("gemma-3-27b", "vllm@0.9.0", True, True),  # it has no hybrid allocator
+        ("gemma-3-27b", "vllm@0.9.1", None, False),
+        ("gemma-3-27b", "vllm@0.12", None, False),
+        ("gemma-3-27b", "vllm@0.12", False, True),
+        ("gemma-3-27b", "vllm", False, True),
+        ("gpt-oss-120b", "vllm@0.6", None, True),
+        ("gpt-oss-120b", "vllm@0.10.1", None, False),
+        ("llama-4-scout", "vllm@0.8", None, True),
+        ("llama-4-scout", "vllm@0.9.2", None, True),
+        ("llama-4-scout", "vllm@0.9.2", True, True),
+        ("llama-4-scout", "vllm@0.10.0", None, False),
+        ("llama-4-scout", "vllm@0.10.1", None, True),
+        ("llama-4-scout", "vllm@0.13", None, True),
+        ("llama-4-scout", "vllm@0.13", True, False),
+        ("llama-4-scout", "vllm@0.14", None, False),
+        ("llama-4-scout", "vllm@0.33", False, True),
+    ],
+)
+def test_windows_and_chunks_by_release(model: str, engine: str, *, hybrid: bool | None, whole: bool) -> None:
+    tokens, tp = 131_072, RANKS.get(model, 1)
+    size = held(asked(model, engine, hybrid=hybrid), tokens, tp)
+    assert (size == WHOLE[model] * tokens) is whole
+    assert size <= WHOLE[model] * tokens
+
+
+@pytest.mark.parametrize("engine", ["vllm@0.8", "vllm@0.12", "vllm"])
+@pytest.mark.parametrize("model", ["mistral-7b", "llama-3.1-8b", "deepseek-v3"])
+def test_layers_that_are_alike_are_kept_as_ever(model: str, engine: str) -> None:
+    own, other = (held(asked(model, engine, hybrid=hybrid), 32_768, 1) for hybrid in (None, False))
+    assert own == other
+
+
+def test_a_chunk_is_held_with_the_step_in_whole_blocks() -> None:
+    """vLLM ChunkedLocalAttentionSpec: chunk + tokens of a step; a sliding window has one token less, one block more."""
+    tokens, each = 1_048_576, 2 * 128 * 2
+    chunks = held(asked("llama-4-scout", "vllm@0.14"), tokens, 8)
+    assert chunks == (12 * tokens + 36 * (8192 + 8192)) * each
+    windows = held(asked("gpt-oss-120b", "vllm@0.14"), 131_072, 8)
+    assert windows == (18 * 131_072 + 18 * (-(-(127 + 8192) // 16) + 1) * 16) * 2 * 64 * 2
+
+
+@pytest.mark.parametrize(("engine", "steps"), [("vllm@0.25.1", 1), ("vllm@0.26", 2), ("vllm@0.29", 2), ("vllm", 2)])
+def test_steps_in_flight_by_release(engine: str, steps: int) -> None:
+    """vllm issue 49878: 45.79 GiB of Gemma 4 in 0.25.1, 70.79 in 0.26.0, in steps of 32,768 tokens."""
+    problem = asked("gemma-4-31b", engine, workload={"max_num_batched_tokens": 32_768})
+    assert held(problem, 262_144, 1) / GIB == pytest.approx({1: 45.79, 2: 70.79}[steps], abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("engine", "asks"), [("vllm@0.13", False), ("vllm@0.14", True), ("vllm@0.16", True), ("vllm@0.17", False)]
+)
+def test_every_stage_is_asked_for_all_layers(engine: str, *, asks: bool) -> None:
+    """vllm issue 32105: 202,752 tokens of 92 layers take 71.16 GiB, of a stage of eight 8.9 or 9.3."""
+    problem = asked(
+        "glm-4.7", engine, hardware="a100-sxm-8", precision={"weights": "fp8"}, workload={"max_model_len": 202_752},
+        limits={"kv_cache_memory": int(28.57 * GIB)},
+    )  # fmt: skip
+    room = room_of(problem, Shape(1, 1, 1, 1, 8), even_cuts(92, 8))
+    assert room.checked_bytes / GIB == pytest.approx(71.16 if asks else 9.28, abs=0.01)
+    assert room.longest_context == (81_392 if asks else 202_752)
+    assert room.concurrency == Fraction(room.request_room_bytes, room.request_bytes) > 3
+    alone = room_of(problem, Shape(8, 1, 8, 1, 1), (92,))
+    assert alone.checked_bytes == alone.request_bytes
+
+
+def test_the_longest_context_of_stages_that_are_asked_for_all_is_proved() -> None:
+    found = {}
+    for engine in ("vllm@0.13", "vllm@0.14"):
+        problem = asked(
+            "llama-3.1-70b", engine, hardware="h100-sxm-8", devices=4, objective="context",
+            search={"tp": [1], "pp": [4], "dp": [1]},
+        )  # fmt: skip
+        solution = solve(problem)
+        assert solution.best is not None
+        assert certify(solution.to_json()).accepted
+        found[engine] = int(solution.best.value)
+    assert found["vllm@0.14"] < found["vllm@0.13"] == 131_072
+
+
+@pytest.mark.parametrize(
+    ("model", "engine", "hybrid", "starts"),
+    [
+        ("gemma-3-27b", "vllm@0.8", None, True),  # windows are counted before they are made whole
+        ("gemma-3-27b", "vllm@0.12", False, True),
+        ("gemma-3-27b", "vllm@0.12", None, False),
+        ("gemma-3-27b", "vllm@0.14", False, False),  # and from 0.14 on after
+        ("gemma-3-27b", "vllm@0.14", None, True),  # the first group has a window
+        ("gemma-3-27b", "vllm@0.18", None, True),
+        ("gemma-3-27b", "vllm@0.19", None, False),
+        ("gemma-3-27b", "vllm@0.6", None, False),
+        ("llama-4-scout", "vllm@0.9.2", None, False),  # chunks are no kind of their own
+        ("llama-4-scout", "vllm@0.11", None, True),
+        ("qwen3.5-27b", "vllm@0.17", None, True),
+        ("qwen3.5-27b", "vllm@0.13", None, False),
+        ("qwen3-32b", "vllm@0.17", None, False),
+        ("mimo-v2-flash", "vllm@0.17", None, False),  # its first layer holds every token
+    ],
+)
+def test_what_starts_though_it_holds_no_longest_sequence(
+    model: str, engine: str, *, hybrid: bool | None, starts: bool
+) -> None:
+    assert (not asked(model, engine, hybrid=hybrid).cache.admits_longest) is starts
