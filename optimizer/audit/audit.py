@@ -35,6 +35,7 @@ from optimizer.audit.shares import find_misshares
 from optimizer.audit.spoken import spoken_equations, with_spoken
 from optimizer.audit.statements import AXES, EXPERT_COUNTS, WORDS, Statement
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, numbers_of, tokenize
+from optimizer.audit.twice import find_two_values
 
 if TYPE_CHECKING:
     from optimizer.domain.problem import Problem
@@ -105,6 +106,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         *find_misshares(segments, tokens, said),
         *find_missettings(said),
         *find_mistimed(said),
+        *find_two_values(said, figures),
     ]
     told = {item.lines for item in contradictions}
     mismatches = find_mismatches(segments, table)

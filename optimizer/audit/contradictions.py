@@ -1,4 +1,4 @@
-"""Where a document says two things: two values, parts against a total, two ratios, uneven stages."""
+"""Where a document says two things: parts against a total, two ratios, uneven stages."""
 
 import re
 from collections.abc import Iterator, Sequence
@@ -12,8 +12,7 @@ from optimizer.audit.compare import rounding
 from optimizer.audit.deployment import Sentence
 from optimizer.audit.document import Kind, Segment
 from optimizer.audit.facts import Facts, JudgedClaim
-from optimizer.audit.hedges import OTHERWISE, clause_span
-from optimizer.audit.quantities import noun
+from optimizer.audit.hedges import OTHERWISE
 from optimizer.audit.statements import EXPERT_COUNTS
 from optimizer.audit.tokens import Number, Token, numbers_of, tokenize
 from optimizer.audit.verdict import Verdict, number, plain, shown
@@ -35,24 +34,8 @@ _IN_PART: Final = re.compile(
     r"\b(?:without|excluding|except|less|minus|not|only|first|last|remaining|hardware|parts?|instalments?)\b",
     re.IGNORECASE,
 )
-_OF_SOME: Final = re.compile(r"\W*(?:for|in|on|at|per|during|if)\b", re.IGNORECASE)
-"""Behind a value that is not the deployment's."""
 _DIGITS: Final = 1000
 """A sum of money below it may be another by chance."""
-_LABELLED: Final = re.compile(r"\W*([A-Za-z][\w /-]{0,40}?)\s*[:=]\W*")
-_CALLED: Final = re.compile(
-    r"\b((?:maximum|max|total|global|overall|peak|mean|average|median)\s+(?!of\b)[a-z][a-z-]+(?:\s+(?!of\b|is\b)[a-z][a-z-]+)?)"
-    r"\s*(?::|=|\bof\b|\bis\b)\W{0,4}$",
-    re.IGNORECASE,
-)
-_ONE_OF_A_KIND: Final = re.compile(
-    r"(?:(?:number of|total|all) )*(?P<noun>gpu|device|accelerator|card|layer|expert|parameter|node)s?"
-    r"|hidden(?: size)?|vocabulary(?: size)?|(?:attention|kv) heads"
-    r"|(?:max|maximum|total|global|overall|peak|mean|average|median) .+"
-)
-"""What a deployment has one value of."""
-_SENTENCES: Final = re.compile(r"[.;!?]\s")
-_NO_LIMIT: Final = re.compile(r"\bis not the (?:constraint|limit|bottleneck)\b", re.IGNORECASE)
 _MOST: Final = 24
 _STAGES: Final = re.compile(
     r"\b(?:each|every)\s+(?:one\s+)?(?:of\s+(?:the\s+|its\s+|our\s+)?(?P<count>\d{1,4})\s+)?(?:pipeline\s+|PP\s+)?stages?\s+"
@@ -64,7 +47,6 @@ _UNEVEN: Final = re.compile(
     r"\b(?:except|last|first|remain\w*|uneven\w*|up to|at most|about|dense|moe|or|extra|virtual|chunk\w*|roughly)\b",
     re.IGNORECASE,
 )
-_NAME_REACH: Final = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +72,7 @@ def find_contradictions(
     segments: tuple[Segment, ...], tokens: list[list[Token]], ratios: list[JudgedClaim], said: Sequence[Sentence]
 ) -> list[Contradiction]:
     """Contradictions in document order."""
-    found = [*_two_values(segments, tokens), *_sums(segments, tokens, said), *_two_ratios(ratios)]
+    found = [*_sums(segments, tokens, said), *_two_ratios(ratios)]
     return sorted(found, key=lambda item: (item.lines, item.name))
 
 
@@ -124,43 +106,6 @@ def find_disputes(judged: list[JudgedClaim]) -> Iterator[Contradiction]:
 
 def _rounding(item: Number) -> Fraction:
     return rounding(item, item.unit.scale, approximate=item.approximate)
-
-
-def _two_values(segments: Sequence[Segment], tokens: Sequence[list[Token]]) -> Iterator[Contradiction]:
-    """Two values under one label, each said outright: ``Total GPUs: 64``, "the maximum concurrency of 40 requests"."""
-    found: dict[tuple[str, object], list[tuple[Number, Segment]]] = {}
-    title = next((segment.text for segment in segments if segment.kind is Kind.HEADING), "")
-    for segment, own in zip(segments, tokens, strict=True):
-        around = " ".join((*(one for one in segment.section if one != title), segment.row_label))
-        if segment.kind not in {Kind.PROSE, Kind.CELL} or segment.quoted or segment.removed or OTHERWISE.search(around):
-            continue
-        for one in numbers_of(own):
-            some = one.bound or one.approximate or (segment.item and _OF_SOME.match(segment.text, one.end))
-            label = "" if some else _label(segment, one)
-            named = _ONE_OF_A_KIND.fullmatch(label)
-            begin, end = clause_span(segment.text, one.start, one.end, _SENTENCES) if named else (0, 0)
-            if named and not OTHERWISE.search(_NO_LIMIT.sub("", segment.text[begin:end])):
-                name = "devices" if named["noun"] and noun(named["noun"]) == "device" else label
-                key = (one.unit.dimensions, one.nouns[:1], one.per)
-                found.setdefault((name, key), []).append((one, segment))
-    for (name, _), places in found.items():
-        first, where = places[0]
-        for other, segment in places[1:]:
-            if abs(other.value - first.value) > other.half + first.half:
-                lines = (where.place(first.start).line, segment.place(other.start).line)
-                told = f"two values for {name}: {shown(first.value, first.unit)} and {shown(other.value, other.unit)}"
-                yield Contradiction(lines, name.replace(" ", "_"), (first.value, other.value), told)
-                break
-
-
-def _label(segment: Segment, number: Number) -> str:
-    """The label that a number directly follows, in lower case, or nothing."""
-    before = segment.text[: number.start]
-    if segment.kind is Kind.CELL:
-        of_row = segment.column_label.strip().lower() in {"value", "values", "setting", "total", ""}
-        return segment.row_label.strip().lower() if of_row and not before.strip(" *`~≈") else ""
-    match = _LABELLED.fullmatch(before) or _CALLED.search(before, max(0, number.start - _NAME_REACH))
-    return " ".join(match[1].lower().split()) if match else ""
 
 
 def _two_ratios(ratios: list[JudgedClaim]) -> Iterator[Contradiction]:
