@@ -99,7 +99,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
     reckoned = find_misreckoned(said, figures, _inside(equations, segments, tokens))
     contradictions = [
-        *find_contradictions(segments, tokens, ratios, said),
+        *find_contradictions(segments, tokens, ratios),
         *find_outliers(segments, tokens),
         *reckoned,
         *find_misratios(said),

@@ -2,19 +2,18 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from fractions import Fraction
 from itertools import product
 from typing import Any, Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.compare import rounding
-from optimizer.audit.deployment import Sentence
 from optimizer.audit.document import Kind, Segment
 from optimizer.audit.facts import Facts, JudgedClaim
 from optimizer.audit.hedges import OTHERWISE
 from optimizer.audit.statements import EXPERT_COUNTS
-from optimizer.audit.tokens import Number, Token, numbers_of, tokenize
+from optimizer.audit.tokens import Number, Token, numbers_of
 from optimizer.audit.verdict import Verdict, number, plain, shown
 
 _WITHIN: Final = re.compile(r"^\W*(?:[–—└├↳]|incl)|\bof which\b|\bthereof\b", re.IGNORECASE)
@@ -69,10 +68,10 @@ class Contradiction:
 
 
 def find_contradictions(
-    segments: tuple[Segment, ...], tokens: list[list[Token]], ratios: list[JudgedClaim], said: Sequence[Sentence]
+    segments: tuple[Segment, ...], tokens: list[list[Token]], ratios: list[JudgedClaim]
 ) -> list[Contradiction]:
     """Contradictions in document order."""
-    found = [*_sums(segments, tokens, said), *_two_ratios(ratios)]
+    found = [*_sums(segments, tokens), *_two_ratios(ratios)]
     return sorted(found, key=lambda item: (item.lines, item.name))
 
 
@@ -124,9 +123,7 @@ def _two_ratios(ratios: list[JudgedClaim]) -> Iterator[Contradiction]:
 _Row = tuple[str, Number, Segment]
 
 
-def _sums(
-    segments: tuple[Segment, ...], tokens: list[list[Token]], said: Sequence[Sentence]
-) -> Iterator[Contradiction]:
+def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[Contradiction]:
     """A "total" row that the rows above it do not add up to, although they nearly do or another column does."""
     groups: dict[tuple[int, str], list[_Row]] = {}
     named: dict[int, str] = {}
@@ -142,20 +139,9 @@ def _sums(
             groups.setdefault((segment.block, segment.column_label), []).append(
                 (named.get(segment.row, segment.row_label), numbers[0], segment)
             )
-        elif segment.kind is Kind.CODE and numbers[0].unit.dimensions != lexicon.NONE:
-            label = segment.text[: numbers[0].start].strip(" |:=\t")
-            if _LABEL.fullmatch(label):
-                groups.setdefault((segment.block, "\0code"), []).append((label, numbers[0], segment))
         elif segment.item and ":" in segment.text and numbers[0].unit.dimensions != lexicon.NONE:
             key = (-len(segment.section), "/".join(segment.section))
             groups.setdefault(key, []).append((segment.text.partition(":")[0], numbers[0], segment))
-    for line in said:
-        numbers = numbers_of(tokenize(line.text)) if line.columned else []
-        if numbers:
-            alone = Segment(line.text, tuple((at, *astuple(place)) for at, place in line.pieces), Kind.PROSE, 0)
-            groups.setdefault((-2 - line.segment, "\0line"), []).append(
-                (line.text[: numbers[-1].start], numbers[-1], alone)
-            )
     groups = {key: _to_total(rows) for key, rows in groups.items()}
     adding = {block for (block, _), rows in groups.items() if _adds_up(rows)}
     yield from _retold(
@@ -240,7 +226,7 @@ def _sum(rows: list[_Row], beside: Sequence[list[_Row]], *, confirmed: bool) -> 
     once = (value, *(value - one for one in nested), value - sum(nested, Fraction(0)))
     if any(abs(one - total.value) <= slack for one in once) or total.value <= max(values) or len(nested) > 1:
         return
-    if not (confirmed or abs(value - total.value) <= max(value, total.value) * _NEARLY or _one_digit_off(value, total)):
+    if not (confirmed or abs(value - total.value) <= max(value, total.value) * _NEARLY):
         return
     if any(abs(weighted - total.value) <= slack for weighted in _weighted(parts, beside)):
         return
@@ -248,14 +234,6 @@ def _sum(rows: list[_Row], beside: Sequence[list[_Row]], *, confirmed: bool) -> 
     added = " + ".join(shown(item.value, item.unit) for _, item, _ in parts)
     told = f"the parts add up to {shown(value, total.unit)} ({added}), not {shown(total.value, total.unit)}"
     yield Contradiction(lines, "total", (value, total.value), told)
-
-
-def _one_digit_off(value: Fraction, total: Number) -> bool:
-    """Whether the digits of a total are those of the sum but for one, or for their order."""
-    right, written = (str(round(one / total.unit.scale)) for one in (value, total.value))
-    if len(right) != len(written) or len(right) < 3:
-        return False
-    return sorted(right) == sorted(written) or sum(a != b for a, b in zip(right, written, strict=True)) == 1
 
 
 def _weighted(parts: Sequence[_Row], beside: Sequence[list[_Row]]) -> Iterator[Fraction]:

@@ -47,6 +47,10 @@ _WINDOW: Final = (
     r"|\b(?:server|engine|vLLM|SGLang|replica|instance|endpoint|service)s?\s+"
     r"(?:accepts?|takes?|serves?|allows?|refuses?|rejects?|cuts? off|(?:is|are) (?:limited|capped))\b"
     rf"[^.;\d]{{0,32}}\b(?:at most|up to|over|beyond|more than|longer than|above|to|at)\s+{_VALUE}[- ]tokens?\b"
+    r"|\b(?:contexts?|windows?|(?:prompt|input) and (?:output|answer))\b[^.;\d]{0,24}"
+    rf"\b(?:capp?|limit|restrict)(?:ed|s)?\s+(?:at|to)\s+{_VALUE}[- ]tokens?\b"
+    r"|\b(?P<asked>promis\w+|guarante\w+|offer\w*|asks? for)\b[^.;\d]{0,24}"
+    rf"\b(?:contexts?|windows?)\s+(?:length\s+)?of\s+(?:up to\s+)?{_VALUE}[- ]tokens?\b"
 )
 """A limit by what it limits: ``allowed 96 concurrent sequences``, ``24,576 tokens is the limit of the server``."""
 _OTHERS: Final = re.compile(
@@ -63,7 +67,7 @@ _UNREACHED: Final = re.compile(r"\b(?:(?:was|is)\s+)?never\s+(?:reached|hit|exce
 """Said of a limit that holds."""
 _OTHERWISE: Final = re.compile(
     r"\b(?:just|set|use|using|cut|rais\w+|lower\w*|chang\w+|bump\w*|increas\w+|decreas\w+|reduc\w+|fix\w*|own|an?other"
-    r"|staging|canary|shadow|standby|spare|jobs?|start\w*(?! command)|(?<!static )(?<!kv )pool"
+    r"|staging|canary|shadow|standby|spare|start\w*(?! command)|(?<!static )(?<!kv )pool"
     r"|not|never|cannot|unless|until|would|could|should|may|might|can|option\w*|alternativ\w*|reject\w*|scenario"
     r"|variant|propos\w*|recommend\w*|fallback|default|later|earlier|previous\w*|before|after|old|new|tr(?:y|ied)"
     r"|test\w*|now|instead|than|route)\b|n['’]t\b|[?<>≤≥→]",
@@ -119,15 +123,17 @@ def _against(
     limits = _SEQUENCES.search(name) or _CONTEXT.search(name)
     for sentence in said:
         for match in _named(name, fraction=setting.value < 1).finditer(sentence.text) if not sentence.code else ():
-            *before, number, scale = [group for group in match.groups() if group is not None]
+            promised = match.groupdict().get("asked")
+            *before, number, scale = [group for group in match.groups() if group not in {None, promised}]
             value = _value(number, scale)
             first, last = clause_span(sentence.text, *match.span())
             clause = _UNREACHED.sub("", f"{sentence.text[first : match.start()]} {sentence.text[match.end() : last]}")
             of_a_rank = any(
                 {value * dp, value} & {setting.value * dp, setting.value} for dp in sentence.whole.every("dp")
             )
-            another = sentence.own.device not in {None, setting.device} or setting.value < 1 < value or of_a_rank
-            if another or (sentence.section != setting.section and not alone):
+            kept = promised is not None and value <= setting.value
+            another = sentence.own.device not in {None, setting.device} or setting.value < 1 < value
+            if another or of_a_rank or kept or (sentence.section != setting.section and not alone):
                 continue
             label, colon, _ = sentence.text[:first].partition(": ")
             spoken = " ".join((*sentence.section[1:], label if colon else "", clause))
@@ -135,7 +141,7 @@ def _against(
                 if before or setting.value < 1 or not used:
                     return
                 continue
-            of_others = limits and _OTHERS.search(sentence.text, first, last)
+            of_others = limits and not promised and _OTHERS.search(sentence.text, first, last)
             supposed = not used and _SUPPOSED.search(clause)
             if before or not (of_others or supposed or _OTHERWISE.search(spoken)):
                 told.setdefault(value, sentence.at(match.start()).line)

@@ -45,7 +45,7 @@ _METRIC: Final = re.compile(
 _METRICS: Final = {"first": "time to first token", "next": "time per output token", "whole": "latency"}
 _STATISTIC: Final = re.compile(r"\b(?:(p\d\d)|(\d\d)th percentile|mean|average|median)\b", re.IGNORECASE)
 _PEAK: Final = r"\b(?:peak|busy[- ]hour|busiest hour|rush[- ]hour)\b"
-_AT_PEAK: Final = re.compile(rf"{_PEAK}[^\d.;,]*$", re.IGNORECASE)
+_AT_PEAK: Final = re.compile(rf"{_PEAK}(?!.*(?:throughput|capacity|reach|sustain))[^\d.;,]*$", re.IGNORECASE)
 _HOURLY: Final = re.compile(r"\b(?:GPU|card|device|accelerator)[- ]?h(?:ou)?rs?\b", re.IGNORECASE)
 _PEAK_BEHIND: Final = re.compile(rf"[^\d.;,:]{{0,24}}\b(?:at|in) [a-z ]{{0,16}}{_PEAK}", re.IGNORECASE)
 _FAILED: Final = re.compile(
@@ -56,7 +56,10 @@ _LIMIT: Final = re.compile(
     r"\b(?:SLOs?|SLA|targets?|limits?|objectives?|goals?|requirements?|promise[ds]?|agreed|acceptance|asks? for)\b",
     re.IGNORECASE,
 )
-_LIMITS: Final = re.compile(rf"\W*(?:\w+ )?(?:{_LIMIT.pattern})\W*:", re.IGNORECASE)
+_LIMITS: Final = re.compile(
+    rf"[\W\d]*(?:(?!result|measured)[a-z]+ ){{0,2}}(?:{_LIMIT.pattern})\s*(?::|$)", re.IGNORECASE
+)
+"""A heading, or a label, of limits alone."""
 _SEEN: Final = re.compile(
     r"\b(?:was|were|had|measured|saw|sees?|reach\w*|rose|climb\w*|fell|ran|runs|got|stay\w*|above|over|inside|miss\w*)\b",
     re.IGNORECASE,
@@ -192,7 +195,7 @@ def _named(sentence: Sentence, own: Sequence[Quantity]) -> Iterator[_Named]:
         behind = text[one.end : one.end + 2 * _NEAR]
         part = text if sentence.cells else text[text.rfind(";", 0, one.start) + 1 :].partition(";")[0]
         anchors = frozenset(match[0].lower() for match in _ANCHOR.finditer(part))
-        kinds, value, name, statistic = dict(one.type), one.value, "", ""
+        kinds, scale, name, statistic = dict(one.type), 1, "", ""
         positive = [kind for kind, power in one.type if power > 0]
         if positive == ["second"]:
             carried = _FROM_TO.fullmatch(lead) or _IT.search(lead)
@@ -201,7 +204,7 @@ def _named(sentence: Sentence, own: Sequence[Quantity]) -> Iterator[_Named]:
             name = f"{role} {name}".strip() if name and (role or anchors) and not _FROM_TO.match(behind) else ""
         elif positive == ["dollar"] and _HOURLY.search(lead + one.text) and "token" not in kinds:
             name = "price of a device-hour" if len(sentence.whole.devices[None]) <= 1 else ""
-            value *= 3600 if "second" in kinds else 1
+            scale = 3600 if "second" in kinds else 1
         elif positive == ["request"] and kinds.keys() <= {"request", "second"} and one.number:
             alone = anchors and peaks and [other.type for other in own].count(one.type) == 1
             if alone or _AT_PEAK.search(lead) or (peaks and _PEAK_BEHIND.match(behind)):
@@ -209,7 +212,9 @@ def _named(sentence: Sentence, own: Sequence[Quantity]) -> Iterator[_Named]:
             elif "second" not in kinds and _FAILED.match(behind) and not lead.rstrip().endswith("of"):
                 name = "failed requests"
         if name:
-            yield _Named(name, statistic, value, one.half, one.text, one.place.line, sentence, anchors)
+            yield _Named(
+                name, statistic, one.value * scale, one.half * scale, one.text, one.place.line, sentence, anchors
+            )
 
 
 def _latency(lead: str, behind: str) -> tuple[str, str]:
@@ -227,7 +232,8 @@ def _role(sentence: Sentence, one: Quantity, lead: str, part: str) -> str:
     if _ALARM.search(sentence.text, 0, one.start):
         return "threshold of the"
     around = f"{lead} {re.split(r'[0-9;.]', sentence.text[one.end : one.end + 2 * _NEAR], maxsplit=1)[0]}"
-    label = _LIMITS.match(sentence.text)
-    if _LIMIT.search(f"{around} {_heads(sentence)} {label[0] if label else ''}") and not _SEEN.search(around):
+    if (_LIMIT.search(around) or any(map(_LIMITS.match, (sentence.text, *sentence.section[1:])))) and not _SEEN.search(
+        around
+    ):
         return "limit of the"
     return "worst" if _WORST.search(part) else ""

@@ -70,3 +70,12 @@ def test_two_values_of_one_thing_are_told(first: str, second: str) -> None:
 )
 def test_two_things_are_left_alone(first: str, second: str) -> None:
     assert told(document(first, second)) == []
+
+
+def test_results_are_held_against_limits() -> None:
+    heads = ("Targets", "Results against the SLO")
+    text = document(
+        "- p95 TTFT ≤ 2.0 s\n- peak 22 requests/s", "- p95 TTFT 1.4 s (met)\n- peak throughput 24 requests/s", heads
+    )
+    assert told(text) == []
+    assert len(told(text.replace("Results against the SLO", "Latency goals"))) == 1
