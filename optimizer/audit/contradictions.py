@@ -139,6 +139,10 @@ def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[
             groups.setdefault((segment.block, segment.column_label), []).append(
                 (named.get(segment.row, segment.row_label), numbers[0], segment)
             )
+        elif segment.kind is Kind.CODE and numbers[0].unit.dimensions != lexicon.NONE:
+            label = segment.text[: numbers[0].start].strip(" |:=\t")
+            if _LABEL.fullmatch(label):
+                groups.setdefault((segment.block, "\0code"), []).append((label, numbers[0], segment))
         elif segment.item and ":" in segment.text and numbers[0].unit.dimensions != lexicon.NONE:
             key = (-len(segment.section), "/".join(segment.section))
             groups.setdefault(key, []).append((segment.text.partition(":")[0], numbers[0], segment))

@@ -40,7 +40,6 @@ _LIMIT: Final = (
     rf"{_LIMITED}{_VALUE}\s+(?:sequences|(?:concurrent|running|simultaneous|parallel) (?:sequences|requests))\b(?!/)"
     rf"|(?<=limit of ){_VALUE}\s+requests\b(?!/)"
 )
-_AT_ONCE: Final = r"max(?:imum)? (?:(?:concurrent|running|number of) ){0,2}(?:sequences|requests|seqs)"
 _WINDOW: Final = (
     rf"(?<![\w.,-]){_VALUE}[- ]tokens?\b(?=[,;(–\s]+(?:(?:and|that|this|which|is|being|was)\s+){{0,3}}(?:the|our)\s+"
     r"(?:\w+\s+)?(?:limit|cap|maximum)\b[^.;\d]{0,24}\b(?:server|engine)\b)"
@@ -166,7 +165,6 @@ def _named(name: str, *, fraction: bool) -> re.Pattern[str]:
     runs = {tuple(words[at:end]) for at in range(len(words)) for end in range(at + 2, len(words) + 1)}
     names = [r"[-_ ]".join(_SPELLED.get(word, word) for word in run) for run in sorted(runs, key=len, reverse=True)]
     names += [_LONGEST] if _CONTEXT.search(name) else [_FRACTION] if fraction else []
-    names += [_AT_ONCE] if _SEQUENCES.search(name) else []
     flag = rf"(?:--)?{r'[-_ ]'.join(map(re.escape, words))}\b"
     pattern = rf"(?<![\w-])(?:{'|'.join(names)}){_GIVEN}{_VALUE}|{_RUN_WITH}--{re.escape(name)}[\s=]+{_VALUE}"
     pattern += rf"|(?<![\w.,-]){_VALUE}{_BEFORE_NAME}{flag}(?!\W{{0,3}}\d)"
