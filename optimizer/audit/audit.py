@@ -36,6 +36,7 @@ from optimizer.audit.spoken import spoken_equations, with_spoken
 from optimizer.audit.statements import AXES, EXPERT_COUNTS, WORDS, Statement
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, numbers_of, tokenize
 from optimizer.audit.twice import find_two_values
+from optimizer.readers.notebook import check_notebook
 
 if TYPE_CHECKING:
     from optimizer.domain.problem import Problem
@@ -60,7 +61,13 @@ def audit_document(text: str, source: str, problem: Mapping[str, Any] | Problem 
     -------
     AuditResult
         ``exit_status`` is 1 if anything fails, is impossible, or contradicts itself.
+
+    Raises
+    ------
+    SpecError
+        Named as a notebook, and none.
     """
+    check_notebook(text, source)
     with without_collector():
         return _audit(text, source, problem)
 

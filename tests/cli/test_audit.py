@@ -109,3 +109,35 @@ def test_neither_numpy_nor_the_solver_is_loaded() -> None:
         "sys.exit(9 if {'numpy', 'ortools'} & set(sys.modules) else status)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "1:2: not valid JSON"),
+        ("", "is empty"),
+        ("[]", "1:1: a notebook is wanted (a mapping with cells), not a list"),
+        ('{"nbformat": 4}', "1:1: cells: is required but missing"),
+        ('{"cells": 5}', "1:11: cells: a list is wanted, not 5"),
+        ('{"cells": [3]}', "1:12: cells[0]: a cell is wanted (a mapping), not 3"),
+        ('{"cells": [{"source": [1]}]}', "1:23: cells[0].source: text is wanted, or a list of its lines"),
+    ],
+)
+def test_a_broken_notebook_is_refused_at_its_place(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, told: str
+) -> None:
+    file = tmp_path / "plan.ipynb"
+    file.write_text(text)
+    assert run(["audit", str(file)]) == 2
+    assert f"{file}:{'' if told[0].isdigit() else ' '}{told}" in capsys.readouterr().err
+    file.rename(file.with_suffix(".md"))
+    assert run(["audit", str(file.with_suffix(".md"))]) == 0
+
+
+def test_a_notebook_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "plan.ipynb"
+    file.write_text(
+        '{"cells": [\n{"source": ["2 × 8 = 17 GPUs\\n"]},\n{"source": "2 × 8 = 16"}, {"cell_type": "raw"}]}'
+    )
+    assert run(["audit", str(file)]) == 1
+    assert f"{file}:2: " in capsys.readouterr().out
