@@ -121,7 +121,7 @@ def test_a_layout_is_priced_with_what_is_in_flight_and_its_memory_with_its_batch
     assert figures["concurrency"].value == 50
     small = layout.model_copy(update={"batch": 12})
     said = violations(problem, small, evaluate(problem, small))
-    assert "48 sequences of all ranks: workload.concurrency keeps 50 requests in flight" in str(said[0])
+    assert "48 sequences of all ranks at once, where workload.concurrency keeps 50 requests in flight" in str(said[0])
 
 
 @pytest.mark.parametrize("count", [24, 40])

@@ -65,14 +65,6 @@ def batch(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
                 f"tokens of a step, {step.decoded:,} of them decoded and {step.prompt:,} of prompts"
             )  # fmt: skip
             yield Violation(Family.BATCH, f"{count:,} {noun}: {name} is {most:,}", {"found": count, name: most})
-    looped = work.in_flight(evaluation.layout.dp)
-    if looped is not None and evaluation.layout.batch < looped:
-        sequences = evaluation.layout.batch * evaluation.layout.dp
-        yield Violation(
-            Family.BATCH,
-            f"{sequences:,} sequences of all ranks: workload.concurrency keeps {work.concurrency:,} requests in flight",
-            {"found": evaluation.layout.batch, "concurrency": work.concurrency or 0},
-        )
     if share > 1 and mixed is not None:
         chunk = mixed.prompt
         yield Violation(
@@ -87,6 +79,19 @@ def batch(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
             Family.BATCH,
             "prompts arrive as fast as they are computed: the queue grows without end",
             {"load": evaluation.load},
+        )
+
+
+def concurrency(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
+    """All requests that a closed loop keeps in flight are computed at once."""
+    work, layout = problem.workload, evaluation.layout
+    looped = work.in_flight(layout.dp)
+    if looped is not None and layout.batch < looped:
+        yield Violation(
+            Family.BATCH,
+            f"{layout.batch * layout.dp:,} sequences of all ranks at once, where workload.concurrency keeps "
+            f"{work.concurrency:,} requests in flight: how long the others wait is not priced",
+            {"found": layout.batch, "concurrency": work.concurrency or 0},
         )
 
 
@@ -159,6 +164,7 @@ def priced_violations(problem: Problem, evaluation: Evaluation, imbalance: Imbal
     return (
         *memory(problem, evaluation),
         *batch(problem, evaluation),
+        *concurrency(problem, evaluation),
         *bounded(problem, evaluation),
         *longest(problem, evaluation),
         *request_rate(problem, evaluation),

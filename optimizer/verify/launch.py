@@ -371,7 +371,12 @@ def layout_of(posed: Posed) -> Layout:
     most = _most_sequences(posed, at(1))
     if _holds(posed, at(most)):
         return at(most)
-    return at(last_kept(lambda sequences: _holds(posed, at(sequences)), 1, most))
+    held = last_kept(lambda sequences: _holds(posed, at(sequences)), 1, most)
+    looped = problem.workload.in_flight(at(1).dp)
+    if looped is not None and held < looped:
+        # of a loop that is too much for prompts it is said at all that memory has room for
+        held = max(held, last_kept(lambda sequences: _has_room(posed, at(sequences)), 1, min(most, looped) + 1))
+    return at(held)
 
 
 def _most_sequences(posed: Posed, layout: Layout) -> int:
@@ -391,7 +396,11 @@ def _most_requests(posed: Posed, evaluation: Evaluation) -> int:
     return max(1, min(posed.problem.workload.max_num_seqs or pool, room.tokens // 2))
 
 
+def _has_room(posed: Posed, layout: Layout) -> bool:
+    problem = _at(posed, layout)
+    return not any(memory(problem, evaluate(problem, layout)))
+
+
 def _holds(posed: Posed, layout: Layout) -> bool:
     problem = _at(posed, layout)
-    evaluation = evaluate(problem, layout)
-    return not (any(memory(problem, evaluation)) or any(batch(problem, evaluation)))
+    return _has_room(posed, layout) and not any(batch(problem, evaluate(problem, layout)))

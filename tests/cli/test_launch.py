@@ -407,3 +407,23 @@ def test_windows_that_are_held_whole_need_room_for_every_token(
     assert found["fits"] == fits, found["doubts"]
     assert told in " ".join((*found["doubts"], *(str(one) for one in found["violations"])))
     assert not any(one["flag"] == WHOLE for one in found["command"]["ignored"])
+
+
+@pytest.mark.parametrize(
+    ("work", "launch", "said"),
+    [
+        ("8000 100 128", "vllm serve Qwen/Qwen3-32B -tp 4", "104 sequences of all ranks at once"),
+        ("500 100 64", "vllm serve Qwen/Qwen3-8B -dp 2 --max-num-seqs 16", "32 sequences of all ranks at once"),
+        ("8000 100 500", "trtllm-serve Qwen/Qwen3-32B --tp_size 2", "37 sequences of all ranks at once"),
+        ("32000 100 32", "vllm serve openai/gpt-oss-20b", "batch=32 finishes requests faster than chunks"),
+        ("32000 100 100", "vllm serve openai/gpt-oss-20b", "75 sequences of all ranks at once"),
+        ("8000 100 5", "vllm serve meta-llama/Llama-3.3-70B-Instruct", "1 sequences of all ranks at once"),
+    ],
+)
+def test_a_loop_of_more_than_fits_is_told_how_many_fit(
+    capsys: pytest.CaptureFixture[str], work: str, launch: str, said: str
+) -> None:
+    prompt, answer, in_flight = work.split()
+    asked = ["--hardware", "h100-sxm-8", "--isl", prompt, "--osl", answer, "--arrival", "closed"]
+    assert run(["verify", *asked, "--concurrency", in_flight, "--from", launch]) == 1
+    assert f"(batch) {said}" in capsys.readouterr().out
