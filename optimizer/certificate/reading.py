@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from optimizer.certificate.statement import SCHEMA, exact
 from optimizer.certificate.verdict import Rejected, brief, equal
 from optimizer.domain.layout import Layout
-from optimizer.domain.problem import Problem
+from optimizer.domain.problem import Problem, at_no_rate
 
 RESULT_SCHEMA = "shardproof/result/1"
 KINDS = ("optimal", "infeasible", "feasible")
@@ -75,7 +75,12 @@ def problem_of(stated: object) -> Problem:
     equal("problem.digest", stated.get("digest"), right)
     equal("problem", fields, problem.model_dump(mode="json"))
     row = problem.objective_row
-    message = row.unfit(problem.workload) or row.unrated(problem.workload) or row.refusal(problem.hardware)
+    message = (
+        at_no_rate(problem.workload)
+        or row.unfit(problem.workload)
+        or row.unrated(problem.workload)
+        or row.refusal(problem.hardware)
+    )
     if message is not None:
         raise Rejected("problem", message)
     return problem

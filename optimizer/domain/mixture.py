@@ -24,7 +24,7 @@ def as_cluster(problem: Problem) -> Cluster | None:
     are of single problems alone.
     """
     work, hardware = problem.workload, problem.hardware
-    if not isinstance(work, ServingWorkload) or not work.mixes:
+    if not isinstance(work, ServingWorkload) or not work.mixes or work.request_rate is not None:
         return None
     same = ServingWorkload(
         phase="aggregated", input_tokens=work.input_tokens, output_tokens=work.output_tokens, arrival=work.arrival,

@@ -61,6 +61,13 @@ class ExpertLoads(Spec):
     rows: Annotated[tuple[Annotated[tuple[Tokens, ...], AsTuple], ...], AsTuple]
 
 
+def at_no_rate(workload: AnyWorkload) -> str | None:
+    """Why nobody asks for requests at random and at no rate: that is asked of replicas alone, whose rate is found."""
+    if workload.arrivals == "poisson" and workload.request_rate is None:
+        return "poisson needs request_rate, the requests/s that come at random"
+    return None
+
+
 class ProblemFile(Spec):
     """The problem as written: `model` and `hardware` are catalog names, paths or inline descriptions."""
 
@@ -105,6 +112,9 @@ class ProblemFile(Spec):
                 message = "is a share of all that is held, mem_fraction_static of weights and cache: give one of them"
                 raise FieldError(message, ("limits", "memory_utilization"))
         row = OBJECTIVES[self.objective]
+        rateless = at_no_rate(self.workload)
+        if rateless is not None:
+            raise FieldError(rateless, ("workload", "arrival"))
         unfit = row.unrated(self.workload) or row.unfit(self.workload)
         if unfit is not None:
             raise FieldError(unfit, ("objective",))

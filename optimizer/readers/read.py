@@ -13,7 +13,7 @@ from optimizer.domain.cluster import Cluster
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.layout import Layout, WrittenLayout
 from optimizer.domain.model import ModelSpec
-from optimizer.domain.problem import Problem, ProblemFile, resolve
+from optimizer.domain.problem import Problem, ProblemFile, at_no_rate, resolve
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
 from optimizer.readers.claims import Claim, ClaimReader
@@ -205,6 +205,9 @@ def _resolved(document: Document, at: tuple[PathStep, ...]) -> Problem:
             f"does not belong to this problem, whose digest is {problem.digest}: the problem was changed",
             (*at, "digest"),
         )
+    message = at_no_rate(problem.workload)
+    if message is not None:
+        raise document.error(message, (*at, "workload", "arrival"))
     return problem
 
 
