@@ -121,9 +121,8 @@ _TABLE: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         ("experts", r"# (?!.*(?:\bper\b|instances))"),
     ),
     "devices": (
-        ("devices_per_node", r"# (?:[^,]*\b(?:per|in (?:a|one)) |(?:\w+ )?(?:\w+ ))(?:node|server|host|machine)"),
-        ("", r"# [^,]*\b(?:per|(?:in|within) (?:a|one)) (?:stage|group|replica)",
-         r"# (?:\w+ ){1,2}(?:box(?:es)?|stages?|groups?|replicas?|systems?)\b",
+        ("", r"# [^,]*\b(?:per|(?:in|within) (?:a|one)) (?:stage|group|replica|node|server|host|machine)",
+         r"# (?:\w+ ){1,2}(?:box(?:es)?|stages?|groups?|replicas?|systems?|nodes?|servers?|hosts?|machines?)\b",
          r"# .*\b(?:available|idle|spare|free|unused|left over)\b", r"\b(?:up to|out of|cluster (?:of|with|has)) #",
          r"\b(?:each|every) (?:stage|replica|group|instance|pipeline|node)\b.*#",
          r"\b(?:examples?|simplified|only|using|instead|subset|groups? of|expert)\b[^#]{0,18}#"),
@@ -133,8 +132,6 @@ _TABLE: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "layers": (("", r"# (?:\w+ )?(?:dense|layers? per (?:stage|rank|gpu))\b"), ("layers", r"# (?:\w+ )?layers?\b")),
     "bare": (
         ("devices", _COUNTED + r"(?:gpus?|devices?|accelerators?|world size)(?: count| required| needed)?$"),
-        ("replicas", _COUNTED + r"(?:replicas|serving instances)$"),
-        ("nodes", _COUNTED + r"(?:nodes|hosts)$"),
         ("balance", r"^# (?:expert )?(?:load )?(?:im)?balance$", r"^# max(?:imum)? over mean$"),
         ("layers", _COUNTED + r"layers?$"),
         ("expert_hidden_size", r"# (?:expert|moe) (?:hidden|intermediate|ffn|inner) ?(?:size|dim\w*)?$"),
@@ -155,13 +152,13 @@ _NOUNS: Final = (
 )
 """Kinds of counts, by a noun."""
 WITH_PROBLEM: Final = frozenset(
-    ["request_capacity", "kv_cache_per_token", "latency", "replicas", "nodes", "balance", "link_bandwidth",
-     "link_utilization", "nodes_visited"]
+    ["request_capacity", "kv_cache_per_token", "latency", "balance", "link_bandwidth", "link_utilization",
+     "nodes_visited"]
 )  # fmt: skip
 """Claims that only a problem can judge; without one they are no news."""
 _FACTS: Final = frozenset(
-    ["bytes_per_parameter", "device_memory", "memory_bandwidth", "peak_flops", "devices_per_node", "experts_per_layer",
-     "experts", "layers", "expert_hidden_size", "hidden_size", "batch", "input_tokens"]
+    ["bytes_per_parameter", "device_memory", "memory_bandwidth", "peak_flops", "experts_per_layer", "experts",
+     "layers", "expert_hidden_size", "hidden_size", "batch", "input_tokens"]
 )  # fmt: skip
 """Givens, no claims."""
 _GENERAL: Final = frozenset(
@@ -243,7 +240,9 @@ def read_claims(
             if inside and not (number.nouns or number.per or number.unit.name):
                 continue
             of_role = label_role(one.label) is not None
-            known = _claim(one) or (_claim(one, segments[sentence.segment - 1].text.lower()) if of_role else None)
+            known = _claim(one) or (
+                _claim(one, segments[max(0, sentence.segment - 1)].text.lower()) if of_role else None
+            )
             if known is None and previous and number.unit == previous[1].unit is not lexicon.ONE and not number.per:
                 again = (of_role and sentence.section == previous[2]) or _COMPARED.search(one.before)
                 known = previous[0] if again and one.after[:3] != "of " else None
@@ -324,17 +323,11 @@ def _claim(one: _Saying, above: str = "") -> str | None:
 
 
 _UNITS: Final[Mapping[Dimension, Dimensions]] = {
-    Dimension.BYTES: lexicon.BYTES,
-    Dimension.BYTES_PER_SECOND: lexicon.BANDWIDTH,
-    Dimension.FLOPS: lexicon.FLOPS,
-    Dimension.SECONDS: lexicon.SECONDS,
-    Dimension.DOLLARS: lexicon.DOLLARS,
-    Dimension.DOLLARS_PER_HOUR: lexicon.DOLLAR_RATE,
-    Dimension.TOKENS_PER_SECOND: lexicon.PER_SECOND,
-    Dimension.PER_SECOND: lexicon.PER_SECOND,
-    Dimension.RATIO: lexicon.NONE,
-    Dimension.COUNT: lexicon.NONE,
-}
+    Dimension.BYTES: lexicon.BYTES, Dimension.BYTES_PER_SECOND: lexicon.BANDWIDTH, Dimension.FLOPS: lexicon.FLOPS,
+    Dimension.SECONDS: lexicon.SECONDS, Dimension.DOLLARS: lexicon.DOLLARS, Dimension.COUNT: lexicon.NONE,
+    Dimension.DOLLARS_PER_HOUR: lexicon.DOLLAR_RATE, Dimension.TOKENS_PER_SECOND: lexicon.PER_SECOND,
+    Dimension.PER_SECOND: lexicon.PER_SECOND, Dimension.RATIO: lexicon.NONE,
+}  # fmt: skip
 _OF_DEVICE: Final = frozenset(["gpu", "gpus", "device", "devices", "rank", "accelerator", "chip", "token", "sequence"])
 _WORD: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 _MOST_WORDS: Final = 7

@@ -20,6 +20,8 @@ from optimizer.domain.problem import Problem
 
 _TOO_LARGE: Final = 100_000
 """No degree of parallelism."""
+_SHAPE: Final = ("expert_matrices", "hidden_size", "expert_hidden_size")
+_MATRICES: Final = (2, 3)
 _BYTES: Final = {"bf16": Fraction(2), "fp8": Fraction(1), "int8": Fraction(1), "int4": Fraction(1, 2)}
 _MIXED: Final = re.compile(
     r"\b(?:dense (?:layers?|ffn|mlp|blocks?)|shared|\d+ MoE|first_k_dense\w*|redundant experts?|MTP)\b", re.IGNORECASE
@@ -40,8 +42,7 @@ def extract(
     operands = set(_operands(segments, tokens, equations))
     more, claims = read_claims(said, segments, taken, operands, problem)
     facts += more
-    facts += _assigned(segments, tokens, equations)
-    facts += _expert_shapes(segments, tokens, equations, facts)
+    facts += _of_products(segments, tokens, equations, {fact.name for fact in facts})
     facts += _words(said)
     return sorted(facts, key=_order), sorted(claims, key=_order)
 
@@ -62,42 +63,35 @@ def _operands(
         yield from (segments[one.segment].place(token.start) for token in written[first:last])
 
 
-def _assigned(
-    segments: tuple[Segment, ...], tokens: list[list[Token]], equations: Sequence[Equation]
+def _of_products(
+    segments: tuple[Segment, ...], tokens: list[list[Token]], equations: Sequence[Equation], known: set[str]
 ) -> Iterator[Statement]:
-    """Degrees given by a product in symbols beside the same product in numbers."""
-    products: dict[int, set[tuple[str, ...]]] = {}
-    quotes: dict[tuple[str, ...], str] = {}
+    """Names of factors: ``tp * pp * dp`` in symbols and numbers, ``8 experts × 3 × 512 × 1024`` an expert's shape."""
+    products: dict[int, dict[tuple[str, ...], str]] = {}
     beside: dict[int, set[int]] = {}
     for index, axes, quote in symbolic_products(segments):
-        products.setdefault(len(axes), set()).add(axes)
-        quotes.setdefault(axes, quote)
+        products.setdefault(len(axes), {}).setdefault(axes, quote)
         beside.setdefault(index, set()).add(len(axes))
-    if not products:
-        return
-    together = {arity for equation in equations for arity in beside.get(equation.segment, ())}
+    together = set().union(*(beside.get(equation.segment, set()) for equation in equations))
     seen: set[tuple[str, Fraction]] = set()
     for equation in equations:
-        numbers = _factors(segments, tokens, equation)
-        if numbers is None or not all(_degree_like(number) for number in numbers):
-            continue
-        if len(numbers) in together and len(numbers) not in beside.get(equation.segment, ()):
-            continue
-        matching = products.get(len(numbers), set())
-        if len(matching) != 1:
-            continue
-        axes = next(iter(matching))
-        quote = quotes[axes]
-        for axis, number in zip(axes, numbers, strict=True):
-            if (axis, number.digits) not in seen:
-                seen.add((axis, number.digits))
+        numbers = _factors(segments, tokens, equation) if products or "expert" in equation.text else None
+        bare = [one for one in numbers or () if not one.nouns and one.unit is lexicon.ONE and not one.decimal]
+        symbols = products.get(len(bare), {}) if numbers and len(bare) == len(numbers) else {}
+        # Where numbers stand beside the symbols, none elsewhere are theirs.
+        if len(bare) in together and len(bare) not in beside.get(equation.segment, ()):
+            symbols = {}
+        experts = any(one.nouns[:1] in {("experts",), ("expert",)} for one in numbers or ())
+        names: tuple[str, ...] = next(iter(symbols)) if len(symbols) == 1 else ()
+        quoted = f"{symbols[names]} ~ {equation.text}" if names else equation.text
+        if experts and len(bare) == len(_SHAPE) and bare[0].digits in _MATRICES and not known.intersection(_SHAPE):
+            names = _SHAPE
+        for name, number in zip(names, bare, strict=False):
+            if (name, number.digits) not in seen and 0 < number.digits < _TOO_LARGE:
+                seen.add((name, number.digits))
                 place = segments[equation.segment].place(number.start)
-                yield Statement(axis, number.digits, place, f"{quote} ~ {equation.text}", Role.STATED, equation.segment,
-                                lexicon.ONE, sure=False)  # fmt: skip
-
-
-def _degree_like(number: Number) -> bool:
-    return number.unit is lexicon.ONE and not number.decimal and 0 < number.digits < _TOO_LARGE
+                yield Statement(name, number.digits, place, quoted, Role.STATED, equation.segment, lexicon.ONE,
+                                sure=False)  # fmt: skip
 
 
 def _factors(segments: tuple[Segment, ...], tokens: list[list[Token]], equation: Equation) -> list[Number] | None:
@@ -110,28 +104,6 @@ def _factors(segments: tuple[Segment, ...], tokens: list[list[Token]], equation:
         if parsed is not None and not parsed[0].plain:
             return factors(parsed[0])
     return None
-
-
-def _expert_shapes(
-    segments: tuple[Segment, ...], tokens: list[list[Token]], equations: Sequence[Equation], facts: list[Statement]
-) -> Iterator[Statement]:
-    """``8 experts × 3 × 512 × 1024 × 2 bytes`` states an expert's shape: matrices, two dimensions, bytes."""
-    known = {fact.name for fact in facts}
-    seen: set[tuple[str, Fraction]] = set()
-    for equation in equations:
-        numbers = _factors(segments, tokens, equation) if "expert" in equation.text else None
-        if numbers is None:
-            continue
-        bare = [number for number in numbers if not number.nouns and number.unit is lexicon.ONE]
-        experts = any(number.nouns[:1] in {("experts",), ("expert",)} for number in numbers)
-        if not experts or len(bare) != 3 or bare[0].digits not in {2, 3} or min(bare[1].digits, bare[2].digits) < 64:
-            continue
-        for name, number in zip(("expert_matrices", "hidden_size", "expert_hidden_size"), bare, strict=True):
-            if (name, number.digits) not in seen and name not in known:
-                seen.add((name, number.digits))
-                place = segments[equation.segment].place(number.start)
-                yield Statement(name, number.digits, place, equation.text, Role.STATED, equation.segment, lexicon.ONE,
-                                sure=False)  # fmt: skip
 
 
 def _words(said: Sequence[Sentence]) -> Iterator[Statement]:

@@ -38,7 +38,6 @@ _SHAPE: Final = ("expert_matrices", "hidden_size", "expert_hidden_size")
 _EXPERT_BYTES: Final = (*_SHAPE, "bytes_per_parameter")
 IDENTITIES: Final = (
     Identity(("memory_utilization",), "of the device", ("memory",), ("device_memory",), sure=True, closes=True),
-    Identity(("memory_utilization",), "of the device", ("memory_total",), ("device_memory",), sure=True),
     Identity(("memory_utilization",), "of the device", ("weights",), ("device_memory",), sure=True),
     Identity(("throughput",), "per device, on every device", ("throughput_per_device", "devices"), sure=True,
              closes=True),
@@ -55,7 +54,6 @@ IDENTITIES: Final = (
     Identity(("expert_parameters",), "all experts", ("experts_per_layer", "layers", *_SHAPE), sure=True, closes=True),
     Identity(("expert_parameters",), "all experts", ("experts", "devices", *_SHAPE)),
     Identity(("expert_weights",), "experts of a device", ("experts", *_EXPERT_BYTES), sure=True, closes=True),
-    Identity(("expert_weights_total",), "all experts", ("experts_per_layer", "layers", *_EXPERT_BYTES), sure=True),
     Identity(("throughput_per_device",), BATCH_ONE, ("memory_bandwidth", "hbm_bandwidth_utilization"),
              ("parameters", "bytes_per_parameter")),
     Identity(("throughput_per_device",), BATCH_ONE, ("memory_bandwidth",), ("parameters", "bytes_per_parameter")),
@@ -131,7 +129,6 @@ class Identities:
         near = [item for item in self.claims.near(claim, name) if item is not claim]
         if name == "throughput_per_device" and claim.name == "throughput":
             near = [item for item in near if _PHASES.findall(item.near) == _PHASES.findall(claim.near)]
-            near = [item for item in near if item.role is claim.role and item.section == claim.section] or near
         if name == "hbm_bandwidth_utilization":
             near = [item for item in near if 0 < item.value <= 1]
         beside = [item for item in near if item.segment == claim.segment]

@@ -21,7 +21,6 @@ from optimizer.audit.partial import Partial, device_counts
 from optimizer.audit.statements import AXES, EXPERT_COUNTS, Statement
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.domain.convention import CONVENTIONS
-from optimizer.domain.limits import LATENCIES, PERCENTILES
 from optimizer.domain.problem import Problem
 from optimizer.readers.claims import Claim
 from optimizer.verify.claim_table import CLAIMS, ClaimKind, Physics, dimensions, kind_of_claim
@@ -50,7 +49,6 @@ _CUT: Final = {"weights", "expert_weights", "expert_instances", "experts_per_gpu
 """Figures of the fullest stage."""
 _RATED: Final = {"link_bandwidth", "hbm_bandwidth", "fabric_bandwidth", "flops"}
 """Figures of data sheets: they may count both directions, a whole node or sparse numbers."""
-_TIMES: Final = {*LATENCIES, *(f"{name}_p{share}" for name in LATENCIES for share in PERCENTILES)}
 _PARTIAL: Final = re.compile(r"\b(?:per|each|every|one|a single|layers?|blocks?|stages?|rank|gpu|device)\b")
 _PER_DEVICE: Final = re.compile(r"(?:per|/|each|every)[\s-]*(?:gpu|device|accelerator|rank)")
 _OUTRIGHT: Final = re.compile(
@@ -63,7 +61,7 @@ _REFUSED: Final = re.compile(
     r"|at most)\b"
 )
 """Words by which an author says that a figure beyond a bound is not the deployment's."""
-_CLOSE: Final = 2
+_CLOSE: Final = Fraction(3, 2)
 
 
 class Judge:
@@ -106,34 +104,22 @@ class Judge:
             return None
         readings = list(counts.values())
         right = [reading for reading in readings if matches(claim, reading.value)]
-        given = {axis for axis in AXES if self.facts.values(axis)}
-        free = [axis for axis in ("dp", "pp") if axis not in given]
-        closed = {"tp", "pp", "dp"} <= given or ({"tp", "dp"} <= given and "ep" not in given)
-        if right and (len(right) < len(readings) or (free and not closed)):
-            note = f"true as {right[0].reading}"
-            verdict = Verdict.HOLDS if len(right) == len(readings) else Verdict.AMBIGUOUS
-            return _made(claim, verdict, right[0], readings, note if verdict is Verdict.AMBIGUOUS else "")
         if right:
-            return _made(claim, Verdict.HOLDS, right[0], readings)
+            note = f"true as {right[0].reading}" if len(right) < len(readings) else ""
+            return _made(claim, Verdict.AMBIGUOUS if note else Verdict.HOLDS, right[0], readings, note)
         nearest = min(readings, key=lambda reading: abs(reading.value - claim.value))
-        if free and not closed:
+        given = [axis for axis in AXES if self.facts.values(axis)]
+        free = [axis for axis in ("dp", "pp") if axis not in given]
+        if free:
             self.missing.update(dict.fromkeys(free))
-            whole_factors = [one for one in readings if (claim.value / one.value).denominator == 1]
-            note = f"leaves a factor {plain(claim.value / nearest.value)} for {' and '.join(free)}"
-            return _made(claim, Verdict.UNSUPPORTED, nearest, readings, note if whole_factors else "", free)
-        single = all(len(self.facts.values(axis)) < 2 for axis in AXES)
-        if single and self._by_degrees(claim, short=claim.value < min(counts)):
+            times = claim.value / nearest.value
+            note = f"leaves a factor {plain(times)} for {' and '.join(free)}" if times.denominator == 1 else ""
+            return _made(claim, Verdict.UNSUPPORTED, nearest, readings, note, free)
+        here = all(any(fact.segment == claim.segment for fact in self.facts.statements(axis)) for axis in given)
+        single = all(self.facts.one(axis) for axis in given)
+        if single and (here or _OUTRIGHT.search(f"{claim.near} {claim.text}".lower())):
             return _made(claim, Verdict.FAILS, nearest, readings, self._left_out(claim))
         return _made(claim, Verdict.UNSUPPORTED, nearest, readings, "no reading gives it, but others remain open")
-
-    def _by_degrees(self, claim: Statement, *, short: bool) -> bool:
-        """Whether all degrees stand in the statement of a count too short, the only one in it, or it has a label."""
-        beside = {item.value for item in self.claims.by_segment[claim.segment] if item.name == "devices"}
-        axes = [axis for axis in AXES if self.facts.values(axis)]
-        here = all(any(fact.segment == claim.segment for fact in self.facts.statements(axis)) for axis in axes)
-        return (short and here and len(beside) == 1) or _OUTRIGHT.search(
-            f"{claim.near} {claim.text}".lower()
-        ) is not None
 
     def _left_out(self, claim: Statement) -> str:
         """Which of the degrees give the stated count when the others are forgotten."""
@@ -159,7 +145,7 @@ class Judge:
             sure = any(made.sure for made, reading, _ in written if reading is right[0])
             defined = bool(by_reference) and by_reference[0] in right and self._defined(claim.name)
             others = all(reading in right for made, reading, _ in written if not made.sure)
-            if sure or (defined and others) or (by_reference and whole and len(right) == len(readings)):
+            if sure or (defined and others):
                 return _made(claim, Verdict.HOLDS, right[0], readings)
             note = f"true as {right[0].reading}"
             if right[0].reading == BATCH_ONE:
@@ -282,11 +268,7 @@ class Judge:
         times = f"{float(claim.value / nearest.value):.4g} times as much" if nearest.value else ""
         note = f"claimed {shown(claim.value, claim.unit)}, derived {plain(nearest.value)}: {times}"
         stages = any(value > 1 for value in self.facts.values("pp")) and claim.name in _CUT
-        if (
-            stages
-            and self.problem is not None
-            and Fraction(2, 3) <= claim.value / (nearest.value or 1) <= Fraction(3, 2)
-        ):
+        if stages and self.problem is not None and Fraction(2, 3) <= claim.value / (nearest.value or 1) <= _CLOSE:
             note = f"depends on the cut into stages, which is not given; {note}"
             return _made(claim, Verdict.UNSUPPORTED, nearest, readings, note)
         near = [one for one in readings if abs(one.value - claim.value) * 32 <= claim.value]
@@ -307,10 +289,6 @@ class Judge:
         if points and below is not None and above is not None:
             note = f"between {_told(claim, below)} and {_told(claim, above)}"
             return _made(claim, Verdict.AMBIGUOUS, below, known, note)
-        if points and below is not None and claim.name in _TIMES:
-            fastest = min(known, key=lambda one: one.value)
-            note = f"as a limit it is met by {_told(claim, fastest)}; no point tried takes as long"
-            return _made(claim, Verdict.AMBIGUOUS, fastest, known, note)
         nearest = below or above
         missing = self.identities.missing(claim)
         self.missing.update(dict.fromkeys(missing))
