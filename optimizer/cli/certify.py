@@ -42,15 +42,18 @@ def command(
 def _show(check: Check) -> None:
     verdict = f"accepted: {check.status}" if check.accepted else f"rejected: {check.item}: {check.reason}"
     emit(paint(verdict, "bold", "green" if check.accepted else "red"))
+    over = ""
     if check.asked is not None:
         from optimizer.cli.present import problem_line  # noqa: PLC0415 - needs the figures
+        from optimizer.domain.fleet import over_hours  # noqa: PLC0415 - loads when the command runs
         from optimizer.domain.problem import Problem  # noqa: PLC0415 - the same
 
         problem = check.asked
         emit(f"  problem         {problem_line(problem) if isinstance(problem, Problem) else problem.name}")
         emit(f"  digest          {check.asked.digest}")
+        over = "" if isinstance(problem, Problem) else over_hours(problem)
     if check.accepted and check.objective is not None:
-        emit(f"  objective       {_objective(check.objective)}")
+        emit(f"  objective       {_objective(check.objective, over)}")
     if check.accepted and check.lattice is not None:
         emit(f"  lattice         {_lattice(check.lattice)}")
     for item in check.checked:
@@ -62,12 +65,12 @@ def _show(check: Check) -> None:
     emit(paint(f"{check.candidates:,} candidates in {check.wall_s:.2f} s", "dim"))
 
 
-def _objective(objective: dict[str, Any]) -> str:
+def _objective(objective: dict[str, Any], over: str) -> str:
     value, bound, gap = objective["value"], objective["bound"], objective["gap"]
     if not isinstance(value, float):
         return f"{objective['name']}: no layout has one"
     bounded = f"{bound:,.6g}, gap {gap:.2%}" if bound is not None and gap is not None else "none claimed"
-    return f"{objective['name']} {value:,.6g}; bound {bounded}"
+    return f"{objective['name']} {value:,.6g}{over}; bound {bounded}"
 
 
 def _lattice(lattice: dict[str, object]) -> str:
