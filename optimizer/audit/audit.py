@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -14,11 +13,10 @@ from optimizer.audit.columns import find_outliers
 from optimizer.audit.contradictions import find_contradictions, find_disputes, find_mismatches
 from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.deployment import Sentence, sentences
-from optimizer.audit.document import Place, Segment
+from optimizer.audit.document import Segment
 from optimizer.audit.durations import find_mistimed
-from optimizer.audit.equation import Equation
 from optimizer.audit.equations import find_equations
-from optimizer.audit.extract import extract
+from optimizer.audit.extract import extract, places_of
 from optimizer.audit.facts import Claims, Facts, JudgedClaim
 from optimizer.audit.inline import has_digit
 from optimizer.audit.judge import Judge
@@ -34,7 +32,7 @@ from optimizer.audit.settle import Settled, settle
 from optimizer.audit.shares import find_misshares
 from optimizer.audit.spoken import spoken_equations, with_spoken
 from optimizer.audit.statements import AXES, EXPERT_COUNTS, WORDS, Statement
-from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, numbers_of, tokenize
+from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
 from optimizer.audit.twice import find_two_values
 from optimizer.readers.notebook import check_notebook
 
@@ -104,7 +102,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     figures = read(said, segments)
     deployed = judge_deployment(said, figures, judge_launches(document, said))
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
-    reckoned = find_misreckoned(said, figures, _inside(equations, segments, tokens))
+    reckoned = find_misreckoned(said, figures, places_of(equations, segments, tokens, results=True))
     contradictions = [
         *find_contradictions(segments, tokens, ratios),
         *find_outliers(segments, tokens),
@@ -128,18 +126,6 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         tuple(find_disputes(judged)), tuple(dict.fromkeys((*settled.faults, *missing))), tuple(dict.fromkeys(assumed)),
         settled.verified, settled.violations,
     )  # fmt: skip
-
-
-def _inside(
-    equations: Sequence[Equation], segments: Sequence[Segment], tokens: Sequence[Sequence[Token]]
-) -> set[Place]:
-    """Places of the figures that equations have judged."""
-    places: set[Place] = set()
-    for one in equations:
-        written = tokens[one.segment]
-        first, last = (bisect_left(written, at, key=lambda token: token.start) for at in (one.start, one.end))
-        places |= {segments[one.segment].place(number.start) for number in numbers_of(written[first:last])}
-    return places
 
 
 def _merged(counted: list[JudgedClaim], deployed: list[JudgedClaim], told: set[int]) -> list[JudgedClaim]:

@@ -198,6 +198,7 @@ _LINKED_END: Final = re.compile(
     r"(?:\W*\b(?:is|of|at|about|around|roughly|approximately|equals|reaches|to|was|only|a|exactly|just|some|total))*\W*$"
 )
 _MOST_NOUNS: Final = 3
+_LABEL_REACH: Final = 240
 _BEFORE: Final = 90
 _AFTER: Final = 60
 
@@ -240,9 +241,8 @@ def read_claims(
             if inside and not (number.nouns or number.per or number.unit.name):
                 continue
             of_role = label_role(one.label) is not None
-            known = _claim(one) or (
-                _claim(one, segments[max(0, sentence.segment - 1)].text.lower()) if of_role else None
-            )
+            above = segments[max(0, sentence.segment - 1)].text.lower()[-_LABEL_REACH:] if of_role else ""
+            known = _claim(one) or (_claim(one, above) if above else None)
             if known is None and previous and number.unit == previous[1].unit is not lexicon.ONE and not number.per:
                 again = (of_role and sentence.section == previous[2]) or _COMPARED.search(one.before)
                 known = previous[0] if again and one.after[:3] != "of " else None
@@ -275,7 +275,7 @@ def _sayings(sentence: Sentence, segments: Sequence[Segment]) -> Iterator[_Sayin
         at = sentence.text.index(text, at)
         heads = (sentence.header, label) if len(sentence.cells) < 2 else (label, title if text != title else "")
         role = label_role(heads[0]) or label_role(heads[1]) or Role.STATED
-        yield from _of_text(text, f"{heads[1]} {heads[0]}".lower(), role, sentence, at)
+        yield from _of_text(text, f"{heads[1]} {heads[0]}".lower()[-_LABEL_REACH:], role, sentence, at)
 
 
 def _of_text(text: str, label: str, role: Role, sentence: Sentence, at: int) -> Iterator[_Saying]:

@@ -15,7 +15,7 @@ from optimizer.audit.document import Place, Segment
 from optimizer.audit.equation import Equation
 from optimizer.audit.expression import Parser
 from optimizer.audit.statements import Role, Statement, segment_role
-from optimizer.audit.tokens import Number, Token
+from optimizer.audit.tokens import Number, Token, numbers_of
 from optimizer.domain.problem import Problem
 
 _TOO_LARGE: Final = 100_000
@@ -39,7 +39,7 @@ def extract(
     for degree in facts:
         column = degree.place.column
         taken.setdefault(degree.place.line, []).append((column, column + len(degree.text)))
-    operands = set(_operands(segments, tokens, equations))
+    operands = places_of(equations, segments, tokens, results=False)
     more, claims = read_claims(said, segments, taken, operands, problem)
     facts += more
     facts += _of_products(segments, tokens, equations, {fact.name for fact in facts})
@@ -51,16 +51,19 @@ def _order(statement: Statement) -> tuple[int, int, str]:
     return statement.place.line, statement.place.column, statement.name
 
 
-def _operands(
-    segments: Sequence[Segment], tokens: Sequence[Sequence[Token]], equations: Sequence[Equation]
-) -> Iterator[Place]:
-    """Places of the numbers of some arithmetic, without the stated results."""
+def places_of(
+    equations: Sequence[Equation], segments: Sequence[Segment], tokens: Sequence[Sequence[Token]], *, results: bool
+) -> set[Place]:
+    """Places of the numbers of some arithmetic, with the stated results or without."""
+    places: set[Place] = set()
     for one in equations:
-        ahead = one.stated_start > one.start
-        start, end = (one.start, one.stated_start) if ahead else (one.stated_start + 1, one.end)
+        start, end = one.start, one.end
+        if not results:
+            start, end = (start, one.stated_start) if one.stated_start > start else (one.stated_start + 1, end)
         written = tokens[one.segment]
         first, last = (bisect_left(written, at, key=lambda token: token.start) for at in (start, end))
-        yield from (segments[one.segment].place(token.start) for token in written[first:last])
+        places |= {segments[one.segment].place(number.start) for number in numbers_of(written[first:last])}
+    return places
 
 
 def _of_products(
