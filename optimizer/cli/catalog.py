@@ -167,7 +167,7 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
                 for name, value in asdict(engine.reservation).items()
                 if "error" not in name and not callable(value)
             },
-            "cache": {name: value for name, value in asdict(engine.cache).items() if name != "page"},
+            "cache": {name: value for name, value in asdict(engine.cache).items() if not callable(value)},
             "flags": dict(engine.flags),
             "source": engine.source,
         }
