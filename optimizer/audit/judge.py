@@ -115,7 +115,10 @@ class Judge:
             times = claim.value / nearest.value
             note = f"leaves a factor {plain(times)} for {' and '.join(free)}" if times.denominator == 1 else ""
             return _made(claim, Verdict.UNSUPPORTED, nearest, readings, note, free)
-        here = all(any(fact.segment == claim.segment for fact in self.facts.statements(axis)) for axis in given)
+        counted = {item.value for item in self.claims.by_segment[claim.segment] if item.name == "devices"}
+        here = len(counted) == 1 and all(
+            any(fact.segment == claim.segment for fact in self.facts.statements(axis)) for axis in given
+        )
         single = all(self.facts.one(axis) for axis in given)
         if single and (here or _OUTRIGHT.search(f"{claim.near} {claim.text}".lower())):
             return _made(claim, Verdict.FAILS, nearest, readings, self._left_out(claim))
