@@ -207,18 +207,6 @@ class Whole:
         return tuple(self._degrees.get((axis, None), ()))[:_MOST_DEGREES]
 
     @cached_property
-    def layouts(self) -> set[tuple[str, int]]:
-        """Precisions and tensor parallelism that a sentence, or a cell with its heading, names together."""
-        found = set()
-        for one in self.said:
-            cells = (f"{label}: {cell}" for label, (cell, _) in one.cells.items())
-            for text in cells if one.cells else (one.text,):
-                tps = {degree.value for degree in degrees_in(text) if degree.axis == "tp"}
-                if len(tps) == 1 == len(precisions := precisions_in(text)):
-                    found.add((precisions[0], tps.pop()))
-        return found
-
-    @cached_property
     def segments(self) -> dict[int, list[Sentence]]:
         """Sentences of each segment, at most so many of them."""
         found: dict[int, list[Sentence]] = {}
@@ -443,6 +431,12 @@ def precisions_in(text: str) -> list[str]:
     return [name for name, pattern in _PRECISION if pattern.search(text)]
 
 
+@lru_cache(maxsize=4096)
+def weights_in(text: str) -> tuple[str, ...]:
+    """Every precision that a text names, those of caches and activations aside."""
+    return tuple(precisions_in(_COMPUTED.sub(" ", _CACHE.sub(" ", text))))
+
+
 _IN_IF: Final = re.compile(r"\bif\b(?![^.;]*[,;:]\s)[^.;]*$|\b(?:instead of|rather than)\s+\W?$", re.IGNORECASE)
 """Before a degree that is only supposed, or given up: ``If we ever went to EP24``, ``TP 4 instead of TP 8``."""
 _MODEL_SIZE: Final = re.compile(
@@ -460,8 +454,7 @@ def _only(values: Iterator[_Fact | None]) -> _Fact | None:
 def _read(sentence: Sentence) -> None:
     text, own = sentence.text, sentence.own
     own.model = model_of(text)
-    said = {name for name, pattern in _PRECISION if pattern.search(_COMPUTED.sub(" ", _CACHE.sub(" ", text)))}
-    own.precision = said.pop() if len(said) == 1 else None
+    own.precision = _only(iter(weights_in(text)))
     cache = _CACHE.search(text)
     own.cache = (cache[1] or cache[2]).lower() if cache else None
     degrees = [one for one in degrees_in(text) if _IN_IF.search(text[: one.start]) is None]

@@ -1,36 +1,38 @@
-"""Tokens a second and times per token, against what the rated peaks of the hardware allow.
+"""Rates and times that are beyond the hardware: tokens a second, times per token, bytes over a link.
 
 A rate of one stream, and a time per token, is bound by the weights that each step reads; any other rate by the work of
 reading prompts on devices that share nothing. Bounds are those of `verify`, of the most devices, the narrowest weights
-and the smallest model that the words leave open.
+and the smallest model that the nearest words which name any leave open.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from fractions import Fraction
-from itertools import product
-from typing import Final
+from functools import lru_cache
+from itertools import chain, product
+from typing import Any, Final, TypeVar
 
 from optimizer.audit import lexicon
 from optimizer.audit.counts import COUNT, DEVICES, NODES, count
 from optimizer.audit.degrees import degrees_in
-from optimizer.audit.deployment import Known, Sentence, devices_in, models_in
+from optimizer.audit.deployment import Known, Sentence, Whole, devices_in, models_in, weights_in
 from optimizer.audit.facts import MOST_READINGS, Derivation
 from optimizer.audit.hedges import IF, asserted, clause_of
 from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, priced_on, stretch
 from optimizer.audit.lexicon import UNITS, Unit
 from optimizer.audit.quantities import Quantity, noun
-from optimizer.audit.scope import layouts, models_of, names_another, scoped
+from optimizer.audit.scope import names_another, names_unknown, rows_called
 from optimizer.audit.verdict import Verdict, shown
 from optimizer.figures.bounds import Bound, throughput_bounds, tpot_bound
 from optimizer.readers.catalog import load_hardware
 
 _RATE: Final = Unit("tokens/s", Fraction(1), lexicon.PER_SECOND)
+_TOKEN_RATE: Final = {("token", 1), ("second", -1)}
 _AT_MOST: Final = re.compile(
     r"(?:\b(?:at (?:the )?(?:very )?(?:most|best)|no more than|(?<!no )less than"
-    r"|up to|under|below|within|max\w*|limit)\b|[<≤])"
+    r"|(?<!went )(?<!got )(?<!goes )up to|under|below|within|max\w*|limit)\b|[<≤])"
     r"[^\d]{0,8}$",
     re.IGNORECASE,
 )
@@ -38,91 +40,238 @@ _AT_LEAST: Final = re.compile(
     r"(?:\b(?:at least|no less than|more than|over|above|beyond|min\w*|from)\b|[>≥])[^\d]{0,8}$", re.IGNORECASE
 )
 _AT_BEST: Final = re.compile(r"[^,;.]{0,24}\bat (?:the )?(?:very )?(?:most|best)\b", re.IGNORECASE)
-_LONE: Final = re.compile(
-    r"\b(?:single|lone|sole|solitary|individual|one|a|each|every|any|per)[- ](?:single[- ]|lone[- ]|idle[- ])?"
-    r"(?P<who>user|stream|client|request|sequence|session|conversation|chat|agent|person|[a-z]+(?:er|or|ist))\b"
-    r"|\b(?:batch(?:[- ]size)?|bs|concurrency)(?: of| size)?[ =:-]*(?:1\b(?![\d.,]*\d)|one\b)|\bunbatched\b",
-    re.IGNORECASE,
-)
-_ALONE_IN_ROW: Final = re.compile(
-    r"(?:^|; )(?:batch(?: size)?|concurrency|concurrent \w+|users|streams|sessions|requests|clients): 1(?=;|$)",
-    re.IGNORECASE,
-)
-_MANY: Final = re.compile(
-    r"\b(?:[2-9]|\d{2,4})\s+(?:concurrent\s+|parallel\s+)?(?:users|requests|streams|sequences|clients|sessions|concurrent)\b"
-    r"|\b(?:batch(?: size)?|bs|concurrency)(?:\s+of)?[ =]*(?:[2-9]|\d{2,4})\b|\b(?:aggregate|in total|altogether)\b",
-    re.IGNORECASE,
-)
-_SPEEDS_UP: Final = re.compile(
-    r"(?<!no )(?<!without )\b(?:speculat\w*|draft\w*|mtp|eagle|medusa|prefix|cache hits?|cached)\b"
-    r"(?!.{0,12}\b(?:disabled|off)\b)",
-    re.IGNORECASE,
-)
-_SOME: Final = re.compile(
-    rf"({COUNT}|\ba single|\bone)(?:\s+|-)(?:of\s+(?:the|these|those|our|its)\s+)?(?:[\w-]+\s+)?{DEVICES}\b",
-    re.IGNORECASE,
-)
-_SOME_NODES: Final = re.compile(rf"({COUNT})(?:\s+|-)(?:[\w-]+\s+)?(?:{NODES}|machines?|systems?)\b", re.IGNORECASE)
-_COPIES: Final = re.compile(rf"({COUNT})\s+(?:[\w-]+\s+)?(?:replicas|copies|instances)\b", re.IGNORECASE)
 _PER_DEVICE: Final = re.compile(rf"[^.;,\d]{{0,24}}(?:per|/|a|and|on each)\s*{DEVICES}\b(?! util)", re.IGNORECASE)
-_ALL_OF_IT: Final = re.compile(
-    rf"\b(?:{DEVICES}|nodes?|replicas?|instances?|systems?|box(?:es)?|servers?|machines?|hosts?|cluster|pool|fleet|site)\b",
+_RECKONED: Final = re.compile(r"[=≈×/*+]\s*[~≈]?$")
+_READ: Final = re.compile(
+    r"\b(?:prefill\w*|ingest\w*|(?:prompts?|input) (?:tok\w*|processing|rates?|throughput)|reads? prompts)\b",
     re.IGNORECASE,
 )
-_READ: Final = re.compile(r"\b(?:prefill\w*|ingest\w*|(?:prompt|input) tok\w*)\b", re.IGNORECASE)
 """Where tokens are read, many at a time, not written."""
-_RECKONED: Final = re.compile(r"[=≈×/*+]\s*[~≈]?$")
+_SPEEDS_UP: Final = re.compile(
+    r"\b(?:speculat\w*|spec(?=[. -]+dec)"
+    r"|draft(?:ed|ing|ers?|s? (?:per|model|token|head|length)s?)|mtp|eagle|medusa|prefix(?:es)?|cache hits?|cached)\b",
+    re.IGNORECASE,
+)
+_ELSEWHERE: Final = re.compile(
+    r"\b(?:groq|cerebras|sambanova|tpus?|trainium|inferentia|gaudi\w*|cpus?|(?:data)?loaders?|disks?|apis?|openai"
+    r"|anthropic|bedrock|azure)\b",
+    re.IGNORECASE,
+)
+"""Who serves on hardware that the catalog has not."""
 
 
-_TOKEN_RATE: Final = {("token", 1), ("second", -1)}
+def _sped_up(text: str) -> bool | None:
+    """Whether a text speaks of drafted tokens or cached prompts and not to say that there are none; None if neither."""
+    none = [_NONE.search(text, max(0, one.start() - _NEAR), one.end() + _NEAR) for one in _SPEEDS_UP.finditer(text)]
+    return not all(none) if none else None
+
+
+_NEAR: Final = 24
+_NONE: Final = re.compile(r"\b(?:no|not|without|off|disabled|never|nor|none|un\w+)\b|=\s?0|: 0", re.IGNORECASE)
+
+
+_HOSTS: Final = rf"{DEVICES}|{NODES}|replicas?|instances?|systems?|machines?|cluster|pool|fleet"
+
+# --- what the nearest words name
+
+_Name = TypeVar("_Name", str, int)
+_Find = Callable[[Whole, str], Collection[_Name]]
+
+
+class _Near:
+    """The texts around a figure, the nearest first: its clause, sentence, paragraph, headings and section."""
+
+    def __init__(self, sentence: Sentence, one: Quantity) -> None:
+        self.whole = whole = sentence.whole
+        if sentence.cells:
+            label = [*sentence.cells][one.column]
+            clause = f"{label}: {sentence.cells[label][0]}"
+        else:
+            clause = clause_of(sentence.text, one.start, one.end).partition(". ")[0]
+        titles = sentence.section[:-1]
+        named = (row for title in titles for row in rows_called(whole).get(title, ()))
+        ahead = [other.text for other in whole.ahead(sentence)]
+        self.texts: tuple[Sequence[str], ...] = (
+            [clause], [sentence.text, *_called(sentence)], [whole.paragraphs.get(sentence.segment, "")],
+            [*(titles[1:] or titles), *named], ahead,
+        )  # fmt: skip
+
+    def sped_up(self) -> bool:
+        """Whether the nearest words about it, down to the headings, say that tokens are drafted or prompts cached."""
+        said = (sped for texts in self.texts[1:-1] for text in texts if (sped := _sped_up(text)) is not None)
+        return next(said, False)
+
+    def find(self, find: _Find[_Name]) -> Collection[_Name]:
+        """What the nearest texts that name any name, else the title, the commands, the opening or the document."""
+        found = (_in(self.whole, texts, find) for texts in self.texts)
+        given = (_given(self.whole, place, find) for place in ("title", "commands", "opening", "document"))
+        return next(filter(None, chain(found, given)), set())
+
+
+def _in(whole: Whole, texts: Collection[str], find: _Find[_Name]) -> set[_Name]:
+    return {name for text in texts for name in find(whole, text)}
+
+
+_OPENING: Final = 8
+"""Sentences that say what a document is about, as its title does."""
+
+
+@lru_cache(maxsize=64)
+def _given(whole: Whole, place: str, find: Callable[[Whole, str], Collection[Any]]) -> frozenset[Any]:
+    """What the title, the commands, the opening or all of a document name."""
+    said = whole.said
+    title = [name for one in said for name in one.section[:-1]][:1]
+    texts = {
+        "title": title, "commands": [one.text for one in said if one.code],
+        "opening": [*title, *(one.text for one in said[:_OPENING] if not one.cells)],
+        "document": [*(" ".join(section) for section in whole.sections), *(one.text for one in said)],
+    }  # fmt: skip
+    return frozenset(_in(whole, dict.fromkeys(texts[place]), find))
+
+
+_NAMED: Final = re.compile(r"\W*(?:[A-Za-z]+ )?([A-Z]\d?)\W{0,3}[:.)–—-]\W*\w")
+_CALLED: Final = re.compile(r"\b[A-Za-z]+ ([A-Z]\d?)\b")
+
+
+def _called(sentence: Sentence) -> list[str]:
+    """The columns and headings that a sentence calls by a letter: ``Option B`` of ``B: FP8 TP2``."""
+    named = _letters(sentence.whole)
+    return [text for letter in _CALLED.findall(sentence.text) for text in named.get(letter, ())]
+
+
+@lru_cache(maxsize=8)
+def _letters(whole: Whole) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for text in dict.fromkeys(text for one in whole.said for text in (*one.cells, *one.section)):
+        if match := _NAMED.match(text):
+            found.setdefault(match[1], []).append(text)
+    return found
+
+
+def _models(whole: Whole, text: str) -> Collection[str]:
+    """Models that a text names, by their size among those of the document as well; an unknown one has no name."""
+    every = _given(whole, "document", _named) if _SIZE.search(text) else ()
+    sized = {model for size in _SIZE.findall(text) for model in every if f"-{size}b" in model}
+    return {*(models_in(text) or sized), *(("",) if names_unknown(text) else ())}
+
+
+_SIZE: Final = re.compile(r"(?<![\w.,×x*])(\d+(?:\.\d+)?)\s?B\b(?! (?:param|tok|act))", re.IGNORECASE)
+
+
+def _named(_: Whole, text: str) -> Collection[str]:
+    return models_in(text)
+
+
+@lru_cache(maxsize=4096)
+def _devices(_: Whole, text: str) -> Collection[str]:
+    return devices_in(text)
+
+
+def _precisions(_: Whole, text: str) -> Collection[str]:
+    return weights_in(text)
+
+
+def _ranks(_: Whole, text: str) -> Collection[int]:
+    return {one.value for one in degrees_in(text) if one.axis in {"tp", "ep"}}
+
+
+@lru_cache(maxsize=4096)
+def _counts(whole: Whole, text: str) -> Collection[int]:
+    """Devices that a text counts, those of whole nodes as well, with the copies of the model beside them."""
+    each = max((load_hardware(device).devices_per_node for device in whole.devices[None]), default=1)
+    named = [one for one in _SOME.finditer(text) if one["device"] is None or devices_in(one["device"])]
+    devices = {count(one["number"]) * (each if one["nodes"] else 1) for one in named}
+    devices |= {each * count(one[1] or "1") for one in _SOME_NODES.finditer(text)}
+    copies = max((count(one[1]) for one in _COPIES.finditer(text)), default=1)
+    return {number * copies for number in devices}
+
+
+def _several(_: Whole, text: str) -> Collection[str]:
+    """Words by which a document may speak of more devices than those of one command."""
+    return _SEVERAL.findall(text)
+
+
+_SOME: Final = re.compile(
+    rf"(?P<number>{COUNT})(?:\s*[×x]\s*|-|\s+)(?:of\s+(?:the|these|those|our|its)\s+)?"
+    rf"(?:(?!(?:an?|per|each|every|[KMGT]i?B|W|\w*s|cards?|gpus?)\b)[\w-]+\s+)?"
+    rf"(?:{DEVICES}\b|(?P<device>(?:rtx[- ]?)?[a-z]{{1,3}}\d{{1,4}}[a-z]{{0,2}})\b)"
+    rf"(?:[- ]\d+ ?GB)?(?P<nodes>(?: (?:SXM\d?|PCIe|HGX))? (?:{NODES}|machines?|systems?)\b)?",
+    re.IGNORECASE,
+)
+_SOME_NODES: Final = re.compile(
+    rf"({COUNT})(?:\s+|-)(?:[\w-]+\s+)?(?:{NODES}|machines?|systems?)\b"
+    r"|\b(?:the|an?|this|that|per|each) (?:\w+ )?(?:node|server)\b",
+    re.IGNORECASE,
+)
+_SEVERAL: Final = re.compile(
+    r"\b(?:replicas?|copies|instances?|fleet|pool|cluster|nodes|servers|data[- ]parallel\w*|DP)\b", re.IGNORECASE
+)
+_COPIES: Final = re.compile(rf"({COUNT})\s+(?:[\w-]+\s+)?(?:replicas|copies|instances)\b", re.IGNORECASE)
+_ON_ONE: Final = re.compile(rf"\b[io]n (?:an?|one|the|that) (?:[\w-]+ ){{0,3}}?{DEVICES}\b", re.IGNORECASE)
+"""One device, where nothing is spread over several."""
+
+
+_HEADINGS: Final = 3
+"""From which of the texts around a figure on counts of devices may be those of several copies."""
+
+
+def _alone_on(near: _Near) -> Iterator[int]:
+    """The most devices that may work on one stream: those named nearest, then what holds if the model does not fit."""
+    whole = near.whole
+    told, run = whole.told("tp") | whole.told("ep"), _given(whole, "commands", _ranks)
+    ranks = told & run or told or run
+    for number, texts in enumerate(near.texts):
+        named, counts = _in(whole, texts, _ranks), _in(whole, texts, _counts)
+        if named or (counts and not (number >= _HEADINGS and len(ranks - {1}) == 1 and counts != {1})):
+            yield max(named or counts)
+        if not ranks - {1} and any(map(_ON_ONE.search, texts)):
+            yield 1
+    yield from (max(found) for found in (ranks, near.find(_counts)) if found)
+
+
+def _together_on(near: _Near, *, training: bool) -> int:
+    """The most devices that work at once: those of the sentence and its headings, else all that there are; or 0."""
+    whole, (*around, titles, _) = near.whole, near.texts
+    found = (_in(whole, texts, _counts) for texts in around)
+    here: Collection[int] = () if training else next(filter(None, found), ())
+    if not (here or training):
+        if not any(map(_ALL_OF_IT.search, (around[1][0], *titles))):
+            return 0
+        alone = () if _given(whole, "document", _several) else _given(whole, "commands", _ranks)
+        here = _in(whole, titles, _counts) or _given(whole, "title", _counts) or alone
+    return max(here or {*whole.counts, *_given(whole, "document", _counts)}, default=0)
+
+
+_ALL_OF_IT: Final = re.compile(rf"\b(?:{_HOSTS}|site|prefill\w*)\b", re.IGNORECASE)
+"""Where a rate is that of devices, not of what stands before or behind them."""
+
+
+# --- rates and times of tokens
 
 
 def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
-    """Rates of a sentence or a row that are beyond every peak that its words leave open."""
+    """Rates and times of a sentence or a row that no hardware which its words leave open allows."""
     text = sentence.text
-    if _SPEEDS_UP.search(text) or _ELSEWHERE.search(text) or names_another(text):
+    if _ELSEWHERE.search(text) or names_another(text) or _sped_up(text):
         return
     yield from _ceilings(sentence, figures) if len(sentence.cells) > 1 else ()
-    # of two rates of a sentence the larger is not one stream's
-    least = min((one.value for one in figures if _TOKEN_RATE.issubset(one.type)), default=None)
+    rates = [one for one in figures if {*one.type} >= _TOKEN_RATE]
+    read = _READ.search(f"{text} {' '.join(sentence.section[-2:])}") is not None
     for one in figures:
         kinds = dict(one.type)
-        time = (kinds.get("second"), kinds.get("token")) == (1, -1)
-        rated = _TOKEN_RATE.issubset(one.type)
+        time = kinds.get("second") == 1 and ("token" in kinds or sentence.cells) and _of_a_step(sentence, one)
         more = any(power > 0 for name, power in kinds.items() if name not in {"second", "token"})
         # what a limit allows is no rate that is reached; one that must be reached is
         limit = (_AT_LEAST if time else _AT_MOST).search(text, 0, one.start) or _AT_BEST.match(text, one.end)
         open_end = limit or (one.ranged and not time) or _RECKONED.search(text, 0, one.start)
-        if not (time or rated) or more or open_end or IF.search(text, 0, one.start):
+        if not (time or one in rates) or more or open_end or IF.search(text, 0, one.start):
             continue
-        if not asserted(sentence, one.start, one.end, conditional=True) or (time and not _of_a_step(sentence, one)):
-            continue
-        read = _READ.search(f"{text} {' '.join(sentence.section[-2:])}") is not None
-        lone = time or (one.value == least and not read and _is_lone(sentence, one, figures))
-        yield from _judged(sentence, one, time=time, lone=lone, each=_PER_DEVICE.match(text, one.end) is not None)
-
-
-def _ceilings(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
-    """Rates that a row has measured above what it says is the most, and times below the least."""
-    labels = list(sentence.cells)
-    for one, other in product(figures, figures):
-        power = dict(one.type).get("second", 0)
-        if not power or one.type != other.type or not _MEASURED.search(labels[one.column]):
-            continue
-        beyond = one.value * _SHORT > other.value if power < 0 else one.value < other.value * _SHORT
-        bound, label = (_MOST if power < 0 else _LEAST), labels[other.column]
-        if beyond and bound.search(label) and not _MEASURED.search(label):
-            reading, span = Derivation("the row's", other.value, label, other.text), (one.start, one.end)
-            name, unit = ("throughput", _RATE) if power < 0 else ("tpot", UNITS["ms"])
-            at, note = stretch(sentence.text, *span), f"{label}: {other.text}"
-            yield claim_at(sentence, at, name, one.value, unit, Verdict.IMPOSSIBLE, [reading], note)
-
-
-_SHORT: Final = Fraction(98, 100)
-"""Share by which a rounded figure may pass its bound."""
-_MEASURED: Final = re.compile(r"\b(?:measured|observed|achieved|actual|seen|reached)\b", re.IGNORECASE)
-_MOST: Final = re.compile(r"\b(?:ceiling|roofline|ideal|theoretical)\b", re.IGNORECASE)
-_LEAST: Final = re.compile(r"\b(?:floor|ideal|theoretical)\b", re.IGNORECASE)
+        near = _Near(sentence, one)
+        if asserted(sentence, one.start, one.end, conditional=True) and not near.sped_up():
+            alone = "request" in kinds and not any(other.end <= one.start for other in rates)
+            lone = time or (not read and (alone or _is_lone(sentence, one, rates)))
+            each = "device" in kinds or _PER_DEVICE.match(text, one.end) is not None
+            yield from _judged(sentence, one, near, time=bool(time), lone=bool(lone), each=each)
 
 
 def _of_a_step(sentence: Sentence, one: Quantity) -> bool:
@@ -143,65 +292,99 @@ _PART_OF_STEP: Final = re.compile(
     re.IGNORECASE,
 )
 """Of what a step has beside others: a time per token is then a share of it."""
-_ELSEWHERE: Final = re.compile(
-    r"\b(?:groq|cerebras|sambanova|tpus?|trainium|inferentia|gaudi\w*|cpus?|(?:data)?loaders?|disks?|apis?|openai|anthropic|bedrock|azure)\b",
+_LOAD: Final = re.compile(
+    rf"\b(?:(?P<one>single|lone|sole|solitary|individual|one|an?|each|every|any|per)|(?P<many>{COUNT}))[- ]"
+    rf"(?:(?:single|lone|idle|active|concurrent|parallel|simultaneous|live)[- ])?(?P<who>[a-z]+)\b(?! (?:{_HOSTS})\b)"
+    r"|\b(?:batch(?:[- ]size)?|bs|concurrency)(?: of| size)?[ =:-]*(?P<batch>\d+|one)\b"
+    r"|\b(?P<alone>unbatched)\b|\b(?:aggregate|in total|altogether|together)\b",
     re.IGNORECASE,
 )
-"""Who serves on hardware that the catalog has not."""
+"""How many streams are served at once."""
+_LOADED: Final = re.compile(r"\b(?:batch|bs|concurren\w+|parallel\w*)\b", re.IGNORECASE)
 
 
-def _is_lone(sentence: Sentence, one: Quantity, figures: Sequence[Quantity]) -> bool:
-    """Whether one request is served: by the words behind a figure, else by the last before it that tell how many."""
-    text = sentence.text
-    if sentence.cells and _ALONE_IN_ROW.search(text):
-        return True
-    lone = [match for match in _LONE.finditer(text) if noun(match["who"] or "") in {"", "request"}]
-    many = list(_MANY.finditer(text))
-    behind = [match for match in (*lone, *many)
-              if match.start() >= one.end and not re.search(r"[;.\d]", text[one.end : match.start()])]  # fmt: skip
-    others = max((other.end for other in figures if other.type == one.type and other.end <= one.start), default=0)
-    ahead = [match for match in (*lone, *many) if others <= match.start() and match.end() <= one.start
-             and ";" not in text[match.end() : one.start]]  # fmt: skip
-    said = min(behind, key=lambda match: match.start(), default=None) or max(ahead, key=lambda m: m.end(), default=None)
-    title = sentence.section[-2] if sentence.cells and len(sentence.section) > 1 else ""
-    return said in lone if said is not None else _LONE.search(title) is not None
+def _loads(text: str) -> list[tuple[int, int, bool]]:
+    """Where a text says how many streams are served, and whether it is one."""
+    return [
+        (one.start(), one.end(), bool(one["one"] or one["alone"] or (one["batch"] or one["many"]) in {"1", "one"}))
+        for one in _LOAD.finditer(text)
+        if one["who"] is None or _asks(one["who"].lower(), alone=(one["one"] or "").lower() in _SINGLE)
+    ]  # fmt: skip
 
 
-def _judged(sentence: Sentence, one: Quantity, *, time: bool, lone: bool, each: bool) -> JudgedClaims:
-    width = _width(sentence, lone=lone, each=each)
+_SINGLE: Final = frozenset(["single", "lone", "sole", "solitary", "one"])
+
+
+def _asks(word: str, *, alone: bool) -> bool:
+    """Whether a word names a stream, or a single person who reads one."""
+    kind = noun(word)
+    return not word.startswith("prompt") and (
+        kind == "request" or (alone and not kind and word.endswith(("er", "or", "ist")))
+    )
+
+
+def _is_lone(sentence: Sentence, one: Quantity, rates: Sequence[Quantity]) -> bool:
+    """Whether one stream is served: by the words behind a figure, else the last before it, its row or what heads it."""
+    text, cells = sentence.text, sentence.cells
+    for at, (label, (cell, _)) in enumerate(cells.items()):
+        loaded = _LOADED.search(label) or any(noun(word) == "request" for word in label.split())
+        if loaded and at != one.column and cell.isdigit():
+            return cell == "1"
+    last = max((other.end for other in rates if other.end <= one.start), default=0)
+    first = next((one.end() for one in _OF_THE_LAST.finditer(text, last)), 0) if last else -1
+    said = _loads(text)
+    behind = [load for load in said if load[0] >= one.end and not _APART.search(text, one.end, load[0])][:1]
+    ahead = [load for load in said if load[0] > first and load[1] <= one.start and ";" not in text[load[1] : one.start]]
+    # of two rates the larger is not one stream's that is named behind it
+    if behind and one.value > min(other.value for other in rates):
+        behind = [load for load in behind if not load[2]]
+    titles = sentence.section[-2:-1] if cells else ()
+    heads = (*(cell for cell, _ in [*cells.values()][:1]), _intro(sentence), *titles)
+    return all(load[2] for load in next(filter(None, (behind, ahead[-1:], *map(_loads, heads))), [(0, 0, False)]))
+
+
+_APART: Final = re.compile(r"[;.\d]")
+_OF_THE_LAST: Final = re.compile(r"\s*(?:tok\w*\s*(?:/|per)\s*s\w*)?\s*(?:(?:for|per|to|of|by|with|at|/)\s*)?")
+
+
+def _intro(sentence: Sentence) -> str:
+    """The sentence that a list or a table follows, which ends in a colon."""
+    for other in reversed(sentence.whole.ahead(sentence)[:-1]) if sentence.item else ():
+        if not other.item:
+            return other.text if other.text.rstrip().endswith(":") else ""
+    return ""
+
+
+def _judged(sentence: Sentence, one: Quantity, near: _Near, *, time: bool, lone: bool, each: bool) -> JudgedClaims:
+    training = not lone and _of_training(sentence)
+    widths = _alone_on(near) if lone else [1 if each else _together_on(near, training=training)]
+    tried = ((width, [*_bounds(near, width, lone=lone, training=training)]) for width in widths if width)
+    width, bounds = next((way for way in tried if way[1]), (0, []))
+    bound = (min if lone else max)(bounds, key=lambda item: item.value, default=None)
     seconds = one.value if time else 1 / one.value
-    bounds = []
-    slack = _TRAINED if _of_training(sentence) and not time else ROUGHLY
-    clause = "" if sentence.cells else clause_of(sentence.text, one.start, one.end).partition(". ")[0]
-    for bound in _bounds(sentence, width, clause, lone=lone) if width else ():
-        # a parameter count is rounded to the model's name, and so is the bound that an author knows
-        if seconds * (1 + ROUGHLY) >= bound.value if lone else one.value <= bound.value * (1 + slack):
-            return
-        bounds.append(bound)
-    if not bounds:
+    # a parameter count is rounded to the model's name, and so is the bound that an author knows
+    slack = 1 + (_TRAINED if training else ROUGHLY)
+    if bound is None or (seconds * slack >= bound.value if lone else one.value <= bound.value * slack):
         return
-    bound = (min if lone else max)(bounds, key=lambda item: item.value)
-    value, unit = (one.value, UNITS["ms"]) if time else (one.value, _RATE)
+    unit = UNITS["ms"] if time else _RATE
     most = 1 / bound.value if lone and not time else bound.value
     name = "tpot" if time else "throughput_per_device" if each and not lone else "throughput"
     note = f"{bound.resource} of {width} devices allows {shown(most, unit)} at best"
     reading = Derivation(bound.reading, most, bound.formula, bound.substituted)
     span = stretch(sentence.text, one.start, one.end)
-    yield claim_at(sentence, span, name, value, unit, Verdict.IMPOSSIBLE, [reading], note)
+    yield claim_at(sentence, span, name, one.value, unit, Verdict.IMPOSSIBLE, [reading], note)
 
 
-def _bounds(sentence: Sentence, width: int, clause: str, *, lone: bool) -> Iterator[Bound]:
-    """A bound for every model, device and layout that the words leave open; none where they are too many to try."""
-    devices = scoped(sentence, devices_in) or sorted(sentence.whole.devices[None])
-    training = not lone and _of_training(sentence)
-    ways = [*product(scoped(sentence, models_in) or models_of(sentence), devices, layouts(sentence, clause))]
-    for model, device, (precision, tp) in ways if len(ways) <= MOST_READINGS else ():
-        own = min(width, tp or width) if lone else width
-        priced = priced_on(Known(model, precision or None, device), own, data_parallel=not lone)
+def _bounds(near: _Near, width: int, *, lone: bool, training: bool) -> Iterator[Bound]:
+    """A bound for every model, device and precision that the nearest words leave open; none if too many to try."""
+    models, devices, precisions = (near.find(find) for find in (_models, _devices, _precisions))
+    ways = [*product(models, devices, precisions or ("",))]
+    for model, device, precision in ways if len(ways) <= MOST_READINGS and "" not in models else ():
+        priced = priced_on(Known(model, precision or None, device), width, data_parallel=not lone)
         if priced is None:
             continue
         problem, layout, verdict = priced
-        held = verdict.figures["model_bytes"].value <= own * problem.hardware.device.memory
+        held = verdict.figures["model_bytes"].value <= width * problem.hardware.device.memory
         if training:
             peaks, active = problem.hardware.device.peak, Fraction(verdict.figures["active_parameters"].value)
             peak = Fraction(peaks.get("fp8" if precision in {"fp8", "int8", "int4"} else "bf16", peaks["bf16"]))
@@ -230,35 +413,27 @@ def _of_training(sentence: Sentence) -> bool:
     return _TRAINS.search(near) is not None and _SERVES.search(near) is None
 
 
-def _width(sentence: Sentence, *, lone: bool, each: bool) -> int:
-    """The most devices that may work together: those of the sentence and its section, else all that there are; or 0."""
-    whole, device = sentence.whole, sentence.known.device
-    if each and not lone:
-        return 1
-    most: int = max(*whole.counts, sentence.known.devices or 0, 0)
-    if not lone and _of_training(sentence):
-        return most
-    tps, eps, ahead = whole.told("tp") or {*whole.every("tp")}, {*whole.every("ep")}, whole.ahead(sentence)
-    for near in ([sentence], whole.segments[sentence.segment], ahead):
-        counted = max((_counted(one, device) for one in near), default=0)
-        degrees = {axis: max((one.own.degrees.get(axis, 0) for one in near), default=0) for axis in ("tp", "ep")}
-        if lone and degrees["tp"]:
-            return max(degrees.values())
-        if counted and not (lone and len(tps) == 1 and near is ahead):
-            return counted * (1 if lone else max(_counts(_COPIES, (one.text for one in near)), default=1))
-    headed = {one.value for one in degrees_in(" ".join(sentence.section)) if one.axis == "tp"}
-    if lone and (len(headed) == 1 or tps):
-        return max(headed if len(headed) == 1 else tps | eps)
-    return most if lone or _ALL_OF_IT.search(sentence.text) else 0
+# --- rates that a row has measured beyond its own bound
 
 
-def _counts(pattern: re.Pattern[str], texts: Iterable[str]) -> set[int]:
-    return {count(match[1]) for text in texts for match in pattern.finditer(text)}
+def _ceilings(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
+    """Rates that a row has measured above what it says is the most, and times below the least."""
+    labels = list(sentence.cells)
+    for one, other in product(figures, figures):
+        power = dict(one.type).get("second", 0)
+        if not power or one.type != other.type or not _MEASURED.search(labels[one.column]):
+            continue
+        beyond = one.value * _SHORT > other.value if power < 0 else one.value < other.value * _SHORT
+        bound, label = (_MOST if power < 0 else _LEAST), labels[other.column]
+        if beyond and bound.search(label) and not _MEASURED.search(label):
+            reading, span = Derivation("the row's", other.value, label, other.text), (one.start, one.end)
+            name, unit = ("throughput", _RATE) if power < 0 else ("tpot", UNITS["ms"])
+            at, note = stretch(sentence.text, *span), f"{label}: {other.text}"
+            yield claim_at(sentence, at, name, one.value, unit, Verdict.IMPOSSIBLE, [reading], note)
 
 
-def _counted(sentence: Sentence, device: str | None) -> int:
-    """The most devices that a sentence counts, those of whole nodes as well."""
-    per_node = load_hardware(device).devices_per_node if device else 0
-    nodes = {number * per_node for number in _counts(_SOME_NODES, [sentence.text])}
-    own = {sentence.own.devices or 0, *(group.devices for group in sentence.groups)}
-    return max(_counts(_SOME, [sentence.text]) | nodes | own, default=0)
+_SHORT: Final = Fraction(98, 100)
+"""Share by which a rounded figure may pass its bound."""
+_MEASURED: Final = re.compile(r"\b(?:measured|observed|achieved|actual|seen|reached)\b", re.IGNORECASE)
+_MOST: Final = re.compile(r"\b(?:ceiling|roofline|ideal|theoretical)\b", re.IGNORECASE)
+_LEAST: Final = re.compile(r"\b(?:floor|ideal|theoretical)\b", re.IGNORECASE)

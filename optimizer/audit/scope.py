@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
-from optimizer.audit.deployment import Sentence, Whole, models_in, precisions_in
+from optimizer.audit.deployment import Sentence, Whole, models_in
 from optimizer.readers.catalog import names
 
 _OPENING: Final = 3
@@ -24,7 +24,7 @@ def scoped(sentence: Sentence, find: Callable[[str], Sequence[str]]) -> Sequence
         sentence.text,
         whole.paragraphs.get(sentence.segment, ""),
         " ".join(headings),
-        *(row for heading in headings for row in _rows(whole).get(heading, ())),
+        *(row for heading in headings for row in rows_called(whole).get(heading, ())),
     ):
         if found := find(text):
             return found
@@ -35,7 +35,7 @@ def scoped(sentence: Sentence, find: Callable[[str], Sequence[str]]) -> Sequence
 
 
 @lru_cache(maxsize=8)
-def _rows(whole: Whole) -> dict[str, list[str]]:
+def rows_called(whole: Whole) -> dict[str, list[str]]:
     """Rows by what they are called."""
     rows: dict[str, list[str]] = {}
     for one in whole.said:
@@ -91,7 +91,13 @@ _NAME: Final = 16
 @lru_cache(maxsize=1024)
 def names_another(text: str) -> bool:
     """Whether a text names a model that the catalog has not, or another network beside the one that is served."""
-    return _BESIDE_IT.search(text) is not None or any(
+    return _BESIDE_IT.search(text) is not None or names_unknown(text)
+
+
+@lru_cache(maxsize=1024)
+def names_unknown(text: str) -> bool:
+    """Whether a text names a model that the catalog has not."""
+    return any(
         not models_in(match[0])
         and not models_in(text[match.start() : match.end() + _NAME])
         and not _generation().fullmatch(match[0])
@@ -111,15 +117,3 @@ _SIZED: Final = re.compile(r"([a-z]+).*?-(\d+(?:\.\d+)?b)\b")
 
 
 _COMMA: Final = re.compile(r"[,;:]\s")
-
-
-def layouts(sentence: Sentence, clause: str) -> Sequence[tuple[str, int]]:
-    """Precisions with the tensor parallelism that they are named with; with any (0) where some stand alone."""
-    near = precisions_in(clause) or scoped(sentence, precisions_in)
-    every = sentence.whole.precisions
-    if not near and every:
-        pairs = sentence.whole.layouts
-        precisions, tps = ({pair[at] for pair in pairs} for at in (0, 1))
-        if precisions == every and tps >= set(sentence.whole.every("tp")):
-            return sorted(pairs)
-    return [(precision, 0) for precision in near or ("", *sorted(every))]
