@@ -291,6 +291,7 @@ class Sentence:
     columned: bool = False
     lead: str = ""
     header: str = ""
+    key: str = ""
     refuted: bool = False
 
     @property
@@ -362,7 +363,7 @@ def _row(segments: Sequence[Segment], indices: Sequence[int]) -> Sentence:
         length += len(parts[-1]) + 2
     first, header = segments[indices[0]], segments[indices[-1]].column_label if len(indices) == 2 else ""
     return Sentence("; ".join(parts), first.place(0), indices[0], first.section, cells, item=True,
-                    pieces=tuple(pieces), header=header)  # fmt: skip
+                    pieces=tuple(pieces), header=header, key=first.column_label)  # fmt: skip
 
 
 def _known(found: list[Sentence]) -> None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
-from itertools import chain, product
+from itertools import chain, pairwise, product
 from typing import Any, Final, TypeVar
 
 from optimizer.audit import lexicon
@@ -22,7 +23,7 @@ from optimizer.audit.facts import MOST_READINGS, Derivation
 from optimizer.audit.hedges import IF, asserted, clause_of
 from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, priced_on, stretch
 from optimizer.audit.lexicon import UNITS, Unit
-from optimizer.audit.quantities import Quantity, noun
+from optimizer.audit.quantities import Quantity, bare, noun
 from optimizer.audit.scope import names_another, names_unknown, rows_called
 from optimizer.audit.verdict import Verdict, shown
 from optimizer.figures.bounds import Bound, throughput_bounds, tpot_bound
@@ -43,7 +44,8 @@ _AT_BEST: Final = re.compile(r"[^,;.]{0,24}\bat (?:the )?(?:very )?(?:most|best)
 _PER_DEVICE: Final = re.compile(rf"[^.;,\d]{{0,24}}(?:per|/|a|and|on each)\s*{DEVICES}\b(?! util)", re.IGNORECASE)
 _RECKONED: Final = re.compile(r"[=≈×/*+]\s*[~≈]?$")
 _READ: Final = re.compile(
-    r"\b(?:prefill\w*|ingest\w*|(?:prompts?|input) (?:tok\w*|processing|rates?|throughput)|reads? prompts)\b",
+    r"\b(?:prefill\w*|ingest\w*|(?:prompts?|input) (?:tok\w*|processing|rates?|throughput)|reads? prompts|first token"
+    r"|ttft)\b",
     re.IGNORECASE,
 )
 """Where tokens are read, many at a time, not written."""
@@ -255,6 +257,7 @@ def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims
     if _ELSEWHERE.search(text) or names_another(text) or _sped_up(text):
         return
     yield from _ceilings(sentence, figures) if len(sentence.cells) > 1 else ()
+    figures = [*figures, *_made(text, figures)]
     rates = [one for one in figures if {*one.type} >= _TOKEN_RATE]
     read = _READ.search(f"{text} {' '.join(sentence.section[-2:])}") is not None
     for one in figures:
@@ -272,6 +275,24 @@ def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims
             lone = time or (not read and (alone or _is_lone(sentence, one, rates)))
             each = "device" in kinds or _PER_DEVICE.match(text, one.end) is not None
             yield from _judged(sentence, one, near, time=bool(time), lone=bool(lone), each=each)
+
+
+def _made(text: str, figures: Sequence[Quantity]) -> Iterator[Quantity]:
+    """Rates of tokens and their time: ``40 tokens in 250 ms``, ``8,000-token prompt: 0.6 s to first token``."""
+    for tokens, time in pairwise(figures):
+        seconds = dict(time.type).get("second") == 1 and "token" not in dict(time.type)
+        part = _PART_OF_STEP.search(text, tokens.start, time.end + _NEAR)
+        if bare(tokens.type) != (("token", 1),) or not seconds or part or tokens.column != time.column:
+            continue
+        made = tuple(sorted(_TOKEN_RATE)), tokens.value / time.value
+        if _IN.fullmatch(text, tokens.end, time.start):
+            yield replace(time, type=made[0], value=made[1])
+        elif _FIRST.search(text, tokens.end, time.end + _NEAR):
+            yield replace(time, type=(("request", -1), *made[0]), value=made[1])
+
+
+_IN: Final = re.compile(r"[^.;,]*\bin (?:about |around |roughly |just |only |under |~|≈)?")
+_FIRST: Final = re.compile(r"\b(?:first token|ttft)\b", re.IGNORECASE)
 
 
 def _of_a_step(sentence: Sentence, one: Quantity) -> bool:
@@ -293,8 +314,8 @@ _PART_OF_STEP: Final = re.compile(
 )
 """Of what a step has beside others: a time per token is then a share of it."""
 _LOAD: Final = re.compile(
-    rf"\b(?:(?P<one>single|lone|sole|solitary|individual|one|an?|each|every|any|per)|(?P<many>{COUNT}))[- ]"
-    rf"(?:(?:single|lone|idle|active|concurrent|parallel|simultaneous|live)[- ])?(?P<who>[a-z]+)\b(?! (?:{_HOSTS})\b)"
+    rf"\b(?:(?P<one>single|lone|sole|solitary|solo|individual|one|an?|each|every|any|per)|(?P<many>{COUNT}))[- ]"
+    r"(?P<who>[a-z]+(?:[- ][a-z]+)?)\b"
     r"|\b(?:batch(?:[- ]size)?|bs|concurrency)(?: of| size)?[ =:-]*(?P<batch>\d+|one)\b"
     r"|\b(?P<alone>unbatched)\b|\b(?:aggregate|in total|altogether|together)\b",
     re.IGNORECASE,
@@ -308,27 +329,31 @@ def _loads(text: str) -> list[tuple[int, int, bool]]:
     return [
         (one.start(), one.end(), bool(one["one"] or one["alone"] or (one["batch"] or one["many"]) in {"1", "one"}))
         for one in _LOAD.finditer(text)
-        if one["who"] is None or _asks(one["who"].lower(), alone=(one["one"] or "").lower() in _SINGLE)
+        if one["who"] is None or _asks(re.split("[- ]", one["who"].lower()), one["one"])
     ]  # fmt: skip
 
 
-_SINGLE: Final = frozenset(["single", "lone", "sole", "solitary", "one"])
+_SINGLE: Final = frozenset(["single", "lone", "sole", "solitary", "solo", "one"])
 
 
-def _asks(word: str, *, alone: bool) -> bool:
-    """Whether a word names a stream, or a single person who reads one."""
-    kind = noun(word)
-    return not word.startswith("prompt") and (
-        kind == "request" or (alone and not kind and word.endswith(("er", "or", "ist")))
-    )
+def _asks(words: Sequence[str], article: str | None) -> bool:
+    """Whether words name a stream, or a single person who reads one, and no device or copy that serves them."""
+    alone = (article or "").lower() in _SINGLE
+    person = alone and not noun(words[0]) and _PERSON.fullmatch(words[0])
+    serves = any(re.fullmatch(_HOSTS, word, re.IGNORECASE) for word in words)
+    return not (serves or words[0].startswith("prompt")) and bool(person or "request" in map(noun, words))
+
+
+_PERSON: Final = re.compile(r"[a-z]+(?:er|or|ist)|client|person")
 
 
 def _is_lone(sentence: Sentence, one: Quantity, rates: Sequence[Quantity]) -> bool:
     """Whether one stream is served: by the words behind a figure, else the last before it, its row or what heads it."""
     text, cells = sentence.text, sentence.cells
-    for at, (label, (cell, _)) in enumerate(cells.items()):
+    labelled = [(sentence.key, label) for label in cells if len(cells) == 1]
+    for at, (label, cell) in enumerate(labelled or [(label, cell) for label, (cell, _) in cells.items()]):
         loaded = _LOADED.search(label) or any(noun(word) == "request" for word in label.split())
-        if loaded and at != one.column and cell.isdigit():
+        if loaded and (labelled or at != one.column) and cell.isdigit():
             return cell == "1"
     last = max((other.end for other in rates if other.end <= one.start), default=0)
     first = next((one.end() for one in _OF_THE_LAST.finditer(text, last)), 0) if last else -1
@@ -357,7 +382,8 @@ def _intro(sentence: Sentence) -> str:
 
 def _judged(sentence: Sentence, one: Quantity, near: _Near, *, time: bool, lone: bool, each: bool) -> JudgedClaims:
     training = not lone and _of_training(sentence)
-    widths = _alone_on(near) if lone else [1 if each else _together_on(near, training=training)]
+    prompt = "request" in dict(one.type)
+    widths = _alone_on(near) if lone or prompt else [1 if each else _together_on(near, training=training)]
     tried = ((width, [*_bounds(near, width, lone=lone, training=training)]) for width in widths if width)
     width, bounds = next((way for way in tried if way[1]), (0, []))
     bound = (min if lone else max)(bounds, key=lambda item: item.value, default=None)
