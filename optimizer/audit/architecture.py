@@ -23,7 +23,7 @@ from optimizer.audit.facts import Derivation
 from optimizer.audit.hedges import asserted, clause_of, clause_span
 from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on, stretch
 from optimizer.audit.lexicon import ONE
-from optimizer.audit.scope import models_of, names_another, of_another
+from optimizer.audit.scope import models_of, names_another, of_another, scoped
 from optimizer.audit.verdict import Verdict, plain
 from optimizer.domain.families import Family
 from optimizer.domain.model import ModelSpec
@@ -226,6 +226,8 @@ def _readings(sentence: Sentence, said: _Counted) -> list[Derivation]:
     # what follows from a degree that the sentence gives is judged under it
     given = part and (not own.keys().isdisjoint(_PARTS_OF[noun]) or (noun == "experts" and _near_ranks(sentence)))
     if said.value <= 1 or not asserted(sentence, *said.at, conditional=bool(given)) or of_another(sentence, said.at[1]):
+        return []
+    if not part and not scoped(sentence, models_in):
         return []
     if noun == "experts" and not sentence.cells and _BY_LOAD.search(clause_of(sentence.text, *said.at)):
         return []

@@ -384,14 +384,20 @@ def _judged(sentence: Sentence, one: Quantity, near: _Near, *, time: bool, lone:
     training = not lone and _of_training(sentence)
     prompt = "request" in dict(one.type)
     widths = _alone_on(near) if lone or prompt else [1 if each else _together_on(near, training=training)]
-    tried = ((width, [*_bounds(near, width, lone=lone, training=training)]) for width in widths if width)
-    width, bounds = next((way for way in tried if way[1]), (0, []))
-    bound = (min if lone else max)(bounds, key=lambda item: item.value, default=None)
     seconds = one.value if time else 1 / one.value
     # a parameter count is rounded to the model's name, and so is the bound that an author knows
     slack = 1 + (_TRAINED if training else ROUGHLY)
-    if bound is None or (seconds * slack >= bound.value if lone else one.value <= bound.value * slack):
+    bounds: list[Bound] = []
+    for width in (width for width in widths if width):
+        for bound in _bounds(near, width, lone=lone, training=training):
+            if seconds * slack >= bound.value if lone else one.value <= bound.value * slack:
+                return
+            bounds.append(bound)
+        if bounds:
+            break
+    if not bounds:
         return
+    bound = (min if lone else max)(bounds, key=lambda item: item.value)
     unit = UNITS["ms"] if time else _RATE
     most = 1 / bound.value if lone and not time else bound.value
     name = "tpot" if time else "throughput_per_device" if each and not lone else "throughput"
@@ -409,7 +415,7 @@ def _bounds(near: _Near, width: int, *, lone: bool, training: bool) -> Iterator[
         priced = priced_on(Known(model, precision or None, device), width, data_parallel=not lone)
         if priced is None:
             continue
-        problem, layout, verdict = priced
+        problem, _, verdict = priced
         held = verdict.figures["model_bytes"].value <= width * problem.hardware.device.memory
         if training:
             peaks, active = problem.hardware.device.peak, Fraction(verdict.figures["active_parameters"].value)
@@ -419,7 +425,14 @@ def _bounds(near: _Near, width: int, *, lone: bool, training: bool) -> Iterator[
             continue
         # one stream needs the whole model: devices that do not hold it are not all that work on it
         if held or not lone:
-            yield tpot_bound(problem, layout) if lone else throughput_bounds(problem, layout)[-1]
+            yield _bound(model, device, precision, width, lone)
+
+
+@lru_cache(maxsize=256)
+def _bound(model: str, device: str, precision: str, width: int, lone: bool) -> Bound:  # noqa: FBT001
+    priced = priced_on(Known(model, precision or None, device), width, data_parallel=not lone)
+    assert priced is not None  # noqa: S101 - it was priced before
+    return tpot_bound(*priced[:2]) if lone else throughput_bounds(*priced[:2])[-1]
 
 
 _TRAINED: Final = Fraction(1, 50)

@@ -3,12 +3,35 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Final
 
 from optimizer.audit.deployment import Sentence, Whole, models_in
 from optimizer.readers.catalog import names
+
+_OPENING: Final = 3
+"""Sentences that say what a document is about, as its title does."""
+
+
+def scoped(sentence: Sentence, find: Callable[[str], Sequence[str]]) -> Sequence[str]:
+    """What a sentence names, else its paragraph, its headings, the row that a heading is the name of, or the title.
+
+    Of the title, only where it names but one.
+    """
+    whole, headings = sentence.whole, sentence.section[1:]
+    for text in (
+        sentence.text,
+        whole.paragraphs.get(sentence.segment, ""),
+        " ".join(headings),
+        *(row for heading in headings for row in rows_called(whole).get(heading, ())),
+    ):
+        if found := find(text):
+            return found
+    said = whole.said
+    opening = (*said[0].section[:1], *(one.text for one in said[:_OPENING] if not one.cells)) if said else ()
+    title = find(" ".join(opening))
+    return title if len(title) == 1 else ()
 
 
 @lru_cache(maxsize=8)
