@@ -52,7 +52,8 @@ _UNSURE: Final = re.compile(
 """In the clause of what fits: it does not, or is a part or another thing than the model."""
 _IF: Final = re.compile(r"^\W*not\b|\bif (?:we|it|they|you)\b", re.IGNORECASE)
 _DENIED: Final = re.compile(
-    r"\b(?:not|never|cannot|impossible|beyond|lost|down|(?<=node )out|(?<=nodes )out|remain\w*|spare)\b|n['’]t\b", re.IGNORECASE
+    r"\b(?:not|never|cannot|impossible|beyond|lost|down|(?<=node )out|(?<=nodes )out|remain\w*|spare)\b|n['’]t\b",
+    re.IGNORECASE,
 )
 _FITS: Final = re.compile(
     r"\b(?:(fits?|fitted)|holds?|load(?:s|ed)?|goes|go|serves?|serve it|keeps?|takes?|runs?|deploys?|hosts?|spread over"

@@ -428,8 +428,12 @@ def devices_in(text: str) -> list[str]:
 
 
 def precisions_in(text: str) -> list[str]:
-    """Every precision that a text names."""
-    return [name for name, pattern in _PRECISION if pattern.search(text)]
+    """Every precision that a text names, but those that it says are not there: ``the A100 has no FP8``."""
+    present = _ABSENT.sub(" ", text)
+    return [name for name, pattern in _PRECISION if pattern.search(present)]
+
+
+_ABSENT: Final = re.compile(r"\b(?:no|without|lacks?)\s+(?:native\s+|hardware\s+)?\w*(?:fp|int)\d+\b", re.IGNORECASE)
 
 
 @lru_cache(maxsize=4096)

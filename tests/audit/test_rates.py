@@ -28,6 +28,10 @@ _MOE = "# DeepSeek-R1 on 8 x H200\n\nFP8, TP8.\n\n"
         (_PLAIN + "A single user waits: 400 output tokens in 1.1 s.", "1.1 s"),
         (_PLAIN + "## Prefill\n\n- 16,000-token prompt: 0.2 s to first token", "0.2 s"),
         (_TWO + "- Option B, one stream: 131 tokens/s", "131"),
+        (
+            "# Mixtral-8x7B\n\nTP2 on A100, which has no FP8, so BF16.\n\n- decode, batch 1: 240 tokens/s",
+            "240",
+        ),
     ],
 )
 def test_what_no_reading_allows_is_accused(text: str, figure: str) -> None:
