@@ -21,6 +21,7 @@ from optimizer.audit.facts import Derivation
 from optimizer.audit.hedges import asserted, clause_of
 from optimizer.audit.known_figures import (
     GB,
+    RECKONED,
     ROUGHLY,
     JudgedClaims,
     cache_bytes,
@@ -239,7 +240,13 @@ def _weights(sentence: Sentence, figures: Sequence[Quantity], *, known: bool) ->
         every = [sentence.known.precision, *sorted(sentence.whole.precisions)] if sentence.known.precision else []
         widths = (own or dict.fromkeys(every)) if known else ()
         readings = [reading for width in widths if width for reading in _shares(sentence, width)]
-        if len(own) == 1 and previous is not None and previous.type == _PARAMETERS_OF and not _SPREAD.search(text):
+        given = previous is not None and previous.type == _PARAMETERS_OF
+        if (
+            previous
+            and given
+            and len(own) == 1
+            and not (_SPREAD.search(text) or RECKONED.search(text, 0, previous.start))
+        ):
             bits = FORMATS[own[0]].bits
             told = f"{previous.text} × {bits} ÷ 8"
             readings = [Derivation(WHOLE, previous.value * bits / 8, "parameters × bits ÷ 8", told)]
@@ -255,9 +262,10 @@ _PARAMETERS_OF: Final = (("parameter", 1),)
 _SPREAD: Final = re.compile(r"\b(?:each|every|per|half|split|over|across|[tpde]p ?\d)\b", re.IGNORECASE)
 _OF_WEIGHTS: Final = re.compile(
     r"[\s(]*(?:of|in|for)?\s*(?:the\s+|its\s+)?(?:bf16|fp16|fp8|int8|int4|\d+-bit|quanti[sz]ed|model|raw)?\s*"
-    r"(?:weights?|checkpoint)\b",
+    r"(?:weights?|checkpoint)\b(?!\s*[:=]?\s*\d)",
     re.IGNORECASE,
 )
+"""Behind a figure; before another it is that one's."""
 _WEIGHTS_ARE: Final = re.compile(
     r"\b(?:weights?|checkpoint|parameters)\b(?:\s*\([^()]*\)|\s+(?:in|at)?\s*(?:bf16|fp8|int8|int4)\b)?"
     r"(?:\s+(?:alone|themselves|together|only))?"
@@ -357,7 +365,7 @@ def _work(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
             ]
             # other work of a token is none of the parameters alone
             all_of_it = any(abs(one.value - total * 2) <= total * 2 * ROUGHLY for total, *_ in given)
-            if all_of_it and not _RECKONED.search(text, 0, one.start):
+            if all_of_it and not RECKONED.search(text, 0, one.start):
                 yield from _said(sentence, one, "flops_per_token", readings, ROUGHLY, conditional=True)
     cells = {place.column: label for label, (_, place) in sentence.cells.items()}
     listed = sentence.item and not cells and not any(map(_NAMED.search, (sentence.section or ("",))[:-1]))
@@ -374,7 +382,7 @@ def _work(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
             continue
         if not (sentence.own.model or (named and told_active) or (labelled and listed)):
             continue
-        if _OF_A_PART.search(words) or _RECKONED.search(text, 0, start):
+        if _OF_A_PART.search(words) or RECKONED.search(text, 0, start):
             continue
         value = Fraction(match["number"].replace(",", "")) * _SCALES[scale]
         both = "total" in before and not match["kind"]  # "total / active: 671 B / 37 B"
@@ -412,9 +420,6 @@ def _near_words(text: str, start: int, end: int) -> str:
 
 
 _FIGURE: Final = re.compile(r"(?<![\w.-])\d[\d,.]*")
-
-
-_RECKONED: Final = re.compile(r"[=≈×x+]\s*$")
 
 
 def judge_derived(sentences: Sequence[Sentence], figures: Sequence[Sequence[Quantity]]) -> JudgedClaims:

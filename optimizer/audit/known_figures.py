@@ -27,6 +27,8 @@ _CONTEXT: Final = 256
 """Prompt tokens at which a rate is bounded: as short as prompts are, so that the bound errs on the author's side."""
 WORKLOAD: Final = {"kind": "serving", "phase": "decode", "input_tokens": _CONTEXT, "output_tokens": _CONTEXT}
 _MOST_DEVICES: Final = 4096
+RECKONED: Final = re.compile(r"[=≈×x/*+]\s*[~≈]?$")
+"""Before a figure that arithmetic gives or takes."""
 ROUGHLY: Final = Fraction(1, 8)
 """Share by which authors' sizes of weights differ from exact ones: embeddings left out, buffers put in, a
 parameter count rounded to the model's name. Assumed: a share with another degree is off by a half at least."""

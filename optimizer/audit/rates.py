@@ -21,7 +21,7 @@ from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import Known, Sentence, Whole, devices_in, models_in, weights_in
 from optimizer.audit.facts import MOST_READINGS, Derivation
 from optimizer.audit.hedges import IF, asserted, clause_of
-from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, priced_on, stretch
+from optimizer.audit.known_figures import RECKONED, ROUGHLY, JudgedClaims, claim_at, priced_on, stretch
 from optimizer.audit.lexicon import UNITS, Unit
 from optimizer.audit.quantities import Quantity, bare, noun
 from optimizer.audit.scope import names_another, names_unknown, rows_called
@@ -42,7 +42,6 @@ _AT_LEAST: Final = re.compile(
 )
 _AT_BEST: Final = re.compile(r"[^,;.]{0,24}\bat (?:the )?(?:very )?(?:most|best)\b", re.IGNORECASE)
 _PER_DEVICE: Final = re.compile(rf"[^.;,\d]{{0,24}}(?:per|/|a|and|on each)\s*{DEVICES}\b(?! util)", re.IGNORECASE)
-_RECKONED: Final = re.compile(r"[=≈×/*+]\s*[~≈]?$")
 _READ: Final = re.compile(
     r"\b(?:prefill\w*|ingest\w*|(?:prompts?|input) (?:tok\w*|processing|rates?|throughput)|reads? prompts|first token"
     r"|ttft)\b",
@@ -266,7 +265,7 @@ def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims
         more = any(power > 0 for name, power in kinds.items() if name not in {"second", "token"})
         # what a limit allows is no rate that is reached; one that must be reached is
         limit = (_AT_LEAST if time else _AT_MOST).search(text, 0, one.start) or _AT_BEST.match(text, one.end)
-        open_end = limit or (one.ranged and not time) or _RECKONED.search(text, 0, one.start)
+        open_end = limit or (one.ranged and not time) or RECKONED.search(text, 0, one.start)
         if not (time or one in rates) or more or open_end or IF.search(text, 0, one.start):
             continue
         near = _Near(sentence, one)
