@@ -82,6 +82,7 @@ _TABLE: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         ("throughput", r"# (?:\w+ ){0,2}tok"),
     ),
     "time": (
+        ("", r"\bp\d\d", r"\bpercentile\b", r"\bmedian\b"),
         ("ttft", r"\bttft\b", r"time[- ]to[- ]first[- ]token", r"first[- ]token latency"),
         ("tpot", r"\btpot\b", r"\bitl\b", r"inter-?token", r"time per output token"),
         ("latency", r"\bend[- ]to[- ]end (?:latency|time)", r"\be2e\b", r"\brequest latency"),

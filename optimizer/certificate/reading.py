@@ -75,12 +75,8 @@ def problem_of(stated: object) -> Problem:
     equal("problem.digest", stated.get("digest"), right)
     equal("problem", fields, problem.model_dump(mode="json"))
     row = problem.objective_row
-    message = (
-        at_no_rate(problem.workload)
-        or row.unfit(problem.workload)
-        or row.unrated(problem.workload)
-        or row.refusal(problem.hardware)
-    )
+    work = problem.workload
+    message = at_no_rate(work) or row.unfit(work) or row.unrated(work) or row.refusal(problem.hardware)
     if message is not None:
         raise Rejected("problem", message)
     return problem

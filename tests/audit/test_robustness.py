@@ -262,5 +262,5 @@ def _calls(text: str) -> int:
 def test_work_grows_no_faster_than_the_text(shape: str) -> None:
     text = GROWING[shape]
     _calls(text(20))
-    small, large = _calls(text(60)), _calls(text(240))
+    small, large = _calls(text(40)), _calls(text(160))
     assert large <= 5 * small, (small, large)
