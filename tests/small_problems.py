@@ -386,6 +386,9 @@ def _engine_allows(problem: Problem, shape: Shape) -> bool:
     if split is not None and ("two_batch" if shape.overlap else "none") not in split:
         return False
     fits = [name for name in names if not shape.overlap or _splits(name, problem.model, shape)]
+    if problem.workload.mtp_tokens and problem.workload.phase != "prefill" and shape.pp > 1:
+        # of SGLang's pipelines those of prefill instances alone draft
+        fits = [name for name in fits if name != "sglang"]
     return any(_runs(name, problem.model, shape) for name in fits)
 
 
