@@ -15,7 +15,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.deployment import Sentence
 from optimizer.audit.document import Place, Segment
 from optimizer.audit.lexicon import Dimensions
-from optimizer.audit.statements import AXES, Role, Statement, label_role, own_role, segment_role
+from optimizer.audit.statements import AXES, LABEL, Role, Statement, label_role, own_role, segment_role
 from optimizer.audit.tokens import Number, numbers_of, tokenize
 from optimizer.domain.problem import Problem
 from optimizer.units import Dimension
@@ -182,7 +182,6 @@ _ON_EACH: Final = re.compile(_EACH)
 _TOTAL: Final = re.compile(
     r"\b(?:total|overall|aggregate|cluster|system(?:-wide)?|across all|all \d+|combined|whole)\b"
 )
-_LABEL: Final = re.compile(r"^\W{0,12}([A-Za-z`(][^:=|;]{0,80}?)\s*(?::|=(?!=))(?:\s|$|\*|(?=[~≈\d]))")
 _CLAUSE: Final = re.compile(
     r"[;|=≈\u2022]|[.!?](?=\s|$)|(?<=\s)[–—](?=\s)|,(?=\s)(?!\s(?:the |and )*(?:kv|cache|activ|weights))"
 )
@@ -281,7 +280,7 @@ def _sayings(sentence: Sentence, segments: Sequence[Segment]) -> Iterator[_Sayin
 
 def _of_text(text: str, label: str, role: Role, sentence: Sentence, at: int) -> Iterator[_Saying]:
     numbers = numbers_of(tokenize(text))
-    written = None if label or not numbers else _LABEL.match(text)
+    written = None if label or not numbers else LABEL.match(text)
     for number in numbers:
         own = written if written is not None and written.end() <= number.start else None
         start = max(own.end() if own else 0, number.start - _BEFORE)

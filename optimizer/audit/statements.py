@@ -56,7 +56,7 @@ _CALCULATED: Final = re.compile(
     r"\b(calculat(?:ed|ion|es)|actual(?:ly)?|reality|real|should be|correct(?:ed|ion)?|expected|realistic|computed|"
     r"derived|verified|verification|measured|new|after|recomputed|in fact|limit|true)\b"
 )
-_LABEL: Final = re.compile(r"^\W{0,12}([A-Za-z`(][^:=|;]{0,80}?)\s*(?::|=(?!=))(?:\s|$|\*|(?=[~≈\d]))")
+LABEL: Final = re.compile(r"^\W{0,12}([A-Za-z`(][^:=|;]{0,80}?)\s*(?::|=(?!=))(?:\s|$|\*|(?=[~≈\d]))")
 QUOTATION: Final = re.compile(r"[\"“”«»]")
 _REFUSED: Final = re.compile(
     r"\b(?:not|never|instead of|rather than)\s+(?:the\s+|exactly\s+|just\s+|specified\s+)*[\"~≈]?\s*$"
@@ -87,7 +87,7 @@ def segment_role(segment: Segment) -> Role:
         return Role.CLAIMED
     if segment.kind is Kind.CELL:
         return label_role(segment.column_label) or label_role(segment.row_label) or Role.STATED
-    label = _LABEL.match(segment.text[:120])
+    label = LABEL.match(segment.text[:120])
     role = label_role(label[1]) if label else None
     return role or label_role(segment.before) or Role.STATED
 

@@ -25,6 +25,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from fractions import Fraction
 
 from optimizer.domain.attention import (
@@ -204,11 +205,16 @@ class CacheLayout:
             attention = self.problem.model.blocks[name].attention
             if isinstance(attention, GroupedQueryAttention) and not attention.shares_cache:
                 counts["full" if attention.window is None else "window"] += 1
-        least, most = min(counts.values()), max(counts.values())
-        if self.rules.whole or not self.rules.equal_groups or least in {0, most}:
+        if self.rules.whole or not self.rules.equal_groups or min(counts.values()) in {0, max(counts.values())}:
             return {}
-        size = most if 2 * most < 3 * least else least
+        size = group_size(counts.values())
         return {kind: Fraction(round_up(count, size), count) for kind, count in counts.items()}
+
+
+def group_size(layers: Collection[int]) -> int:
+    """Layers of a group, of kinds with so many: of the fewest, or of the most where those are less than 1.5 times."""
+    least, most = min(layers), max(layers)
+    return most if 2 * most < 3 * least else least
 
 
 def window_share(problem: Problem) -> Fraction | None:

@@ -22,7 +22,7 @@ from fractions import Fraction
 from optimizer.domain.attention import Attention, GroupedQueryAttention, LatentAttention
 from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.problem import Problem
-from optimizer.figures.cache import CacheLayout
+from optimizer.figures.cache import CacheLayout, group_size
 from optimizer.figures.weights import round_up
 
 LATENT_BLOCK = 64
@@ -89,8 +89,7 @@ def groups(problem: Problem, tp: int) -> BlockGroups | None:
     token_bytes = max((size for held, size in counts if held != 0), default=Fraction(0))
     if len({held for held, _ in counts}) < 2 or not token_bytes:
         return None
-    least, most = min(counts.values()), max(counts.values())
-    size = most if 2 * most < 3 * least else least
+    size = group_size(counts.values())
     state = max((size for held, size in counts if held == 0), default=Fraction(0))
     latent = any(isinstance(attention, LatentAttention) for attention in attentions)
     aligned = LATENT_BLOCK if latent and state else rules.block_tokens

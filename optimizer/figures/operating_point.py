@@ -207,8 +207,12 @@ class OperatingPoints:
             # k·O + h·M + w·A, where A is the mean track ÷ its scale
             ahead, each = first_token.ahead, first_token.mean / scale
             first_scale = lcm(ahead.denominator, each.denominator)
-            first = combined(own, first_token.own * first_scale, mixed, int(ahead * first_scale))
-            first = combined(first, 1, mean, int(each * first_scale))
+            steps_own, steps_ahead = first_token.own * first_scale, int(ahead * first_scale)
+            if own is mixed:
+                first = combined(mixed, steps_own + steps_ahead, mean, int(each * first_scale))
+            else:
+                waited = combined(mixed, steps_ahead, mean, int(each * first_scale))
+                first = combined(own, steps_own, waited, 1)
             first = replace(first, limit=None if limit is None else floor(limit * first_scale))
             firsts[percent] = (first, first_scale)
         memory = self.memory

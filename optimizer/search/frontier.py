@@ -385,7 +385,7 @@ class _Frontier:
         holds = bounds.within(low, limit, at_low, memory)
         high = np.maximum(np.minimum(boxes.high, bounds.most_in_memory(limit)), low)
         cycle, mixed, _, firsts = at_low
-        slowest, late, _, _ = at_low if np.array_equal(low, high) else bounds.stack(high)
+        slowest, late, _, _ = at_low if np.array_equal(low, high) else bounds.stack(high, ())
         requests = bounds.requests(high, slowest) * np.where(boxes.batch > 0, boxes.batch / (rows.pp * low), 1.0)
         replica = (self.meshes.stage[rows.mesh] * rows.pp).astype(float)
         fewest = boxes.fewest

@@ -403,4 +403,5 @@ def _has_room(posed: Posed, layout: Layout) -> bool:
 
 def _holds(posed: Posed, layout: Layout) -> bool:
     problem = _at(posed, layout)
-    return _has_room(posed, layout) and not any(batch(problem, evaluate(problem, layout)))
+    evaluation = evaluate(problem, layout)
+    return not (any(memory(problem, evaluation)) or any(batch(problem, evaluation)))

@@ -357,7 +357,7 @@ def _blocks_divide(
     columns: str,
     rows: str,
     merged: str | None = None,
-    exempt: Exempt = lambda _, __: False,
+    exempt: Exempt | None = None,
 ) -> Breach:
     """A rank's share of a matrix stored in square blocks is whole blocks: inputs along columns, outputs along rows.
 
@@ -369,7 +369,7 @@ def _blocks_divide(
         found = sorted(_quantised(premise, roles), key=lambda entry: merged is not None and entry[1].merged)
         for name, tensor, form in found:
             axis, ranks = _ranks(tensor, shape)
-            if form.block_rows <= 1 or ranks == 1 or exempt(premise, tensor):
+            if form.block_rows <= 1 or ranks == 1 or (exempt is not None and exempt(premise, tensor)):
                 continue
             local_rows, local_cols = tensor.local_shape(ranks)
             inward = tensor.split is Split.COLS
@@ -391,7 +391,7 @@ def fp8_blocks(
 ) -> EngineRule:
     """Matrices that tensor parallelism divides, as `_blocks_divide`; `of` says which, where the engine does."""
     statement = f"a rank's share of every FP8-block linear layer{of} is whole blocks"
-    breach = _blocks_divide(SPLIT_BY_TP, columns, rows, merged, exempt or (lambda _, __: False))
+    breach = _blocks_divide(SPLIT_BY_TP, columns, rows, merged, exempt)
     return EngineRule("fp8_blocks", statement, ("tp", "shared_replicated"), breach, source)
 
 
