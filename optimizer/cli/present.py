@@ -28,6 +28,7 @@ SHOWN = (
     "throughput_per_device_tokens_per_s",
     "throughput_tokens_per_s",
     "request_capacity_per_s",
+    "goodput_per_s",
     "ttft_s",
     "ttft_p99_s",
     "tpot_s",

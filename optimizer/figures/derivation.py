@@ -50,6 +50,7 @@ _TOP = (
     "throughput_tokens_per_s",
     "throughput_per_device_tokens_per_s",
     "request_capacity_per_s",
+    "goodput_per_s",
     "idle_devices",
     *(f"{name}_p{share}_s" for name in LATENCIES for share in PERCENTILES),
     "latency_s",

@@ -9,6 +9,7 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import stage_traffic, tier_bandwidth
 from optimizer.figures.bounds import COMPUTE, HBM, utilized
 from optimizer.figures.derivation_figure import Sheet, shown
+from optimizer.figures.goodput import STEPS, goodput
 from optimizer.figures.percentiles import wait
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import BURST, Evaluation, chunk_of, first_token
@@ -242,6 +243,18 @@ def rates(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluat
         text,
         bound=ideal.request_capacity,
     )
+    in_time = goodput(problem, evaluation)
+    if in_time is not None:
+        share, whole = in_time
+        sheet.put(
+            "goodput_per_s",
+            share * whole,
+            Dimension.PER_SECOND,
+            f"largest part, in 1/{STEPS}, of the capacity with the whole batch in flight that arrives at random and is "
+            "served within every limit on latency",
+            f"{int(share * STEPS)} / {STEPS} · {_rate(whole)}",
+            inputs={"share": share, "requests_per_s": whole},
+        )
     tokens = work.tokens_of_request
     sheet.put(
         "throughput_tokens_per_s",

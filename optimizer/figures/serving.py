@@ -102,7 +102,7 @@ def steps_of(work: Workload, micro_batch: int, chunk: int | None) -> Steps:
     cycles = work.cycles_of_request(pieces)
     share = Fraction(micro_batch * pieces * cycles.denominator, cycles.numerator * together)
     mixed = own = Step(plain.seqs, plain.decoded, piece * together, together)
-    if work.queued_rate is None and work.decodes:
+    if work.arrivals != "poisson" and work.decodes:
         met = max(1, ceil_fraction(share * together))
         own = Step(plain.seqs, plain.decoded, piece * met, met) if met < together else mixed
     prompt_tokens, beside = work.step_tokens(chunk)
@@ -141,6 +141,8 @@ class Evaluation:
         What a prompt takes the queue, 0 where none queue.
     tpots
         TPOT of so many percent of all requests at most; empty in phase prefill.
+    imbalance
+        The hottest device's load ÷ mean of each layer that steps were priced at, where a placement is known.
     """
 
     layout: Layout
@@ -165,6 +167,7 @@ class Evaluation:
     firsts: Mapping[int, Fraction]
     service_s: Fraction
     tpots: Mapping[int, Fraction]
+    imbalance: Imbalance = None
 
     def first_token_s(self, percentile: int | None) -> Fraction | None:
         """TTFT, mean or of so many percent of all requests at most; None where the queue grows without end."""
@@ -420,7 +423,7 @@ def evaluate(
         capacity_batch=layout.batch, capacity_ticks=max(mean),
         firsts={share: value for share, value in firsts.items() if share is not None},
         service_s=service_s(problem, steps, max(mixed, default=0)),
-        tpots={} if times.tpot_s is None else dict.fromkeys(PERCENTILES, times.tpot_s),
+        tpots={} if times.tpot_s is None else dict.fromkeys(PERCENTILES, times.tpot_s), imbalance=imbalance,
     )  # fmt: skip
     in_loop = work.in_flight(layout.dp)
     loaded = work.queued_rate is not None and work.decodes and problem.search.batch is None

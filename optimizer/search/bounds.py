@@ -254,7 +254,7 @@ class Bounds:
         busy = own = self._step(micro, micro * verified, self.piece * passes, passes)
         # prompts that come in a step, on average
         met = np.minimum(np.maximum(np.ceil(share * self.packed * (1 - MARGIN)), 1), passes)
-        if firsts and work.queued_rate is None and np.any(met < passes):
+        if firsts and work.arrivals != "poisson" and np.any(met < passes):
             own = self._step(micro, micro * verified, self.piece * met, met)
         if self._open_chunk:
             mean = self._mean_step(micro)

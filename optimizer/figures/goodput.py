@@ -1,0 +1,56 @@
+"""The load that a layout serves in time: requests/s at which limits on latency still hold, queue included.
+
+Request capacity is at a load of 1, where the queue of random arrivals has no end; with a limit on the time to first
+token fewer requests are served in time. What is asked here is the evaluation at other rates, so that no premise on
+queue or batch is stated twice.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Final
+
+from optimizer.domain.limit_table import bounds_of, with_rate
+from optimizer.domain.objectives import Measure
+from optimizer.domain.problem import Problem
+from optimizer.figures.costs import build_costs
+from optimizer.figures.memory import build_memory
+from optimizer.figures.objective import value_of
+from optimizer.figures.rates import effective_rates, last_kept
+from optimizer.figures.serving import Evaluation, evaluate
+
+STEPS: Final = 4096
+"""Parts of the request capacity that are told apart: finer than any measurement of it (a ratio)."""
+_LATENCIES: Final = (Measure.FIRST, Measure.CYCLE)
+
+
+def goodput(problem: Problem, evaluation: Evaluation) -> tuple[Fraction, Fraction] | None:
+    """What part of a layout's capacity it serves within all limits on latency, of arrivals at random.
+
+    Returns
+    -------
+    tuple of Fraction, or None
+        The part, in 1/`STEPS` (0: none), and the requests/s that it is of, with the whole batch in flight; None where
+        nothing arrives at random, or nothing limits a latency.
+    """
+    limits = [
+        (row.objective, value / row.factor(problem))
+        for row, value in bounds_of(problem)
+        if row.objective.scale_of(problem).measure in _LATENCIES
+    ]
+    if problem.workload.queued_rate is None or not limits:
+        return None
+    layout, skew = evaluation.layout, evaluation.imbalance
+    costs = build_costs(problem, layout.shape, effective_rates(problem.priced_hardware), skew)
+    memory = build_memory(problem, layout.shape)
+    capacity = evaluate(with_rate(problem, None), layout, costs=costs, memory=memory).request_capacity
+
+    def in_time(part: int) -> bool:
+        asked = with_rate(problem, capacity * Fraction(part, STEPS))
+        found = evaluate(asked, layout, costs=costs, memory=memory)
+        if found.load >= 1:
+            return False
+        values = ((value_of(row, problem, found), row.maximised, bound) for row, bound in limits)
+        return all(value is not None and (value == bound or (value > bound) == rises) for value, rises, bound in values)
+
+    return Fraction(last_kept(in_time, 0, STEPS + 1), STEPS), capacity
