@@ -243,8 +243,7 @@ def working_elements(problem: Problem, shape: Shape) -> int:
     for block in problem.model.blocks.values():
         ffn, attention, width = block.ffn, block.attention, 0
         if isinstance(attention, CompressedAttention):
-            elements = COMPRESSED_TENSORS.numerator * attention.heads * attention.head_dim
-            most = max(most, elements // (COMPRESSED_TENSORS.denominator * shape.tp))
+            most = max(most, compressed_elements(attention, shape.tp))
         if isinstance(ffn, DenseFeedForward):
             width = 3 * -(-ffn.intermediate // shape.tp)
         elif ffn is not None:
@@ -255,10 +254,20 @@ def working_elements(problem: Problem, shape: Shape) -> int:
     return residuals + most
 
 
-COMPRESSED_TENSORS = Fraction(114, 10)
-"""Tensors as wide as a rank's queries between the projections of compressed attention. Median of what three starts of
-DeepSeek-V4-Flash leave for it: 9.5 (5.30 and 1.39 GiB of 8,224 and 2,048 tokens, DeepSeek-v4-Flash-One-DGX-Spark issue
-4), 11.4 (vllm issue 51454), and of two GH200 14 over NVLink and 17 without (vllm issue 44376, which does not say)."""
+def compressed_elements(attention: CompressedAttention, tp: int) -> int:
+    """Elements of a step's tensors between the projections of compressed attention for each of its tokens."""
+    heads = -(-attention.heads // tp)
+    padded = PADDED_QUERIES * (round_up(heads, KERNEL_HEADS) - heads)
+    return (COMPRESSED_TENSORS.numerator * heads // COMPRESSED_TENSORS.denominator + padded) * attention.head_dim
+
+
+COMPRESSED_TENSORS = Fraction(95, 10)
+"""Tensors as wide as a rank's queries between those projections: 5.30 and 1.39 GiB of 8,224 and 2,048 tokens of
+DeepSeek-V4-Flash (DeepSeek-v4-Flash-One-DGX-Spark issue 4). 11.4 at 1,048,576 tokens of context (vllm issue 51454) are
+those and `gathered_bytes`. Prefill of DeepSeek-V4-Pro on B200 ran with no more than 9.6 (InferenceX, disagg-b200)."""
+PADDED_QUERIES, KERNEL_HEADS = 2, 64
+"""Of them the queries that the attention's kernel reads and what it writes have 64 or 128 heads, however few a rank has
+(vllm 0.33.0 models/deepseek_v4/nvidia/flashmla.py get_padded_num_q_heads)."""
 
 SAMPLER_ELEMENT_BYTES = 4
 

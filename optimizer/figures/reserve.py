@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from optimizer.domain.attention import LatentAttention
+from optimizer.domain.attention import CompressedAttention, LatentAttention
 from optimizer.domain.engines.reservation import GIB, UNLOGGED_ERROR, capture_sizes
 from optimizer.domain.model import Block
 from optimizer.domain.problem import Problem
@@ -52,9 +52,26 @@ def captured(problem: Problem, shape: Shape) -> int:
 
 def fixed_bytes(problem: Problem, shape: Shape) -> int:
     """What the engine keeps on each device of a shape whatever layers it holds: context, communicators, graphs' own."""
-    if problem.limits.reserve is not None or not _captures(problem):
+    if problem.limits.reserve is not None:
         return context_bytes(problem, shape)
-    return context_bytes(problem, shape) + captured(problem, shape) * problem.engine.reservation.graph_bytes
+    graphs = captured(problem, shape) * problem.engine.reservation.graph_bytes if _captures(problem) else 0
+    return context_bytes(problem, shape) + graphs + gathered_bytes(problem)
+
+
+def gathered_bytes(problem: Problem) -> int:
+    """Where the engine gathers the compressed cache of prompts to compute them: of the longest, and of all of a step.
+
+    Sequences at once · (max_model_len ÷ tokens of an entry + window + tokens of the largest step) · entry in 16 bits.
+    """
+    length = problem.workload.max_model_len or problem.workload.held_tokens
+    return problem.engine.reservation.gathered_sequences * max(
+        (
+            (-(-length // kind.compress_ratio) + kind.window + default_tokens(problem)) * kind.head_dim * 2
+            for block in problem.model.blocks.values()
+            if isinstance(kind := block.attention, CompressedAttention) and kind.compress_ratio
+        ),
+        default=0,
+    )
 
 
 def context_bytes(problem: Problem, shape: Shape) -> int:

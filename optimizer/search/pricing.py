@@ -19,7 +19,7 @@ from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 from optimizer.errors import InternalError
 from optimizer.figures.cache import CacheLayout
-from optimizer.figures.memory import COMPRESSED_TENSORS, expert_padding, hidden_elements, keeps_experts, scales_left
+from optimizer.figures.memory import compressed_elements, expert_padding, hidden_elements, keeps_experts, scales_left
 from optimizer.figures.overlap import EXCHANGE_UNITS
 from optimizer.figures.reserve import context_bytes, default_sequences, default_tokens, fixed_bytes, layer_bytes
 from optimizer.figures.routing import (
@@ -383,8 +383,7 @@ class Pricer:
         for block in problem.model.blocks.values():
             ffn, attention = block.ffn, block.attention
             if isinstance(attention, CompressedAttention):
-                tensors = COMPRESSED_TENSORS.numerator * attention.heads * attention.head_dim
-                widest = np.maximum(widest, tensors // (COMPRESSED_TENSORS.denominator * meshes.tp))
+                widest = np.maximum(widest, [compressed_elements(attention, tp) for tp in meshes.tp.tolist()])
             if ffn is None:
                 continue
             if isinstance(ffn, MixtureOfExperts):

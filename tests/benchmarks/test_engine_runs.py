@@ -17,6 +17,9 @@ MAYBE = {
     "recipes pull request 12", "spark-vllm-docker issue 396", "vllm issue 10517 (comment)", "DeepSeek-R1 issue 507",
     "Qwen3-VL issue 1489", "Qwen3-VL pull request 1507", "vllm issue 6689", "Kimi-K2 issue 51",
     "NVIDIA forum topic 370416", "vllm issue 51041 (TP 2)",
+    *(f"InferenceX recipes of August 2026, disagg-{name}" for name in (
+        "b200-1p1d-dep8-tp8-mtp", "b200-low-middle-c256", "gb200-high-tpt-megamoe-mtp2", "gb300-1p6d-dep4-tp4",
+    )),
 }  # fmt: skip
 """What ran and is said that it may not."""
 

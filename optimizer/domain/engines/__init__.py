@@ -85,6 +85,7 @@ def _least(reservations: tuple[Reservation, ...]) -> Reservation:
         graph_bytes=least("graph_bytes"), graph_layer_bytes=least("graph_layer_bytes"),
         graph_latent_layer_bytes=least("graph_latent_layer_bytes"), sampler_bytes=least("sampler_bytes"),
         sampler_rows=least("sampler_rows"), workspace_bytes=least("workspace_bytes"),
+        gathered_sequences=least("gathered_sequences"),
         defaults=least_defaults([reservation.defaults for reservation in reservations]),
         source="the least that any engine keeps",
     )  # fmt: skip

@@ -170,6 +170,8 @@ class Reservation:
         The tensors between the experts of a step stay while tokens are sampled.
     workspace_bytes
         What matrix kernels hold of the allocator beside a step's tensors.
+    gathered_sequences
+        Sequences whose compressed cache (DeepSeek-V4) is gathered at once, in memory that is kept for it.
     vision_bytes
         More than is derived that the largest items of a vision encoder were found to take at most.
     vision_scores
@@ -206,6 +208,7 @@ class Reservation:
     sampler_rows: int = 0
     keeps_experts: bool = False
     workspace_bytes: int = 0
+    gathered_sequences: int = 0
     graphs_in_budget: bool = True
     static_fraction: Callable[[StaticShare], Fraction] | None = None
     free_fraction: bool = False

@@ -254,6 +254,7 @@ NEWEST = Engine(
         sampler_bytes=FUSED_SAMPLER_BYTES,
         sampler_rows=132,  # one of each multiprocessor: H100's; 58 of L4 to 170 of RTX 5090
         workspace_bytes=32 * MIB,  # PyTorch's of cuBLAS on Hopper
+        gathered_sequences=4,  # models/deepseek_v4/nvidia/flashmla.py PREFILL_CHUNK_SIZE
         keeps_experts=True,  # v1/worker/workspace.py; 1.21 GiB of Mixtral on two ranks, 1.93 of DeepSeek-V2-Lite
         gathers_tokens=True,
     ),
