@@ -143,7 +143,10 @@ class DemandFile(Spec):
 
 
 class PeriodFile(Spec):
-    """Part of the day with the requests/s of each demand; a demand that is not named has none."""
+    """Part of the day with the requests/s of each demand.
+
+    One that only other periods name has none; one that no period names has its own `request_rate` in all.
+    """
 
     hours: Factor
     rates: dict[str, Rate]

@@ -243,8 +243,10 @@ class _ClusterReading:
 
     def _periods(self, demands: Sequence[Demand]) -> tuple[Period, ...]:
         if self.written.periods:
+            named = {name for period in self.written.periods.values() for name in period.rates}
+            steady = {d.name: d.request_rate for d in demands if d.name not in named and d.request_rate}
             return tuple(
-                Period(name=name, hours=period.hours, rates=period.rates)
+                Period(name=name, hours=period.hours, rates=steady | period.rates)
                 for name, period in self.written.periods.items()
             )
         if self.written.period_length is not None:

@@ -95,7 +95,7 @@ def test_what_is_wrong_with_a_table_is_said(cluster, capsys, text, message):
         ("nodes: 16", "nodes: 2, free: [8, 8, 8]", "free lists 3 nodes, nodes says 2"),
         (
             "objective: cost",
-            "objective: cost\nperiods: {day: {hours: 8, rates: {}}}",
+            "objective: cost\nperiods: {day: {hours: 8, rates: {chat: 0, code: 0}}}",
             "periods.day.rates: 'cost' needs",
         ),
         ("objective: cost", "objective: cost\nperiods: {day: {hours: 0, rates: {chat: 1}}}", "must be more than 0"),
@@ -227,6 +227,21 @@ def test_throughput_is_in_tokens_only_where_lengths_are_known(tmp_path, capsys, 
     assert certify(document).accepted
     assert run(["verify", str(result)]) == 0
     assert f"throughput  {told[9:].removesuffix(' in all')}" in capsys.readouterr().out
+
+
+def test_a_demand_that_no_period_names_has_its_own_rate_in_all(tmp_path, capsys):
+    (tmp_path / "rates.csv").write_text("pool,demand,layout,devices,requests_per_s\na,x,one,1,3\na,y,one,1,2\n")
+    cluster, out = tmp_path / "cluster.yaml", tmp_path / "fleet.json"
+    cluster.write_text(
+        "{pools: {a: {devices_per_node: 8, nodes: 2}}, rates: rates.csv, objective: devices, "
+        "demands: {x: {workload: {request_rate: 40}}, y: {workload: {request_rate: 9}}}, "
+        "periods: {day: {hours: 8, rates: {x: 6}}, night: {hours: 16, rates: {}}}}"
+    )
+    assert run(["solve", str(cluster), "--out", str(out)]) == 0
+    periods = json.loads(out.read_text())["fleet"]["periods"]
+    asked = {name: {d: own["requests_per_s"] for d, own in one["demands"].items()} for name, one in periods.items()}
+    assert asked == {"day": {"x": 6, "y": 9}, "night": {"x": 0, "y": 9}}
+    assert "devices in the mean of the hours" in capsys.readouterr().out
 
 
 def test_requests_of_known_and_unknown_lengths_are_added_as_requests(tmp_path, capsys):
