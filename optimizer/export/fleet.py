@@ -84,6 +84,8 @@ def _kind(
             raise proposal.document.error(message, (*entry.at, "nodes", number))
     if entry.rate:
         problem = at_rate(problem, entry.rate / entry.pool.availability)
+    # objects of a cluster of machines are told apart by their names
+    problem = problem.model_copy(update={"name": f"{demand.name[:30]}-{entry.role}-{first}"})
     answer = ExportPlan(problem, layout, evaluate(problem, layout), None, model)
     name = f"{demand.name}-{entry.role}-{entry.pool.name}-{layout_name(layout)}"
     if len(demand.buckets) > 1:

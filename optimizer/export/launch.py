@@ -15,6 +15,7 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from optimizer.domain.engines import ENGINES, Engine
 from optimizer.domain.fleet import NodeShare
 from optimizer.export.plan import ExportPlan, Plan, engine_plan
+from optimizer.export.transfer import ports_of_its_own
 
 HEAD: Final = "HEAD_ADDRESS"
 RPC_PORT, RENDEZVOUS_PORT, HTTP_PORT = 13345, 29500, 8000
@@ -117,7 +118,7 @@ def export(
     for node in nodes:
         on_node = [command for command in commands if command.node == node]
         name = "launch.sh" if len(nodes) == 1 else f"node-{node}/launch.sh"
-        files[name] = _script(plan, on_node, many=len(nodes) > 1, beside=bool(places))
+        files[name] = _script(plan, on_node, per_node, many=len(nodes) > 1, beside=bool(places))
     if len(nodes) > 1:
         files["launch.sh"] = _dispatcher(nodes)
     files["map.json"] = json.dumps(_ranks(plan, homes, per_node), indent=1) + "\n"
@@ -218,7 +219,8 @@ def _sglang(plan: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
     if part.of > 1:
         words += ["--nnodes", str(part.of), "--node-rank", str(part.rank)]
         words += ["--dist-init-addr", f"{_address()}:{RENDEZVOUS_PORT}"]
-    return [*words, "--port", str(part.port)]
+    _, own = ports_of_its_own(plan.arguments, part.instance, answer.problem.hardware.devices_per_node)
+    return [*words, *own, "--port", str(part.port)]
 
 
 def _trtllm(plan: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
@@ -266,16 +268,18 @@ def shell_line(words: Sequence[str]) -> str:
     return " \\\n  ".join(lines)
 
 
-def _script(plan: Plan, commands: Sequence[NodeCommand], *, many: bool, beside: bool) -> str:
+def _script(plan: Plan, commands: Sequence[NodeCommand], per_node: int, *, many: bool, beside: bool) -> str:
     lines = ["#!/bin/bash", "set -euo pipefail", 'cd "$(dirname "$0")' + ("/.." if many else "") + '"']
     lines += [f"export {name}={shlex.quote(value)}" for name, value in plan.environment.items()]
     started = [command for command in commands if command.words]
     for command in started:
         background = " &" if len(started) > 1 else ""
-        devices = ""
+        own: dict[str, str] = {}
         if len(started) > 1 or beside:
-            devices = f"CUDA_VISIBLE_DEVICES={','.join(map(str, command.devices))} "
-        lines.append(f"{devices}{shell_line(command.words)}{background}")
+            own = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, command.devices))}
+            own |= ports_of_its_own(plan.arguments, command.instance, per_node)[0]
+        told = "".join(f"{name}={value} " for name, value in own.items())
+        lines.append(f"{told}{shell_line(command.words)}{background}")
     if len(started) > 1:
         lines.append("wait")
     if not started:

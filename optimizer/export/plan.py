@@ -16,6 +16,7 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.export.placement import PlacementFile
+from optimizer.export.transfer import role
 from optimizer.figures.reserve import context_bytes
 from optimizer.figures.serving import Evaluation, cuts_of
 from optimizer.readers.launch import sglang, trtllm, vllm
@@ -185,6 +186,12 @@ def _common(plan: Plan, answer: ExportPlan) -> None:
         plan.differences.append(f"two-batch overlap: {plan.engine} runs a step whole")
     if answer.placed and answer.placement_file is None:
         plan.differences.append(f"expert placement: {plan.engine} takes no static one; it starts from experts in order")
+    if not work.mixes:
+        told = role(plan.engine, work)
+        for carries, value in told.fields.items():
+            plan.put(carries, value)
+        plan.yaml |= told.yaml
+        plan.differences += told.differences
     if work.hybrid_cache is False and plan.takes("unified_cache"):
         plan.put("unified_cache")
     if work.prefix_cache_hit:
@@ -292,9 +299,7 @@ def _sglang(answer: ExportPlan, version: str) -> Plan:
         plan.put("draft_steps", work.mtp_tokens)
         plan.put("draft_topk", 1)
         plan.put("draft_tokens", work.mtp_tokens + 1)
-    if not work.mixes:
-        plan.put("role", work.phase)
-    else:
+    if work.mixes:
         plan.differences.append(
             "prompts: SGLang gives them steps of their own; prompt tokens beside decoding sequences were priced"
         )

@@ -91,3 +91,48 @@ def test_one_checkpoint_is_not_given_to_several_models(tmp_path: Path, capsys: p
     file.write_text(FLEET.format(**PLACES))
     assert run(["export", str(file), "--engine", "vllm", "--model", "a/b", "--out", str(tmp_path / "out")]) == 2
     assert "--model: the fleet serves several models" in capsys.readouterr().err
+
+
+DISAGGREGATED = """\
+problem:
+  pools: {a: {hardware: h100-sxm-8, free: [4]}}
+  demands:
+    chat: {model: llama-3.1-8b, workload: {phase: disaggregated, input_tokens: 500, output_tokens: 100}}
+fleet:
+  replicas:
+    - {demand: chat, role: prefill, pool: a, layout: {tp: 1, batch: 8, prefill_chunk: 500}, count: 2,
+       nodes: [[{node: 0, devices: [0]}], [{node: 0, devices: [1]}]]}
+    - {demand: chat, role: decode, pool: a, layout: {tp: 2, batch: 8}, nodes: [[{node: 0, devices: [2, 3]}]]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("engine", "prefill", "decode"),
+    [
+        ("vllm", '"kv_role": "kv_producer"', '"kv_role": "kv_consumer"'),
+        ("sglang", "--disaggregation-mode prefill", "--disaggregation-mode decode"),
+        ("trtllm", "disable_overlap_scheduler: true", "cache_transceiver_config:"),
+    ],
+)
+def test_servers_of_two_roles_are_told_to_hand_caches_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], engine: str, prefill: str, decode: str
+) -> None:
+    file, out = tmp_path / "fleet.yaml", tmp_path / "out"
+    file.write_text(DISAGGREGATED)
+    assert run(["export", str(file), "--engine", engine, "--out", str(out), "--json"]) == 0
+    first, second = (out / kind["folder"] for kind in json.loads(capsys.readouterr().out)["kinds"])
+    told = [
+        "".join(path.read_text() for name in ("launch.sh", "trtllm.yaml") if (path := folder / name).exists())
+        for folder in (first, second)
+    ]
+    assert prefill in told[0]
+    assert prefill not in told[1]
+    assert decode in told[1]
+    marks = {"vllm": "VLLM_NIXL_SIDE_CHANNEL_PORT=", "sglang": "--disaggregation-bootstrap-port ", "trtllm": "--port "}
+    own = [line.split(marks[engine])[1].split()[0] for line in "".join(told).splitlines() if marks[engine] in line]
+    assert len(own) == len(set(own)) == (2 if engine == "sglang" else 3)
+    assert all("roles: this is the" in (folder / "differences.md").read_text() for folder in (first, second))
+    names = [(folder / "kubernetes.yaml").read_text().split("name: ")[1].split()[0] for folder in (first, second)]
+    assert [name.removesuffix("-launch") for name in names] == ["chat-prefill-0", "chat-decode-2"]
+    for script in out.rglob("*.sh"):
+        subprocess.run(["bash", "-n", str(script)], check=True)  # noqa: S607 - our own script
