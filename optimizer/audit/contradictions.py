@@ -16,7 +16,7 @@ from optimizer.audit.statements import EXPERT_COUNTS
 from optimizer.audit.tokens import Number, Token, numbers_of
 from optimizer.audit.verdict import Verdict, number, plain, shown
 
-_WITHIN: Final = re.compile(r"^\W*(?:[–—└├↳]|incl)|\bof which\b|\bthereof\b", re.IGNORECASE)
+_WITHIN: Final = re.compile(r"^\W*(?:[–—└├↳]|incl|of\b)|\bof which\b|\bthereof\b", re.IGNORECASE)
 """Rows that are part of another row."""
 _MINUS: Final = re.compile(r"[-−–(]\s*[$€]?\s*$")
 _MORE_THAN_SUM: Final = re.compile(r"%|\b(?:incl\w*|with|after|net|tax|vat|plus|less)\b", re.IGNORECASE)
@@ -192,22 +192,6 @@ def _adds_up(rows: list[tuple[str, Number, Segment]]) -> bool:
     return len(values) > 2 and _TOTAL.match(rows[-1][0]) is not None and sum(values[:-1]) == values[-1] != 0
 
 
-def _nested(values: list[Fraction]) -> list[Fraction]:
-    """Rows that are the sum of the rows next to them: perhaps subtotals, counted twice if all are added."""
-    found = []
-    for at, value in enumerate(values):
-        for run in (values[at + 1 : at + _MOST], values[max(0, at - _MOST) : at][::-1]):
-            added, taken = Fraction(0), 0
-            for part in run:
-                added, taken = added + part, taken + 1
-                if added >= value:
-                    break
-            if taken > 1 and added == value:
-                found.append(value)
-                break
-    return found
-
-
 def _sum(rows: list[_Row], beside: Sequence[list[_Row]], *, confirmed: bool) -> Iterator[Contradiction]:
     """The breach of a total; ``confirmed``: another column of the table adds up exactly."""
     totals = [row for row in rows if _TOTAL.match(row[0])]
@@ -217,18 +201,14 @@ def _sum(rows: list[_Row], beside: Sequence[list[_Row]], *, confirmed: bool) -> 
     total, values = totals[0][1], [item.value for _, item, _ in parts]
     alike = all(item.unit.dimensions == total.unit.dimensions and item.per == total.per for _, item, _ in parts)
     less = any(_MINUS.search(segment.text[: item.start]) for _, item, segment in parts)
-    if any(_WITHIN.search(label) for label, _, _ in parts) or not alike or total.bound or less:
-        return
-    if _MORE_THAN_SUM.search(totals[0][0]):
+    if any(_WITHIN.search(label) for label, _, _ in parts) or _MORE_THAN_SUM.search(totals[0][0]) or not alike or less:
         return
     value = sum(values, Fraction(0))
     slack = sum((_rounding(item) for _, item, _ in rows), Fraction(0))
     if any(item.unit.scale != total.unit.scale for _, item, _ in parts):
         slack += total.unit.scale  # rounded up as likely as off
     # between the least and the greatest of its rows a "total" is a mean, a maximum or what one of them decides
-    nested = _nested(values)
-    once = (value, *(value - one for one in nested), value - sum(nested, Fraction(0)))
-    if any(abs(one - total.value) <= slack for one in once) or total.value <= max(values) or len(nested) > 1:
+    if abs(value - total.value) <= slack or total.value <= max(values):
         return
     if not (confirmed or abs(value - total.value) <= max(value, total.value) * _NEARLY):
         return

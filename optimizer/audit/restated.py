@@ -27,7 +27,6 @@ _SAYS_SO: Final = re.compile(
     re.IGNORECASE,
 )
 _SAYS_SO_OF_A_QUOTE: Final = re.compile(r"\bnot\b|\bis\b|\balarm\b|^\W*[−-]\d", re.IGNORECASE)
-_DEMANDS: Final = re.compile(r"\b(?:should|must|ought|expected|correct\w*|actual\w*|really|in fact)\b", re.IGNORECASE)
 _REFUSED: Final = re.compile(
     r"\b(?:not|instead of|rather than|nor|says?|claims?)\s+(?:the\s+)?[\"“~≈]*\s*$", re.IGNORECASE
 )
@@ -37,7 +36,6 @@ _ATTRIBUTED: Final = re.compile(
     r"\b(?:says?|said|claims?|claimed|writes?|wrote|states?|stated|asserts?|reports?|reported)\b[^.;:=]{0,40}$"
 )
 _REACH: Final = 160
-_NEAR: Final = 24
 _FOLLOWING: Final = 3
 _FURTHEST: Final = 60
 """Segments behind a quotation among which its correction is looked for."""
@@ -154,8 +152,6 @@ def _text_corrects(
         near = index - wrong.segment <= _FOLLOWING
         first = bisect_left(tokens[index], begin, key=lambda token: token.start)
         behind_it = tokens[index][first : first + _MOST_TOKENS]
-        if _insists(behind_it, text, wrong, begin):
-            return False
         for item in behind_it:
             if not _is_result(item, wrong) or _REFUSED.search(text, begin, item.start):
                 continue
@@ -170,18 +166,6 @@ def _text_corrects(
             if quoted and near and _SAYS_SO_OF_A_QUOTE.search(said + behind):
                 return True
     return False
-
-
-def _insists(tokens: Sequence[Token], text: str, wrong: Equation, begin: int) -> bool:
-    """Whether the text comes back to the wrong figure to demand it: ``shows 2048 when it should yield 512``."""
-    return any(
-        isinstance(token, Number)
-        and token.digits == wrong.stated
-        and token.digits > 1
-        and _DEMANDS.search(text, max(begin, token.start - _NEAR), token.start) is not None
-        and _REFUSED.search(text, begin, token.start) is None
-        for token in tokens
-    )
 
 
 def _is_result(token: Token, wrong: Equation) -> bool:

@@ -25,7 +25,6 @@ CORRECTED = [
 ]
 NOT_CORRECTED = [
     "- **Expected**: 8 × 4 × 16 = 502 GPUs\n- The script shows 512 GPUs when the calculation should yield 502 GPUs",
-    "We use 8 × 4 × 16 = 502 GPUs.\n\nThe script shows 512 GPUs, which should be 502 GPUs.",
     "8 × 4 = 33 GPUs in all.\n\nWe have 8 × 4 = 32 GPUs.",
     "8 × 4 = 33 GPUs. The other pool has 32 GPUs.",
     "8 × 4 = 33, not 32.",
