@@ -68,7 +68,7 @@ _FORMATS: Final = re.compile(r"fp64|fp32|tf32|bf16|fp16|fp8|int8|fp4|nvfp4|mxfp4
 
 
 @dataclass(frozen=True, slots=True)
-class _Rule:
+class _Product:
     """A figure as the product of some facts, or claims, over others, in a reading of its own.
 
     ``closes``: it is what the figure means, so that it holds and what differs fails. ``bounds``: it cannot be more.
@@ -85,29 +85,29 @@ class _Rule:
 _SURE: Final = "of the device"
 """A reading that makes a figure hold, whether or not it refutes one."""
 _SHAPE: Final = ("expert_matrices", "hidden_size", "expert_hidden_size")
-_RULES: Final = (
-    _Rule(("memory_utilization",), _SURE, ("memory",), ("device_memory",), closes=True),
-    _Rule(("memory_utilization",), _SURE, ("weights",), ("device_memory",)),
-    _Rule(("throughput",), "per device, on every device", ("throughput_per_device", "devices"), closes=True),
-    _Rule(("experts_total",), "expert instances of the model", ("experts_per_layer", "layers"), closes=True),
-    _Rule(("experts_per_gpu_per_layer",), "whole-expert equivalents of one layer", ("experts_per_layer",),
+_PRODUCTS: Final = (
+    _Product(("memory_utilization",), _SURE, ("memory",), ("device_memory",), closes=True),
+    _Product(("memory_utilization",), _SURE, ("weights",), ("device_memory",)),
+    _Product(("throughput",), "per device, on every device", ("throughput_per_device", "devices"), closes=True),
+    _Product(("experts_total",), "expert instances of the model", ("experts_per_layer", "layers"), closes=True),
+    _Product(("experts_per_gpu_per_layer",), "whole-expert equivalents of one layer", ("experts_per_layer",),
           ("devices",)),
-    _Rule(("memory", "weights"), "nothing replicated: attention and embeddings too are split over all devices",
+    _Product(("memory", "weights"), "nothing replicated: attention and embeddings too are split over all devices",
           ("parameters", "bytes_per_parameter"), ("devices",)),
-    _Rule(("memory_total", "weights_total"), "all weights once", ("parameters", "bytes_per_parameter")),
-    _Rule(("parameters_per_expert",), "one expert", _SHAPE, closes=True),
-    _Rule(("expert_parameters",), "one expert", _SHAPE),
-    _Rule(("expert_parameters",), "all experts", ("experts_per_layer", "layers", *_SHAPE), closes=True),
-    _Rule(("expert_weights",), "experts of a device", ("experts", *_SHAPE, "bytes_per_parameter"), closes=True),
-    _Rule(("throughput_per_device",), _BATCH_ONE, ("memory_bandwidth", "hbm_bandwidth_utilization"),
+    _Product(("memory_total", "weights_total"), "all weights once", ("parameters", "bytes_per_parameter")),
+    _Product(("parameters_per_expert",), "one expert", _SHAPE, closes=True),
+    _Product(("expert_parameters",), "one expert", _SHAPE),
+    _Product(("expert_parameters",), "all experts", ("experts_per_layer", "layers", *_SHAPE), closes=True),
+    _Product(("expert_weights",), "experts of a device", ("experts", *_SHAPE, "bytes_per_parameter"), closes=True),
+    _Product(("throughput_per_device",), _BATCH_ONE, ("memory_bandwidth", "hbm_bandwidth_utilization"),
           ("parameters", "bytes_per_parameter")),
-    _Rule(("throughput_per_device",), _BATCH_ONE, ("memory_bandwidth",), ("parameters", "bytes_per_parameter")),
-    _Rule(("throughput_per_device",), "any phase and batch: 2 FLOP per active parameter and token", ("peak_flops",),
+    _Product(("throughput_per_device",), _BATCH_ONE, ("memory_bandwidth",), ("parameters", "bytes_per_parameter")),
+    _Product(("throughput_per_device",), "any phase and batch: 2 FLOP per active parameter and token", ("peak_flops",),
           ("two", "active_parameters"), bounds=True),
-    _Rule(("ttft",), "one prompt through every stage in turn", ("input_tokens", "pp"), ("throughput_per_device",)),
-    _Rule(("achieved_bandwidth",), "the highest memory bandwidth written here", ("memory_bandwidth",), bounds=True),
-    _Rule(("achieved_flops",), "the highest peak written here", ("peak_flops",), bounds=True),
-    _Rule(("memory", "weights"), "the memory of one device", ("device_memory",), bounds=True),
+    _Product(("ttft",), "one prompt through every stage in turn", ("input_tokens", "pp"), ("throughput_per_device",)),
+    _Product(("achieved_bandwidth",), "the highest memory bandwidth written here", ("memory_bandwidth",), bounds=True),
+    _Product(("achieved_flops",), "the highest peak written here", ("peak_flops",), bounds=True),
+    _Product(("memory", "weights"), "the memory of one device", ("device_memory",), bounds=True),
 )  # fmt: skip
 """Arithmetic that authors leave unwritten."""
 
@@ -221,7 +221,7 @@ class Judge:
     @staticmethod
     def _right(
         claim: Statement, right: Derivation, known: Sequence[Derivation],
-        written: Sequence[tuple[_Rule, Derivation, bool]], *, defined: bool,
+        written: Sequence[tuple[_Product, Derivation, bool]], *, defined: bool,
     ) -> JudgedClaim:  # fmt: skip
         """What some reading gives: it holds where that is the word's own, and no other reading differs."""
         sure = any(rule.closes or rule.reading == _SURE for rule, reading, _ in written if reading is right)
@@ -280,9 +280,9 @@ class Judge:
 
     # --- figures beside it
 
-    def _beside(self, claim: Statement) -> Iterator[tuple[_Rule, Derivation, bool]]:
+    def _beside(self, claim: Statement) -> Iterator[tuple[_Product, Derivation, bool]]:
         """What each rule of the claim's name gives, and whether that is all it can give."""
-        for rule in _RULES:
+        for rule in _PRODUCTS:
             if claim.name in rule.names:
                 names = (*rule.times, *rule.over)
                 terms = [self._term(name, claim) for name in names]
@@ -295,7 +295,7 @@ class Judge:
                     yield rule, Derivation(rule.reading, value, _quotient(names, len(rule.times)), told), alone
         if claim.name.endswith("_headroom") and claim.unit.dimensions == lexicon.NONE:
             used = self.claims.near(claim, claim.name.replace("headroom", "utilization"))
-            rule = _Rule((claim.name,), "what the utilisation leaves", (), closes=True)
+            rule = _Product((claim.name,), "what the utilisation leaves", (), closes=True)
             alone = len({item.value for item in used}) == 1
             for item in used:
                 left = Derivation(rule.reading, 1 - item.value, "1 - utilization", f"1 - {plain(item.value)}")
@@ -389,7 +389,7 @@ class Judge:
             note = f"between {_told(claim, below)} and {_told(claim, above)}"
             return _made(claim, Verdict.AMBIGUOUS, below, known, note)
         nearest = below or above
-        wanted = [name for one in _RULES if claim.name in one.names for name in (*one.times, *one.over)]
+        wanted = [name for one in _PRODUCTS if claim.name in one.names for name in (*one.times, *one.over)]
         missing = [name for name in dict.fromkeys(wanted) if not self._term(name, claim)]
         self.missing.update(dict.fromkeys(missing))
         note = "" if nearest is None else "no reading at hand gives it, but others remain open"
