@@ -4,8 +4,8 @@
                       many; kinds with more layers have several groups
     block           = 16 tokens of the layers whose tokens are largest; beside states as many tokens as fill a state,
                       in whole 16 (64 of latent attention)
-    tokens logged   = min over stages of floor(room ÷ (layers of its largest group · block)) ÷ groups
-                      · tokens of a block
+    blocks          = min over stages of floor(room ÷ (layers of its largest group · block))
+    tokens logged   = blocks ÷ groups · tokens of a block
 
 Sources: vLLM 0.20.0 v1/core/kv_cache_utils.py _get_kv_cache_groups_uniform_page_size, unify_kv_cache_spec_page_size,
 _report_kv_cache_config; model_executor/models/config.py HybridAttentionMambaModelConfig. Since 0.21 (pull request
@@ -51,8 +51,17 @@ class BlockGroups:
     block_tokens: int
     block_bytes: Fraction
 
+    @property
+    def states(self) -> bool:
+        """Whether some layers keep a state of every sequence."""
+        return any(held == 0 for held, _ in self.of)
+
     def tokens(self, rooms: Sequence[int], cuts: Sequence[int]) -> int:
         """Tokens that the engine logs of stages with some room and layers."""
+        return self.blocks(rooms, cuts) // sum(self.of.values()) * self.block_tokens
+
+    def blocks(self, rooms: Sequence[int], cuts: Sequence[int]) -> int:
+        """Blocks of every group, of stages with some room and layers."""
         blocks, first = [], 0
         for room, count in zip(rooms, cuts, strict=True):
             held = Counter(kind for kind in self.layers[first : first + count] if kind is not None)
@@ -60,13 +69,13 @@ class BlockGroups:
             if held:
                 largest = max(-(-layers // self.of[kind]) for kind, layers in held.items())
                 blocks.append(max(room, 0) // (largest * self.block_bytes))
-        return min(blocks, default=0) // sum(self.of.values()) * self.block_tokens
+        return int(min(blocks, default=0))
 
 
 def groups(problem: Problem, tp: int) -> BlockGroups | None:
-    """Groups of the layers of a model, where they decide what tokens its engine logs; None elsewhere."""
+    """Groups of the layers of a model, in an engine that makes them; None where all layers are of one kind."""
     rules, model, layout = problem.cache, problem.model, CacheLayout(problem)
-    if not rules.tokens_by_groups:
+    if not rules.equal_groups:
         return None
     attentions = [model.blocks[name].attention for name in model.layer_names]
     if not all(isinstance(kind, GroupedQueryAttention | LatentAttention | Recurrent) for kind in attentions if kind):

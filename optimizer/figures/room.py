@@ -21,7 +21,7 @@ from fractions import Fraction
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.cache import CacheLayout, window_share
-from optimizer.figures.groups import groups
+from optimizer.figures.groups import BlockGroups, groups
 from optimizer.figures.memory import Memory, MemoryBook, build_memory, sequence_tokens
 from optimizer.figures.partition import Track
 from optimizer.figures.reserve import error_bytes
@@ -30,6 +30,7 @@ from optimizer.figures.weights import round_up
 
 EARLIER = (
     "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
+    "twelfth",
 )  # fmt: skip
 """Names of the releases before the newest, oldest first, by whose facts `verify` derives the cache as well."""
 COMPRESSED_REQUESTS = 256
@@ -57,6 +58,8 @@ class Room:
         At that length.
     longest_context
         0 where not even one block fits.
+    state_blocks
+        Blocks of a group of layers, where every sequence needs some for states of linear attention; else None.
     """
 
     room_bytes: int
@@ -72,6 +75,7 @@ class Room:
     tokens: int
     concurrency: Fraction
     longest_context: int
+    state_blocks: int | None
 
 
 class Rooms:
@@ -94,13 +98,15 @@ class Rooms:
         holding = ((Fraction(max(room, 0), size), room, size) for room, size in stages)
         concurrency, request_room, request = min(holding, default=(Fraction(0), min(rooms), 0))
         checked = (sum(requests), min(rooms)) if memory.asked_whole else (request, request_room)
+        grouped = groups(problem, shape.tp)
         return Room(
             room_bytes=min(rooms), weights_bytes=weights[tightest], reserve_bytes=reserves[tightest],
             working_bytes=working, error_bytes=error_bytes(problem),
             length=length, request_bytes=request, request_room_bytes=request_room,
             checked_bytes=checked[0], checked_room_bytes=checked[1],
-            tokens=self._tokens(memory, cuts, rooms, concurrency, shape.tp), concurrency=concurrency,
+            tokens=self._tokens(memory, cuts, rooms, concurrency, grouped), concurrency=concurrency,
             longest_context=longest_context(problem, memory, cuts),
+            state_blocks=None if grouped is None or not grouped.states else grouped.blocks(rooms, cuts),
         )  # fmt: skip
 
     def _kept(self, memory: Memory, cuts: tuple[int, ...]) -> tuple[list[int], list[int]]:
@@ -129,9 +135,15 @@ class Rooms:
     def _whole(self, tokens: int) -> int:
         return round_up(tokens, self.problem.engine.cache.block_tokens)
 
-    def _tokens(self, memory: Memory, cuts: tuple[int, ...], rooms: list[int], concurrency: Fraction, tp: int) -> int:
-        grouped = groups(self.problem, tp)
-        if grouped is not None:
+    def _tokens(
+        self,
+        memory: Memory,
+        cuts: tuple[int, ...],
+        rooms: list[int],
+        concurrency: Fraction,
+        grouped: BlockGroups | None,
+    ) -> int:
+        if grouped is not None and self.problem.cache.tokens_by_groups:
             return grouped.tokens(rooms, cuts)
         block = self.problem.engine.cache.block_tokens
         length = self._whole(self.problem.workload.max_model_len or sequence_tokens(self.problem))

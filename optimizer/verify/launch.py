@@ -81,13 +81,17 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
     if verdict.evaluation is not None:
         violations = (
             *_request_table(started, verdict.evaluation), *_drafts(started, verdict.evaluation),
-            *graphs_beside(started.problem, verdict.evaluation),
+            *graphs_beside(started.problem, verdict.evaluation), *_sequence_blocks(started, verdict.evaluation),
         )  # fmt: skip
         verdict = replace(verdict, violations=(*verdict.violations, *violations))
     verdict = _despite_unmodelled(started, verdict)
     if verdict.feasible:
         costs = () if verdict.despite else _unmodelled_costs(started)
-        verdict = replace(verdict, beside=(*costs, *posed.doubts, *_first_engine(posed), *_in_16_bits(started)))
+        near = () if verdict.evaluation is None else _sequence_blocks(started, verdict.evaluation, least=True)
+        doubts = (f"within the error of what is kept, {item.message}" for item in near)
+        verdict = replace(
+            verdict, beside=(*costs, *doubts, *posed.doubts, *_first_engine(posed), *_in_16_bits(started))
+        )
     open_ = () if verdict.feasible else (*_padded(started, verdict), *posed.doubts)
     return LaunchVerdict(stated, verdict, open_, (*defaults, *_memory_share(started, layout)))
 
@@ -177,6 +181,33 @@ def _drafts(started: Posed, evaluation: Evaluation) -> Iterator[Violation]:
             f"tokens), where {beside / GIB:.2f} are left (--mem-fraction-static, --max-total-tokens)",
             {"needed_bytes": weights + cached, "beside_bytes": beside},
         )
+
+
+def _sequence_blocks(started: Posed, evaluation: Evaluation, *, least: bool = False) -> Iterator[Violation]:
+    """Every sequence that may be in flight has a block for its state, where graphs of whole steps are captured.
+
+    Parameters
+    ----------
+    least
+        Of the least room within the error of what the engine keeps, and with drafts, for which kernels of attention
+        may leave such graphs out.
+    """
+    problem, sequences = started.problem, started.problem.workload.max_num_seqs
+    said, graphs = problem.cache.sequences_in_blocks, started.launch.operating.whole_graphs
+    drafts = bool(problem.workload.mtp_tokens)
+    if not said or not graphs or problem.workload.capture_sizes == () or sequences is None or drafts > least:
+        return
+    room = room_of(problem, evaluation.shape, evaluation.cuts)
+    if room.state_blocks is None or room.room_bytes <= 0:
+        return
+    left = max(room.room_bytes - room.error_bytes, 0) if least and problem.limits.reserve is None else room.room_bytes
+    blocks = room.state_blocks * left // room.room_bytes
+    if blocks < sequences:
+        message = said.format(sequences=sequences, blocks=blocks)
+        yield Violation(
+            Family.MEMORY, f"{problem.engine.title} does not start: {message} (--max-num-seqs)",
+            {"needed_bytes": -(-room.room_bytes * sequences // room.state_blocks), "room_bytes": left},
+        )  # fmt: skip
 
 
 FIRST_ENGINE: Final = "vllm@0.6.6"

@@ -427,3 +427,29 @@ def test_a_loop_of_more_than_fits_is_told_how_many_fit(
     asked = ["--hardware", "h100-sxm-8", "--isl", prompt, "--osl", answer, "--arrival", "closed"]
     assert run(["verify", *asked, "--concurrency", in_flight, "--from", launch]) == 1
     assert f"(batch) {said}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("engine", "flags", "fits"),
+    [
+        ("vllm@0.19", "", "yes"),
+        ("vllm@0.20", "", "no"),
+        ("vllm", "", "no"),
+        ("vllm", "--max-num-seqs 1000", "no"),
+        ("vllm", "--max-num-seqs 128", "yes"),
+        ("vllm", "--enforce-eager", "yes"),
+        ("vllm", "-O.cudagraph_mode=PIECEWISE", "yes"),
+        ("vllm", "-O.cudagraph_mode=FULL_DECODE_ONLY", "no"),
+        ("vllm", "--speculative-config.method mtp --speculative-config.num_speculative_tokens 1", "may not fit"),
+    ],
+)
+def test_every_sequence_in_flight_has_a_block_for_its_state(
+    engine: str, flags: str, fits: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """1,024 sequences unless told, where 39 GiB are 821 blocks."""
+    command = f"vllm serve Qwen/Qwen3.6-27B-FP8 --max-model-len 8192 {flags}"
+    asked = ("--from", command, "--hardware", "h100-sxm-8", "--engine", engine)
+    found = _json(capsys, "verify", *asked, status=1 if fits == "no" else 0)
+    assert found["fits"] == fits, found["doubts"]
+    told = " ".join((*found["doubts"], *(str(one) for one in found["violations"])))
+    assert ("exceeds available Mamba cache blocks" in told) is (fits != "yes")

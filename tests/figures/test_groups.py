@@ -57,11 +57,25 @@ def test_a_block_of_tokens_is_as_large_as_a_state() -> None:
     ("model", "engine"),
     [
         ("qwen3-32b", "vllm@0.20"), ("mistral-7b", "vllm@0.20"), ("deepseek-v3.2", "vllm@0.20"),
-        ("gemma-3-27b", "vllm@0.9"), ("gpt-oss-120b", "vllm@0.21"), ("gpt-oss-120b", "sglang"),
+        ("gemma-3-27b", "vllm@0.9"), ("gpt-oss-120b", "sglang"),
     ],
 )  # fmt: skip
 def test_layers_that_are_alike_and_other_engines_have_no_groups(model: str, engine: str) -> None:
     assert groups(asked(model, engine, 20, 2048), 1) is None
+
+
+@pytest.mark.parametrize(
+    ("model", "tp", "gib", "logged"),
+    [
+        ("qwen3.6-27b", 1, 8.82, 184),  # one L40S, vLLM 0.26
+        ("qwen3.6-27b", 2, 3.86, 161),  # vllm issue 49064: half of each state and token on two devices
+        ("llama-3.1-8b", 1, 8.82, None), ("gpt-oss-120b", 1, 8.82, None),
+    ],
+)  # fmt: skip
+def test_blocks_of_states(model: str, tp: int, gib: float, logged: int | None) -> None:
+    """What vLLM logs as available Mamba cache blocks: 16 layers · 784 tokens of 4,096 bytes each."""
+    problem = asked(model, "vllm@0.26", gib)
+    assert room_of(problem, Shape(tp, 1, 1, 1, 1), (problem.model.layer_count,)).state_blocks == logged
 
 
 def test_the_stage_with_the_largest_groups_decides() -> None:

@@ -273,6 +273,10 @@ class CacheRules:
         takes length, needed and room (GiB) and longest. Empty: it starts all the same.
     compressed_pages
         DeepSeek-V4's windows, entries and compressor states lie in pages of one size: see `figures.cache`.
+    sequences_in_blocks
+        What the engine says where more sequences may be in flight than its cache has blocks, each of which a sequence
+        needs for its state of linear attention: no graphs of whole steps are captured. It takes sequences and blocks.
+        Empty: it starts all the same.
     expert_padding
         Multiples to which kernels pad an expert's width and its intermediate size, by weight format and by part of a
         device's name (none: of any other).
@@ -310,6 +314,7 @@ class CacheRules:
     scaled_latent_majors: tuple[int, ...] = ()
     compressed_pages: bool = False
     admits_longest: str = ""
+    sequences_in_blocks: str = ""
     expert_padding: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
     loaded_scales: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     position_tables: bool = False

@@ -213,6 +213,9 @@ CACHE = CacheRules(
     admits_longest="to serve at least one request with the model's max seq len ({length}), {needed:.2f} GiB KV cache "
     "is needed, which is larger than the available KV cache memory ({room:.2f} GiB); the estimated maximum model "
     "length is {longest}",
+    # config/compilation.py:1526, from 0.20 on (pull request 38270)
+    sequences_in_blocks="max_num_seqs ({sequences}) exceeds available Mamba cache blocks ({blocks}); each decode "
+    "sequence requires one Mamba cache block, so CUDA graph capture cannot proceed",
     # fused_moe/oracle/mxfp4.py:837: Triton on Hopper, AITER on AMD's, Marlin or TensorRT-LLM on others.
     # 64.38 GiB of gpt-oss-120b on one H100 (issue 33155), 65.97 with Marlin.
     expert_padding={
@@ -271,7 +274,7 @@ _IN_FLIGHT = replace(
     reservation=replace(NEWEST.reservation, defaults=replace(EARLIER_DEFAULTS, low_latency_tokens=256)),
 )  # fmt: skip
 _SETTLED = replace(_IN_FLIGHT, version="0.25.0", since="0.25", cache=replace(CACHE, steps_in_flight=1))
-_GROUPED = replace(_SETTLED.cache, tokens_by_groups=True)
+_GROUPED = replace(_SETTLED.cache, tokens_by_groups=True, sequences_in_blocks="")
 """v1/core/kv_cache_utils.py of releases before 0.21 (pull request 40694, issue 40691)."""
 _FIRST_GROUP = replace(_GROUPED, checked="first")
 """The same of 0.14.0 to 0.18.0: _max_memory_usage_bytes_from_groups."""
@@ -325,6 +328,10 @@ RELEASES = (
     ),
     replace(_TRIMMED, version="0.18.0", since="0.17", cache=_FIRST_GROUP),
     _TRIMMED,
+    replace(
+        _TRIMMED, version="0.20.0", since="0.20",
+        cache=replace(_GROUPED, sequences_in_blocks=CACHE.sequences_in_blocks),
+    ),
     replace(
         _SETTLED, version="0.22.0", since="0.21",
         rules=(*_ALWAYS, FP8_BLOCKS, OVERLAP, V4_EVEN, NO_CONTEXT, SPARSE_ATTENTION),

@@ -60,6 +60,8 @@ class Operating:
         Whether a vision encoder is left out; whether it is whole on every rank.
     hybrid_cache
         Whether windows and chunks give back what lies before them.
+    whole_graphs
+        Whether graphs of whole steps are captured, where any are.
     """
 
     max_num_seqs: int | None = None
@@ -82,6 +84,7 @@ class Operating:
     text_only: bool = False
     whole_vision: bool = False
     hybrid_cache: bool | None = None
+    whole_graphs: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -286,7 +286,7 @@ def _operating(command: CommandReading, environment: Mapping[str, str], *, exper
         chunked_prefill=None if chunked is None else chunked.on,
         doubled=command.text("performance_mode") == "throughput", two_batch=command.on("overlap"),
         text_only=_text_only(command), whole_vision=command.text("whole_vision") == "data",
-        hybrid_cache=_hybrid_cache(command, environment),
+        hybrid_cache=_hybrid_cache(command, environment), whole_graphs=_graph_mode(command) != "PIECEWISE",
     )  # fmt: skip
 
 
@@ -388,10 +388,16 @@ def _redundant(command: CommandReading, *, experts: bool, ranks: int) -> int:
     return wanted
 
 
+def _graph_mode(command: CommandReading) -> str:
+    """How graphs are captured; empty: as the engine does unless told."""
+    config = merged(option for option in command.arguments.given if option.flag.carries == "compilation")
+    return str(config.get("cudagraph_mode", "")).upper()
+
+
 def _captured(command: CommandReading) -> tuple[int, ...] | None:
     """Sizes of captured graphs; none with ``--enforce-eager``, ``cudagraph_mode`` NONE or, without a mode, ``-O0``."""
     config = merged(option for option in command.arguments.given if option.flag.carries == "compilation")
-    mode = str(config.get("cudagraph_mode", "")).upper() or "NONE" * (command.flag_text("--optimization-level") == "0")
+    mode = _graph_mode(command) or "NONE" * (command.flag_text("--optimization-level") == "0")
     if command.on("eager") or mode in {"NONE", "0"}:
         command.one("capture_sizes")
         if set(config) <= {"cudagraph_mode", "cudagraph_capture_sizes"}:
