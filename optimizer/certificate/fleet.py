@@ -36,14 +36,14 @@ from optimizer.certificate.reading import KINDS, RESULT_SCHEMA, keys, layout_of,
 from optimizer.certificate.statement import exact, relative_gap, sealed
 from optimizer.certificate.verdict import Check, Rejected, brief, equal
 from optimizer.domain.cluster import FLEET_MAXIMISED, ROLES, Cluster, Demand, Pool
-from optimizer.domain.fleet import Fleet, NodeShare, Replicas, measure_of
+from optimizer.domain.fleet import Fleet, NodeShare, Replicas, measure_of, serves_nothing
 from optimizer.domain.lattice import axes
 from optimizer.domain.layout import slotted
 from optimizer.fleet.ceiling import Ceiling, replica_sizes, unlooked
 from optimizer.fleet.column import Column, given_columns, in_order, useful
 from optimizer.fleet.families import limits_of, without_others
 from optimizer.fleet.program import DerivationError, DerivationStep, Lemma, Program, derived_bound, with_lemmas
-from optimizer.fleet.statement import bounding, shown, state
+from optimizer.fleet.statement import bounding, proves_none, shown, state
 from optimizer.verify.fleet import judge_fleet
 from optimizer.verify.fleet_document import fleet_json
 from optimizer.verify.replica import beyond_links, ceiling_problem, priced_column, slowest_transfer
@@ -64,7 +64,7 @@ _OPTIONAL = {"columns": frozenset({"bucket", "peers"}), "ceilings": frozenset({"
 _RESULT = frozenset(
     {"schema", "status", "problem", "objective", "layout", "figures", "fleet", "search", "certificate"}
 )  # fmt: skip
-_INFEASIBLE = frozenset({"conflict", "conflict_proof"})
+_INFEASIBLE = frozenset({"conflict", "conflict_proof", "unserved"})
 _COLUMN = frozenset(
     {"demand", "role", "pool", "layout", "devices", "requests_per_s", "cost", "power_w", "priced", "redundant"}
 )
@@ -181,6 +181,7 @@ def check_fleet(result: dict[str, Any], check: Check, asked: Cluster | None) -> 
     value = None
     if kind == "infeasible":
         equal("fleet", result["fleet"], None)
+        check.not_checked += ["unserved"] if result.get("unserved") else []
         _conflict(cluster, columns, result, check)
     else:
         fleet = fleet_of(cluster, result["fleet"])
@@ -293,14 +294,17 @@ def _bound(
     except DerivationError as error:
         raise Rejected("certificate.steps", str(error)) from None
     if kind == "infeasible":
-        if proved is not None:
+        if not proves_none(cluster, proved):
             raise Rejected("certificate.steps", "they do not prove that no fleet keeps the limits")
         equal("objective", result["objective"], {"name": name, "value": None, "bound": None, "gap": None})
         equal("certificate.objective.bound", stated["bound"], None)
-        check.checked.append(f"infeasibility: no fleet of {scope} keeps every limit")
+        serving = "" if proved is None else " and serves anything"
+        check.checked.append(f"infeasibility: no fleet of {scope} keeps every limit{serving}")
         return
     if value is None or proved is None:
         raise Rejected("certificate.steps", "they prove that no fleet keeps the limits, and one is claimed")
+    if serves_nothing(cluster, value):
+        raise Rejected("status", f"a fleet that serves nothing with status {kind!r}")
     bound = shown(cluster, proved)
     equal("certificate.objective.bound", stated["bound"], exact(bound))
     gap = relative_gap(value, bound) if (bound > value) == (cluster.objective in FLEET_MAXIMISED) else Fraction(0)
@@ -358,10 +362,8 @@ def _conflict(cluster: Cluster, columns: Sequence[Column], result: dict[str, Any
     keys("conflict_proof", proof, frozenset({"steps", "without"}))
     reduced = without_others(cluster, [str(name) for name in names])
     try:
-        if (
-            derived_bound(state(reduced, columns, relaxed=True).program, _steps("conflict_proof.steps", proof["steps"]))
-            is not None
-        ):
+        program = state(reduced, columns, relaxed=True).program
+        if not proves_none(reduced, derived_bound(program, _steps("conflict_proof.steps", proof["steps"]))):
             raise Rejected("conflict_proof.steps", "they do not prove that these limits conflict")
     except DerivationError as error:
         raise Rejected("conflict_proof.steps", str(error)) from None
@@ -378,9 +380,11 @@ def _conflict(cluster: Cluster, columns: Sequence[Column], result: dict[str, Any
             name: _replicas(p.get("replicas") if isinstance(p, dict) else None, item) for name, p in periods.items()
         }
         equal(item, fleet, bare_fleet_json(judged))
-        broken = judge_fleet(limit.without, columns, judged).broken
-        if broken:
-            raise Rejected(item, f"without {limit.name}: {broken[0].message}")
+        verdict = judge_fleet(limit.without, columns, judged)
+        if verdict.broken:
+            raise Rejected(item, f"without {limit.name}: {verdict.broken[0].message}")
+        if serves_nothing(limit.without, verdict.value):
+            raise Rejected(item, f"without {limit.name}: it serves nothing")
     check.checked.append("conflict: no fleet of the columns keeps these limits, one keeps all but any one of them")
 
 

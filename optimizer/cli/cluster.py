@@ -153,10 +153,16 @@ def show(result: SolvedFleet, document: dict[str, Any], alone: Fraction | None =
         for name, period in (fleet["periods"] or {"": fleet}).items():
             _period(result.cluster, name, period)
     elif status == "infeasible":
-        emit("No fleet keeps these together; without any one of them some does:")
+        if document["conflict"]:
+            emit("No fleet keeps these together; without any one of them some does:")
+        else:
+            emit("No fleet serves anything.")
         for limit in document["conflict"]:
             emit(f"  {paint(limit['limit'], 'red')} {amount(limit['value'], limit['unit'])}".rstrip())
-        emit("`shardproof explain` says how little each would have to change.")
+        for sentence in document["unserved"]:
+            emit(sentence)
+        if document["conflict"]:
+            emit("`shardproof explain` says how little each would have to change.")
     search = document["search"]
     emit()
     emit(_over(result))

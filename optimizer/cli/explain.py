@@ -106,6 +106,10 @@ def show(document: dict[str, Any], over: str = "") -> None:
         heading(conflict_heading(document["conflict"]))
         rows = [[item["limit"], amount(item.get("value"), item.get("unit"))] for item in document["conflict"]]
         table(["limit", "value"], rows, right=(1,))
+    if document.get("unserved"):
+        emit()
+        for sentence in document["unserved"]:
+            emit(sentence)
     if document["relaxations"]:
         heading("The smallest change to each that would fit, all else kept")
         _changes(document["relaxations"])

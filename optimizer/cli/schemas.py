@@ -221,6 +221,7 @@ def _documents() -> dict[str, _Schema]:
                 "fleet": {"type": ["object", "null"]},
                 "conflict": _list(limit),
                 "conflict_proof": {"type": ["object", "null"]},
+                "unserved": _list(_TEXT),
                 "accuracy": _ACCURACY,
                 "ties": _list(
                     _object({"layout": _result_layout(), "redundant": _WHOLE, "value": _NUMBER, "ratio": _NUMBER})

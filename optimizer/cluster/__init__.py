@@ -17,7 +17,7 @@ from optimizer.cluster.lemmas import prove
 from optimizer.cluster.result import SolvedFleet
 from optimizer.cluster.spread import spread_fleet
 from optimizer.domain.cluster import Cluster
-from optimizer.domain.fleet import Fleet, better
+from optimizer.domain.fleet import Fleet, better, serves_nothing
 from optimizer.domain.mixture import as_cluster
 from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
@@ -34,10 +34,11 @@ __all__ = ["SolvedFleet", "columns_that_fit", "fleet_that_fits", "mix", "solve_c
 
 
 def fleet_that_fits(cluster: Cluster, columns: Sequence[Column]) -> FleetVerdict | None:
-    """The best fleet of these columns, judged, without a proof; None where no fleet keeps the limits."""
+    """The best fleet of these columns, judged, without a proof; None where none keeps the limits and serves."""
     statement = state(cluster, columns)
     decided = IntegerProgram(statement.program, cluster.seed).decide(None, {})
-    return None if decided.point is None else judged(statement, lay(statement, decided.point))
+    verdict = None if decided.point is None else judged(statement, lay(statement, decided.point))
+    return None if verdict is None or serves_nothing(cluster, verdict.value) else verdict
 
 
 def columns_that_fit(cluster: Cluster) -> Columns:
@@ -86,6 +87,9 @@ def solve_cluster(cluster: Cluster, *, time_limit_s: float | None = None) -> Sol
     derivation, ceilings = proof.derivation, proof.ceilings
     bound = None if derivation.bound is None else shown(cluster, derivation.bound)
     status = _status(cluster, value, bound, derivation)
+    if serves_nothing(cluster, value):
+        fleet, verdict, value = None, None, None
+        bound = None if status == "infeasible" else bound
     certificate = fleet_statement(cluster, status, listed, value, bound, derivation.lemmas, derivation.steps, ceilings)
     return SolvedFleet(
         cluster=cluster, columns=listed, status=status, fleet=fleet, verdict=verdict, bound=bound,
@@ -265,6 +269,8 @@ def _status(cluster: Cluster, value: Fraction | None, bound: Fraction | None, de
         return "infeasible" if derivation.steps and bound is None else "unknown"
     if bound is None:
         raise InternalError("a fleet was found, and the derivation proves that there is none")
+    if serves_nothing(cluster, value):
+        return "infeasible" if serves_nothing(cluster, bound) else "unknown"
     return "optimal" if not better(cluster, bound, value) or relative_gap(value, bound) <= TOLERANCE else "feasible"
 
 

@@ -45,6 +45,14 @@ def better(cluster: Cluster, one: Fraction, other: Fraction) -> bool:
     return one > other if cluster.objective in FLEET_MAXIMISED else one < other
 
 
+def serves_nothing(cluster: Cluster, value: Fraction | None) -> bool:
+    """Whether a value, or a bound, of what is to be largest says that nothing is served: such a fleet is no answer."""
+    growing = cluster.objective == "growth" and any(
+        rate for period in cluster.periods for rate in period.rates.values()
+    )
+    return value is not None and value <= 0 and (growing or cluster.objective == "throughput")
+
+
 def worth(cluster: Cluster, demand: Demand) -> Fraction:
     """What a request of a demand adds to the throughput."""
     return demand.tokens if counts_tokens(cluster) else Fraction(1)

@@ -13,10 +13,11 @@ from optimizer.cluster import columns_that_fit, fleet_that_fits
 from optimizer.cluster.derive import derive
 from optimizer.domain.cluster import Cluster, ClusterLimits
 from optimizer.domain.fleet import Fleet, better, measure_of
+from optimizer.explain.unserved import unserved
 from optimizer.figures.rates import last_kept
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import StatedLimit, limits_of, without_others
-from optimizer.fleet.statement import state
+from optimizer.fleet.statement import proves_none, state
 from optimizer.units import eased, plain
 from optimizer.verify.fleet import FleetVerdict, cost_per_h, judge_fleet, power_in_use
 
@@ -81,11 +82,12 @@ def explain_cluster(cluster: Cluster) -> dict[str, Any]:
     ]
     document["hopeless"] = [limit.name for limit, to in helped if to is None]
     document["sentences"] = [limit.sentence for limit in members]
+    document["unserved"] = unserved(cluster, columns)
     return document
 
 
 def conflict_of(cluster: Cluster, columns: Sequence[Column]) -> dict[str, Any]:
-    """``conflict`` and ``conflict_proof`` of a result: a minimal set of limits that no fleet of the columns keeps.
+    """``conflict``, ``conflict_proof`` and ``unserved`` of a result: a minimal set of limits that no fleet keeps.
 
     The proof has steps of a derivation that no fleet keeps them alone, and for each of them a fleet that keeps all but
     it. It is null where the steps are too many.
@@ -95,7 +97,7 @@ def conflict_of(cluster: Cluster, columns: Sequence[Column]) -> dict[str, Any]:
     reduced = without_others(cluster, names)
     steps = derive(state(reduced, columns, relaxed=True).program, None, TOLERANCE, None)
     fleets = [_some_fleet(limit.without, columns) for limit in limits_of(reduced) if limit.name in names]
-    proved = steps.bound is None and all(fleet is not None for fleet in fleets)
+    proved = bool(members) and proves_none(reduced, steps.bound) and all(fleet is not None for fleet in fleets)
     return {
         "conflict": [_entry(limit) for limit in members],
         "conflict_proof": {
@@ -104,12 +106,13 @@ def conflict_of(cluster: Cluster, columns: Sequence[Column]) -> dict[str, Any]:
         }
         if proved
         else None,
+        "unserved": unserved(cluster, columns),
     }
 
 
 def _some_fleet(cluster: Cluster, columns: Sequence[Column]) -> Fleet | None:
-    """A fleet that keeps the limits; an empty one where nothing is asked for and that keeps them."""
-    if _asks(cluster):
+    """A fleet that keeps the limits; an empty one where nothing is to be served and that keeps them."""
+    if _asks(cluster) or cluster.objective == "throughput":
         fleet = fleet_that_fits(cluster, columns)
         return None if fleet is None else fleet.fleet
     empty: Fleet = {period.name: () for period in cluster.periods}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster
-from optimizer.domain.fleet import worth
+from optimizer.domain.fleet import serves_nothing, worth
 from optimizer.fleet.ceiling import Ceiling, ceiling_columns
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import FAMILIES, FleetProgram
@@ -39,6 +39,11 @@ def bounding(cluster: Cluster, ceilings: Sequence[Ceiling]) -> FleetProgram:
     """
     free = cluster.model_copy(update={"max_kinds": None}) if len(cluster.pools) > 1 else cluster
     return state(free, ceiling_columns(cluster, ceilings), relaxed=True)
+
+
+def proves_none(cluster: Cluster, proved: Fraction | None) -> bool:
+    """Whether what is derived of a program says that no fleet keeps the limits, or that none serves anything."""
+    return proved is None or serves_nothing(cluster, shown(cluster, proved))
 
 
 def is_exact(statement: FleetProgram) -> bool:

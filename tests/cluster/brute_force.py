@@ -156,7 +156,15 @@ def _bins_of(pool: Pool, rows: list[GivenRate]):
 
 
 def best_by_hand(cluster: Cluster) -> Fraction | None:
-    """The best objective over every fleet; None where none keeps the limits."""
+    """The best objective over every fleet; None where none keeps the limits and serves anything."""
+    return _serving(cluster, _best(cluster))
+
+
+def _serving(cluster: Cluster, best: Fraction | None) -> Fraction | None:
+    return None if best == 0 and cluster.objective in {"growth", "throughput"} else best
+
+
+def _best(cluster: Cluster) -> Fraction | None:
     best = None
     rows = [row for row in cluster.rates if row.requests_per_s > 0]
     for bins in itertools.product(*(list(_bins_of(pool, rows)) for pool in cluster.pools)):
@@ -308,7 +316,7 @@ def best_of_periods(cluster: Cluster) -> Fraction | None:
     for chosen in itertools.product(*options):
         kept = dict(zip(kinds, chosen, strict=True))
         rates = tuple(row for row in cluster.rates if (row.layout, row.bucket) in kept[row.demand, row.role])
-        values = [best_by_hand(_in_period(cluster, rates, period)) for period in cluster.periods]
+        values = [_best(_in_period(cluster, rates, period)) for period in cluster.periods]
         if any(value is None for value in values):
             continue
         shares = [period.hours / cluster.hours for period in cluster.periods]
@@ -317,7 +325,7 @@ def best_of_periods(cluster: Cluster) -> Fraction | None:
             value = min(values)
         if best is None or (value > best if maximised else value < best):
             best = value
-    return best
+    return _serving(cluster, best)
 
 
 def _in_period(cluster: Cluster, rates: tuple[GivenRate, ...], period: Period) -> Cluster:

@@ -321,3 +321,42 @@ def test_a_queue_at_full_load_that_nothing_holds_has_no_time(tmp_path, capsys, a
     shown.append(out.with_suffix(".html").read_text())
     assert [("no bound" in text) for text in shown] == [told is None] * 3
     assert run(["certify", str(out)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("pools", "more", "why"),
+    [
+        ("t: {hardware: tpu-v6e, nodes: 1}", "engine: trtllm", "TensorRT-LLM runs on devices of NVIDIA"),
+        ("t: {hardware: l4-8, devices: 1}", "precision: {weights: bf16}", "keeps memory"),
+        ("t: {hardware: l4-8, nodes: 1}", "limits: {ttft: 1 ms, confidence: none}", "keeps ttft"),
+    ],
+)
+@pytest.mark.parametrize("rate", ["", ", request_rate: 5"])
+def test_a_demand_that_no_pool_serves_is_infeasible_and_why_is_said(tmp_path, capsys, pools, more, why, rate):
+    file, out = tmp_path / "cluster.yaml", tmp_path / "fleet.json"
+    work = f"{{input_tokens: 1000, output_tokens: 200{rate}}}"
+    file.write_text(f"pools: {{{pools}}}\ndemands: {{x: {{model: qwen3-32b, workload: {work}, {more}}}}}\n")
+    assert run(["solve", str(file), "--out", str(out)]) == 1
+    shown = capsys.readouterr().out
+    assert "x: no aggregated replica on t: " in shown
+    assert why in shown
+    document = json.loads(out.read_text())
+    assert (document["status"], document["fleet"], document["objective"]["value"]) == ("infeasible", None, None)
+    check = certify(document)
+    assert check.accepted, check.reason
+    assert "unserved" in check.not_checked
+    assert run(["explain", str(file)]) == 1
+    assert why in capsys.readouterr().out
+
+
+def test_a_fleet_that_serves_nothing_is_no_answer(cluster):
+    out = cluster.with_suffix(".json")
+    cluster.write_text(
+        CLUSTER.replace("cost", "growth").replace("nodes: 16", "free: [1]").replace("8, 8, 8, 8, 7, 0", "1")
+    )
+    assert run(["solve", str(cluster), "--out", str(out)]) == 1
+    document = json.loads(out.read_text())
+    assert certify(document).accepted
+    assert {"survive.nodes", "pools.new.nodes"} & {own["limit"] for own in document["conflict"]}
+    document["status"] = document["certificate"]["kind"] = "optimal"
+    assert not certify(document).accepted

@@ -48,7 +48,7 @@ def test_no_fleet_is_beyond_the_bound_and_the_answer_is_one(unlisted, first):
         assert sign * result.value >= sign * best - tolerance
         assert sign * result.bound <= sign * best + tolerance
     assert found > 5
-    assert proved > found / 2
+    assert proved >= found / 3
 
 
 def test_replicas_of_many_demands_stand_apart():
