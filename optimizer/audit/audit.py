@@ -29,6 +29,7 @@ from optimizer.audit.result import AuditResult
 from optimizer.audit.settings import find_missettings
 from optimizer.audit.settle import Settled, settle
 from optimizer.audit.shares import find_misshares
+from optimizer.audit.spoken import spoken_equations, with_spoken
 from optimizer.audit.statements import AXES, EXPERT_COUNTS, WORDS, Statement
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
 from optimizer.audit.twice import find_two_values
@@ -86,7 +87,8 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     segments = tuple(segment for segment in document.segments if segment.pieces[0][1] not in settled.lines)
     tokens = _tokens(segments, comma=decimal_comma(text))
     equations = find_equations(segments, tokens)
-    blame(segments, equations)
+    equations = with_spoken(equations, spoken_equations(segments, tokens))
+    accusations = blame(segments, equations)
     find_restated(segments, tokens, equations)
     said = sentences(segments)
     facts, claims = extract(segments, tokens, equations, said, settled.problem)
@@ -118,7 +120,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         if not fact.sure
     ]
     return AuditResult(
-        source, document, tuple(equations), tuple(facts), (*judged, *ratios), tuple(contradictions),
+        source, document, tuple(equations), tuple(facts), (*judged, *ratios), (*contradictions, *accusations),
         tuple(find_disputes(judged)), tuple(dict.fromkeys((*settled.faults, *missing))), tuple(dict.fromkeys(assumed)),
         settled.verified, settled.violations,
     )  # fmt: skip
@@ -134,6 +136,8 @@ def _merged(counted: list[JudgedClaim], deployed: list[JudgedClaim], told: set[i
         and not (item.verdict.wrong and item.statement.place.line in told)
     ]
     places = {(item.statement.name, item.statement.place.line) for item in more}
+    # The room that a log line leaves for the cache is not the cache in use.
+    places |= {("kv_cache", line) for name, line in places if name == "kv_cache_room_bytes"}
     return [item for item in counted if (item.statement.name, item.statement.place.line) not in places] + more
 
 

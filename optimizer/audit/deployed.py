@@ -36,6 +36,7 @@ from optimizer.audit.lexicon import ONE
 from optimizer.audit.partial import device_counts
 from optimizer.audit.quantities import Quantity
 from optimizer.audit.rates import judge_rates
+from optimizer.audit.startup_log import judge_log
 from optimizer.audit.statements import AXES
 from optimizer.audit.verdict import Verdict, shown
 from optimizer.domain.convention import CONVENTIONS
@@ -440,4 +441,4 @@ def judge_deployment(
     claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]
     claims += [*judge_derived(found, figures), *judge_capacity(found, figures), *judge_architecture(found)]
     claims += [*(launch.claim for launch in launches), *judge_code(found, launches)]
-    return claims
+    return [*claims, *judge_log(found, launches)]

@@ -1,9 +1,12 @@
-"""Launch commands in a document's code blocks, each judged by `verify` on the devices that the text names."""
+"""Launch commands in a document's code blocks, each judged by `verify` on the devices that the text names.
+
+A log that follows a command in its section is that command's: its figures are judged against the command's own.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -12,7 +15,7 @@ from typing import Final
 from optimizer.audit.counts import COUNT, count, devices_counted
 from optimizer.audit.deployment import Sentence, Whole
 from optimizer.audit.document import MarkdownDocument, Place
-from optimizer.audit.facts import JudgedClaim
+from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.hedges import OTHERWISE
 from optimizer.audit.known_figures import claim_at
 from optimizer.audit.lexicon import ONE
@@ -20,10 +23,15 @@ from optimizer.audit.statements import Role, Statement
 from optimizer.audit.verdict import Verdict
 from optimizer.domain.families import Family
 from optimizer.errors import SpecError
+from optimizer.figures.derivation_figure import Figure
+from optimizer.readers.claims import Claim
 from optimizer.readers.launch.problem import pose
 from optimizer.readers.launch.read import read_launch
 from optimizer.readers.read import Override
-from optimizer.verify.launch import judge_launch
+from optimizer.units import Dimension
+from optimizer.verify.claims import ComparedClaim as Judged
+from optimizer.verify.claims import judge_claim
+from optimizer.verify.launch import LaunchVerdict, judge_launch
 
 _COMMAND: Final = re.compile(
     r"\bvllm serve\b|\bvllm\.entrypoints\.|\bsglang\.launch_server\b|\bsglang serve\b|\btrtllm-serve\b"
@@ -58,11 +66,23 @@ _MOST: Final = 64
 
 @dataclass(frozen=True)
 class Launched:
-    """A command of a document: its first and last line, and what became of it."""
+    """A command of a document: its first and last line, and what became of it; None where it could not be judged."""
 
     first: int
     last: int
+    section: tuple[str, ...]
     claim: JudgedClaim
+    verdict: LaunchVerdict | None
+
+    def judge(self, name: str, value: Fraction, half: Fraction, text: str) -> Judged | None:
+        """A figure of the command's log against the command's own; None where it has no such figure."""
+        if self.verdict is None or not self.verdict.verdict.feasible:
+            return None
+        own = self.verdict.verdict
+        dimension = Dimension.BYTES if name.endswith("bytes") else Dimension.COUNT
+        claim = Claim(name, value, dimension, half, half, Fraction(1), "", text)
+        figures: Mapping[str, Figure] = own.figures
+        return judge_claim(claim, dict(figures), own.problem, own.layout)
 
 
 def judge_launches(document: MarkdownDocument, said: Sequence[Sentence]) -> list[Launched]:
@@ -115,13 +135,14 @@ def _judged(document: MarkdownDocument, block: tuple[int, int], said: Sequence[S
     near = [one.text for one in said if one.place.line in around and not first <= one.place.line <= last]
     failing = any(_FAILED.search(text) for text in (*near, *section))
 
-    def found(verdict: Verdict, devices: int, note: str, at_flag: Place = place) -> Launched:
+    def found(verdict: Verdict, devices: int, note: str, judged: LaunchVerdict | None = None,
+              at_flag: Place = place) -> Launched:  # fmt: skip
         if verdict.wrong:
             note = f"does not run on {device or 'any hardware'}{', as the text says' if failing else ''}: {note}"
             verdict = Verdict.UNSUPPORTED if failing else verdict
         told = " ".join(document.lines[at_flag.line - 1].split())
         statement = Statement("launch", Fraction(devices), at_flag, told, Role.STATED, 0, ONE, section=section)
-        return Launched(first, last, JudgedClaim(statement, verdict, note=note))
+        return Launched(first, last, section, JudgedClaim(statement, verdict, note=note), judged)
 
     devices = 0
     try:
@@ -156,12 +177,12 @@ def _judged(document: MarkdownDocument, block: tuple[int, int], said: Sequence[S
         broken.append(f"it starts {ranks} ranks, and {most} devices are spoken of")
         at_flag = next((Place(*launch.places[axis]) for axis in ("pp", "dp", "tp") if axis in launch.places), place)
     if broken:
-        return found(Verdict.FAILS, devices, "; ".join(broken), at_flag)
+        return found(Verdict.FAILS, devices, "; ".join(broken), judged, at_flag)
     if device is None:
         return found(Verdict.UNSUPPORTED, devices, "the text before it names no device that is known here")
     if launch.training:
         return found(Verdict.UNSUPPORTED, devices, "it trains: memory and times of training are not judged")
-    return found(Verdict.HOLDS, devices, f"starts on {devices} of {device}")
+    return found(Verdict.HOLDS, devices, f"starts on {devices} of {device}", judged)
 
 
 def _commented(document: MarkdownDocument, inside: Sequence[Sentence]) -> int:
@@ -207,3 +228,15 @@ def _stated(sentence: Sentence, axis: str) -> list[int]:
     stated = list(dict.fromkeys(one.own.degrees[axis] for one in given))
     sure = (own or len(stated) == 1) and not any(OTHERWISE.search(one.text) for one in given)
     return stated if sure else []
+
+
+def of_log(found: Judged) -> tuple[Verdict, list[Derivation], str]:
+    """What `verify` says of a figure, as the audit says it."""
+    readings = [
+        Derivation(one.name, Fraction(own.value), own.formula, own.substituted or own.formula)
+        for one in sorted(found.readings, key=lambda one: not one.holds)
+        for own in (one.figure,)
+    ]
+    verdict = Verdict(str(found.verdict))
+    # a true reading under another release of the engine is true: the log names none
+    return (Verdict.HOLDS if verdict is Verdict.AMBIGUOUS else verdict), readings, found.note

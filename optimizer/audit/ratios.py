@@ -13,9 +13,8 @@ from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.deployment import Sentence, devices_in
 from optimizer.audit.document import Segment
 from optimizer.audit.facts import Claims, Derivation, JudgedClaim
-from optimizer.audit.inline import has_digit
-from optimizer.audit.statements import Role, Statement
-from optimizer.audit.tokens import read_number
+from optimizer.audit.statements import Role, Statement, without_full_stops
+from optimizer.audit.tokens import numbers_of, read_number, tokenize
 from optimizer.audit.verdict import Verdict, plain
 from optimizer.readers import catalog
 
@@ -26,15 +25,38 @@ _RATIO: Final = re.compile(
     r"(?:\s*[x×](?![\w×])(?!\s*\d)|-fold\b|\s+times\s+(?=more|less|lower|higher|larger|smaller|faster|slower|fewer|too))"
     rf"|\bfactor (?:of )?[~≈]?\s*(?P<factor>{_NUMBER})"
     rf"|(?<![\w.,])(?P<percent>{_NUMBER})\s?%\s+(?:less|lower|fewer|smaller|slower|reduction|decrease|drop|saving"
-    r"|(?P<more>more|higher|larger|faster|increase|gain|improvement|speed-?up))\b",
+    r"|(?P<more>more|higher|larger|faster|increase|gain|improvement|speed-?up))\b"
+    r"|\b(?:(?:fell|falls?|drop\w*|rose|rises?|up|down|gr[eo]w\w*|improv\w*|increas\w*|decreas\w*|reduc\w*|cut|lower\w*)"
+    r"\s+by|(?:savings?|gain|reduction|increase|decrease|drop|rise|improvement|cut)\s+of)\s+[~≈]?"
+    rf"(?P<by>{_NUMBER})\s?%|\b(?P<word>doubl(?:ed|es)|halv(?:ed|es)|cut in half|tripl(?:ed|es)|quadrupl(?:ed|es))\b",
     re.IGNORECASE,
 )
+_GATE: Final = re.compile(r"\d\s*[x×%]|\d-fold|\btimes\b|\bfactor\b|doubl|halv|in half|tripl|quadrupl", re.IGNORECASE)
 _COMPARES: Final = re.compile(
     r"inflat|over|under|exceed|factor|lower|higher|less|more|fast|slow|larger|smaller|reduc|increas|improv|better|worse|"
     r"doubl|halv|half|tripl|quadrupl|gain|drop|saving|fell|fall|rose|rise|grew|grow|\bcut|\bup by|\bdown by|"
     r"times|off by|error|discrepan|ratio|speed-?up|fold|wrong|too (?:high|low|large|small)|beyond",
     re.IGNORECASE,
 )
+_FIGURE: Final = re.compile(rf"(?<![\w.,])\$?{_NUMBER}")
+_WRITTEN: Final = rf"(?<![\w.,])[~≈$]?{_NUMBER}\s*(?:[A-Za-zµ%][\w/%µ]*)?"
+_PAIR: Final = re.compile(
+    rf"({_WRITTEN})(?P<far>[^\d.;]{{0,24}}?)\s*(?P<sign>\bto\b|→|->|\bagainst\b|\bvs\b\.?|\bversus\b)\s*({_WRITTEN})"
+)
+_CONCLUDES: Final = re.compile(
+    r"(?:\s+per\s\w+)?(?:\W*(?:(?:i\.e\.|that is|which is|this is|or|for|giving|meaning|an?|the|about|roughly"
+    r"|around|nearly|so|is)\b\W*){0,4})|[^\d.;]{0,60}\b(?:too\s+(?:high|low|large|small)|off|lower|higher|wrong|apart|differ\w*)\b[^\d.;]{0,12}",
+    re.IGNORECASE,
+)
+_GOES_ON: Final = re.compile(
+    r"\b(?:and|but|while|whereas|where|with|when|because|although|though|for|than|per|costs?|at|uses?|needs?)\b|[\d.;?]",
+    re.IGNORECASE,
+)
+"""Between two figures and a ratio: it may be one of something else."""
+_CONCLUSION: Final = 60
+_UNIT_REACH: Final = 24
+_FROM: Final = re.compile(r"[^\d.;]{0,40}\bfrom\s+$", re.IGNORECASE)
+"""Between a ratio and its two figures: ``2.1x faster, from``."""
 _REACH: Final = 300
 _MOST: Final = 2000
 """No document compares more often; the rest of one that does stays unjudged."""
@@ -53,7 +75,7 @@ def judge_ratios(segments: Sequence[Segment], judged: Sequence[JudgedClaim]) -> 
     made = (
         _ratio(segment, index, match, claims, confused)
         for index, segment in enumerate(segments)
-        if has_digit(segment.text) and _COMPARES.search(segment.text)
+        if _GATE.search(segment.text) and _COMPARES.search(segment.text)
         for match in _RATIO.finditer(segment.text)
         if (read_number(_digits(match)) or (0,))[0] > 0
     )
@@ -64,12 +86,15 @@ def _ratio(
     segment: Segment, index: int, match: re.Match[str], claims: Claims, confused: dict[int, str]
 ) -> JudgedClaim | None:
     low, high = _interval(match)
-    percent = bool(match["percent"])
+    percent = bool(match["percent"] or match["by"])
     start = match.start() + len(match[0]) - len(match[0].lstrip())
     value = (low + high) / 2 if match["high"] else read_number(_digits(match))[0]  # type: ignore[index]
     unit = lexicon.PERCENT if percent else lexicon.ONE
     claim = Statement("ratio", value * unit.scale, segment.place(start), match[0].strip(), Role.STATED, index, unit,
                       section=segment.section)  # fmt: skip
+    changed = _change(segment.text, match, claim, low, high)
+    if changed is not None or match["by"] or match["word"]:
+        return changed
     around = segment.text[max(0, start - _REACH) : start + _REACH]
     topic = next((name for name, pattern in _TOPICS.items() if pattern.search(around)), "")
     kind = "more" if match["more"] else "less" if percent else "x"
@@ -92,12 +117,13 @@ def _ratio(
 
 
 def _digits(match: re.Match[str]) -> str:
-    return str(match["times"] or match["factor"] or match["percent"])
+    named = match["times"] or match["factor"] or match["percent"] or match["by"]
+    return named or {"t": "3", "q": "4"}.get(match["word"][0].lower(), "2")
 
 
 def _interval(match: re.Match[str]) -> tuple[Fraction, Fraction]:
     """Least and most that the written ratio stands for."""
-    percent = bool(match["percent"])
+    percent = bool(match["percent"] or match["by"])
     value, half, decimal = read_number(_digits(match)) or (Fraction(0), Fraction(0), False)
     top = (read_number(match["high"] or "") or (value,))[0]
     unit = half * 2
@@ -118,6 +144,56 @@ def _pairs(scope: Sequence[Statement], kind: str) -> Iterator[tuple[Statement, S
             formula = "larger / smaller" if kind == "x" else "1 - after / before"
             lines = f"lines {small.place.line}, {large.place.line}"
             yield small, large, Derivation(lines, exact, formula, f"{large.text} / {small.text}")
+
+
+def _change(text: str, match: re.Match[str], claim: Statement, low: Fraction, high: Fraction) -> JudgedClaim | None:
+    """``from 80 ms to 60 ms, a 25% reduction``: the only two figures of the sentence, whatever they measure.
+
+    Accused only when no base and no sense of the words gives the number written.
+    """
+    text = without_full_stops(text)
+    start = max(text.rfind(". ", 0, match.start()), text.rfind("; ", 0, match.start()), match.start() - _REACH, -1) + 1
+    pairs = list(_PAIR.finditer(text, start, match.start()))
+    if not pairs or len(_FIGURE.findall(text[pairs[-1].start() : match.start()])) != 2:
+        pair = _PAIR.search(text, match.end(), match.end() + _REACH)
+        if pair is None or pairs or _FROM.fullmatch(text, match.end(), pair.start()) is None:
+            return None
+    else:
+        pair = pairs[-1]
+    alone = len(_FIGURE.findall(text[start : match.start()])) == 2 * (pair.end() <= match.start())
+    numbers = numbers_of(tokenize(text[pair.start() : pair.end() + _UNIT_REACH]))[:2]
+    if len(numbers) != 2 or min(number.value for number in numbers) <= 0:
+        return None
+    before, after = numbers
+    if after.unit.dimensions != lexicon.NONE and (
+        before.unit is lexicon.ONE or after.unit.name.startswith(f"{before.unit.name}/")
+    ):
+        before.unit = after.unit
+    scale = 100 if match["percent"] or match["by"] else 1
+    least, most = sorted((before.value, after.value))
+    gap = most - least
+    senses = [gap / before.value, gap / after.value, most / least, least / most] if scale > 1 else [
+        most / least, gap / least
+    ]  # fmt: skip
+    if after.unit is lexicon.PERCENT and scale > 1:
+        senses.append(gap)  # in percentage points
+    slack = sum((number.half / number.value for number in numbers if number.decimal), Fraction(0))
+    derived = Derivation(
+        "the two figures of the sentence", senses[0], "1 - after / before" if scale > 1 else "larger / smaller",
+        f"{pair[1].strip()} against {pair[4].strip()}",
+    )  # fmt: skip
+    for sense, value in enumerate(senses):
+        if low - (value + 1) * scale * slack <= value * scale <= high + (value + 1) * scale * slack:
+            note = "in another sense of the words, or relative to the other figure" if sense else ""
+            return JudgedClaim(claim, Verdict.AMBIGUOUS if sense else Verdict.HOLDS, derived, note=note)
+    measured = after.unit.dimensions != lexicon.NONE
+    if pair.start() >= match.end():
+        concluded = measured
+    else:
+        said = text[pair.end() : match.start()]
+        concluded = alone and _CONCLUDES.fullmatch(said) is not None
+        concluded |= measured and len(said) <= _CONCLUSION and _GOES_ON.search(said) is None
+    return JudgedClaim(claim, Verdict.FAILS, derived) if concluded else None
 
 
 _SHEET: Final = re.compile(

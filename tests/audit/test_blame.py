@@ -32,12 +32,12 @@ from optimizer.audit.annotate import annotated, corrected_table
         ("8 × 4 = 33 is wrong, they said, but it is right.", [False], 1),
         ("Nothing is wrong: 8 × 4 = 33.", [False], 1),
         ("8 × 4 = 33 would be wrong.", [False], 1),
-        ("8 × 4 = 33 is wrong, it is 34.", [True], 0),
+        ("8 × 4 = 33 is wrong, it is 34.", [True], 1),
         ("8 × 4 = 33 should be 33.", [False], 1),
         ("2 × 2 = 4 is fine. 8 × 4 = 33 GPUs are needed, and 16 is wrong.", [False, False], 1),
-        ("8 × 4 = 32 is wrong.", [False], 0),
-        ("The plan says 8 × 4 = 32, which is wrong.", [False], 0),
-        ("8 × 4 = 32 is wrong: it is 34.", [False], 0),
+        ("8 × 4 = 32 is wrong.", [True], 1),
+        ("The plan says 8 × 4 = 32, which is wrong.", [True], 1),
+        ("8 × 4 = 32 is wrong: it is 34.", [True], 1),
         ("8 × 4 = 32 is wrong because EP is folded.", [False], 0),
         ("8 × 4 = 32 is not wrong.", [False], 0),
         ("Is 8 × 4 = 32 wrong?", [False], 0),
@@ -81,6 +81,19 @@ def test_the_verdict_stays_what_arithmetic_says() -> None:
     text = "\n".join(annotated(found))
     assert "the text calls it wrong" in text
     assert "1 fails, 1 of them called wrong by the text" in text
+
+
+def test_a_right_equation_that_is_called_wrong_is_told() -> None:
+    (told,) = audit_document("The plan says 8 × 4 = 32, which is wrong.", "x").contradictions
+    assert (told.name, told.lines) == ("accusation", (1,))
+    assert told.explanation == "8 × 4 = 32 is called wrong, but it is right: 8 × 4 = 32"
+
+
+def test_a_correction_that_is_wrong_too_is_told() -> None:
+    found = audit_document("8 × 4 = 33 is wrong, it is 34.", "x")
+    assert [item.explanation for item in found.contradictions] == ["34 is given instead, but 8 × 4 = 32"]
+    assert not audit_document("8 × 4 = 33 is wrong, it is 32.", "x").contradictions
+    assert not audit_document("8 × 4 = 33 is wrong, it is 3 layers short.", "x").contradictions
 
 
 def test_a_claim_that_fails_beside_it_still_counts() -> None:

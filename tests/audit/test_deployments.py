@@ -52,7 +52,7 @@ def test_nobody_is_accused_wrongly(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "errors", "least"),
-    list(zip(FOLDERS, (19, 21, 24, 40, 39, 33, 25, 33, 35, 35), (16, 14, 20, 33, 27, 26, 16, 17, 15, 7), strict=True)),
+    list(zip(FOLDERS, (19, 21, 24, 40, 39, 33, 25, 33, 35, 35), (16, 16, 21, 34, 28, 26, 16, 17, 15, 7), strict=True)),
 )
 def test_errors_are_told(folder: Path, errors: int, least: int) -> None:
     pairs = [audited(path) for path in sorted(folder.glob("*.md"))]
@@ -65,7 +65,7 @@ def test_errors_are_told(folder: Path, errors: int, least: int) -> None:
     list(
         zip(
             AUTHORS,
-            (16, 16, 15, 15, 11, 11, 12, 15, 14, 21, 11, 12, 14, 11, 11, 9, 11, 14, 12, 7, 9, 9, 9, 7, 10, 5),
+            (16, 16, 16, 15, 11, 11, 12, 15, 15, 21, 11, 12, 14, 11, 11, 9, 11, 14, 12, 7, 10, 9, 9, 7, 10, 5),
             (0, 0, 0, 0, 0, 2, 0, 1, 1, *[0] * 10, 1, 0, 0, 1, 1, 0, 0),
             strict=True,
         )
@@ -100,11 +100,54 @@ def test_what_is_larger_than_all_devices_does_not_fit() -> None:
     assert verdicts(text.replace("8×H100 (8 × 80 GB = 640", "8×H200 (8 × 141 GB = 1,128"))["weights_total"] == "holds"
 
 
+LOG = """# Qwen3-235B-A22B-FP8 on 4 × H100 80GB (vLLM)
+TP=4, PP=1, DP=1. max_model_len 40960.
+Model loading took {} GiB per GPU.
+Available KV cache memory: 8.11 GiB
+GPU KV cache size: {} tokens
+Maximum concurrency for 40,960 tokens per request: {}x
+"""
+
+
+@pytest.mark.parametrize(
+    ("figures", "wrong"),
+    [
+        (("55.3", "178,880", "4.37"), set()),
+        (("27.3", "178,880", "4.37"), {"weights"}),
+        (("55.3", "278,880", "6.81"), {"kv_cache_tokens"}),
+        (("55.3", "178,880", "8.74"), {"max_concurrency"}),
+    ],
+)
+def test_a_start_up_log_is_judged_line_by_line(figures: tuple[str, ...], wrong: set[str]) -> None:
+    found = verdicts(LOG.format(*figures))
+    assert {name for name, verdict in found.items() if verdict in ACCUSATIONS} == wrong
+    assert found["kv_cache_room_bytes"] == "unsupported"
+
+
 ON_H200 = "# DeepSeek-R1 on 8 x H200\n\nWe serve DeepSeek-R1 in FP8, 671 GB, on one node of 8 x H200, at TP8.\n\n"
 SLATE = (
     "# Nodes\n\nLlama-3.1-405B is big.\n\n| Node | GPUs |\n|---|---|\n| slate | 4 x A100 40GB |\n"
     "| grit | 8 x A100 80GB |\n\n"
 )
+
+
+HYBRID = """# gpt-oss-120b on 1 × H100 80GB (vLLM)
+TP=1. max_model_len 131072.
+Available KV cache memory: 10 GiB
+GPU KV cache size: 145,632 tokens
+Maximum concurrency for 131,072 tokens per request: {}x
+"""
+
+
+@pytest.mark.parametrize(
+    ("times", "verdict"),
+    # 145,632 ÷ 131,072 = 1.11, as engines printed tokens once; else it takes the blocks of every group of layers
+    [("2.09", "unsupported"), ("1.11", "holds")],
+)
+def test_a_hybrid_models_concurrency_is_only_confirmed(times: str, verdict: str) -> None:
+    found = verdicts(HYBRID.format(times))
+    assert found["max_concurrency"] == verdict
+    assert found["kv_cache_tokens"] == "unsupported"
 
 
 @pytest.mark.parametrize(

@@ -37,17 +37,13 @@ def test_verdicts_are_as_labelled(path: Path) -> None:
 def test_precision_and_recall(folder: Path) -> None:
     for name, tally in tallies(folder).items():
         assert tally.precision == 1 or name == "exit", (name, tally.mistakes)
-        assert tally.recall >= 0.94 or name in {"errors", "exit"}, (name, tally.mistakes)
-
-
-def test_labelled_accusations_are_made() -> None:
-    found = [tally for folder in FOLDERS for name, tally in tallies(folder).items() if name not in {"errors", "exit"}]
-    made, labelled = (sum(getattr(one, name) for one in found) for name in ("confirmed", "labelled_accusations"))
-    assert made >= 0.95 * labelled
-    assert made >= 258
+        if name in {"errors", "exit"}:
+            continue
+        assert tally.recall >= (0.94 if folder == PLANS else 0.95), (name, tally.mistakes)
+        assert tally.accusation_recall >= 0.95, (name, tally.mistakes)
 
 
 def test_errors_that_authors_made_are_told() -> None:
     found = [tallies(folder)["errors"] for folder in (PLANS, REVIEWS, REPORTS, MIXED)]
     assert [tally.labels for tally in found] == [17, 38, 21, 11]
-    assert all(tally.found >= least for tally, least in zip(found, (13, 26, 12, 8), strict=True))
+    assert all(tally.found >= least for tally, least in zip(found, (13, 26, 16, 8), strict=True))

@@ -102,6 +102,7 @@ HOLDS = [
     "8 × 700 W = 5.6 kW",
     "100 W × 8 h = 0.8 kWh",
     "100 - 12% = 88%",
+    "3 of 48 nodes = 6.25%",
     "$64 / 0.0052 \\approx 12{,}308$",
     "$\\frac{70 \\times 10^9 \\cdot 2}{3.35 \\times 10^{12}} \\approx 41.8\\,\\mathrm{ms}$",
     "12 times 8 and gets 96",
@@ -146,6 +147,7 @@ FAILS = [
     "100 − 24 = 66",
     "120,000 / 79 ≈ 2,500",
     "8 × 700 W = 6.6 kW",
+    "3 of 48 nodes = 7.25%",
     "1.200 × 144 = 182.800 and 4,66 GB",
     "micro-batch 2 x accumulation 8 x DP 16 = 512 sequences",
     "48 x $2.20 x 730 h = $70,080",
@@ -303,6 +305,12 @@ def test_a_derivation_over_lines_is_one_chain() -> None:
 def test_a_chain_that_runs_on_is_followed() -> None:
     text = "64 × 16 = 1024 ÷ 128 = 8"
     assert {equation.verdict for equation in audit_document(text, "x").equations} == {"holds"}
+
+
+def test_table_rows_are_read_across() -> None:
+    text = "| Item | Formula | Result |\n|--|--|--|\n| a | 8 × 4 | 32 |\n| b | 8 × 5 | 32 |\n"
+    found = audit_document(text, "x").equations
+    assert [(equation.place.line, equation.verdict) for equation in found] == [(3, "holds"), (4, "fails")]
 
 
 @given(

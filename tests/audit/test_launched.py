@@ -1,4 +1,4 @@
-"""Launch commands in the code blocks of a document."""
+"""Launch commands in the code blocks of a document, and the logs that follow them."""
 
 from __future__ import annotations
 
@@ -160,5 +160,57 @@ def test_a_fault_is_located_in_the_document() -> None:
 
 @pytest.mark.parametrize(("before", "wrong"), [("The service", True), ("The attempt on MI300X", False)])
 def test_what_is_said_of_another_device_is_not_the_commands(before: str, wrong: bool) -> None:  # noqa: FBT001
-    text = f"{ON_TWO}{_block(SERVED)}\n{before} has a memory utilization of 0.8.\n"
+    log = _block("INFO Available KV cache memory: 54.49 GiB", "INFO GPU KV cache size: 446,368 tokens")
+    text = f"{ON_TWO}{_block(SERVED)}\n{before} has a memory utilization of 0.8:\n\n{log}"
+    found = {name: verdict for (name, _), (verdict, _) in _claims(text).items()}
+    assert (found["kv_cache_room_bytes"] == "fails") == wrong
     assert ("gpu_memory_utilization" in _told(text)) == wrong
+
+
+@pytest.mark.parametrize(("room", "tokens", "verdict"), [("34.49", 282_480, "holds"), ("54.49", 446_368, "fails")])
+def test_a_log_is_judged_against_the_command_before_it(room: str, tokens: int, verdict: str) -> None:
+    """34.49 GiB were logged for this layout (llm-d-planner); 20 more are not there, though tokens agree with them."""
+    log = (f"INFO Available KV cache memory: {room} GiB", f"INFO GPU KV cache size: {tokens:,} tokens")
+    claims = _claims(ON_TWO + _block(SERVED) + "\n" + _block(*log))
+    assert claims["kv_cache_room_bytes", 10][0] == verdict
+    assert claims["kv_cache_tokens", 11][0] == verdict
+    # without the command nothing says what share of memory the engine may use
+    alone = _claims(ON_TWO + "With TP=2:\n\n" + _block(*log))
+    assert alone["kv_cache_room_bytes", 8][0] == "unsupported"
+    assert alone["kv_cache_tokens", 9][0] == "holds"
+
+
+@pytest.mark.parametrize(("usage", "verdict"), [("27.90", "holds"), ("55.12", "fails")])
+def test_the_dtype_of_a_log_is_not_that_of_quantised_weights(usage: str, verdict: str) -> None:
+    """235.1 GB in 8 bits over 8 ranks are 27.5 GiB; SGLang names the activations' format beside them."""
+    command = "python -m sglang.launch_server --model-path Qwen/Qwen3-235B-A22B-FP8 --tp 8 --ep 8"
+    log = f"[TP0] Load weight end. type=X, dtype=torch.bfloat16, avail mem=110.10 GB, mem usage={usage} GB."
+    claims = _claims("On 8xH200:\n\n" + _block(command, log))
+    assert next(found for (name, _), (found, *_) in claims.items() if name == "weights") == verdict
+
+
+@pytest.mark.parametrize(("loaded", "verdict"), [("30.59", "holds"), ("61.03", "fails")])
+def test_no_rank_of_several_holds_the_whole_model(loaded: str, verdict: str) -> None:
+    """32.76e9 parameters in 16 bits are 61.02 GiB."""
+    claims = _claims(ON_TWO + _block(SERVED) + "\n" + _block(f"INFO Model loading took {loaded} GiB and 12.3 seconds"))
+    assert next(found for (name, _), (found, *_) in claims.items() if name == "weights") == verdict
+
+
+@pytest.mark.parametrize(
+    ("model", "pool", "tokens", "most", "verdicts"),
+    [
+        ("Qwen3-235B-A22B-FP8 with TP4 on 4xH100", "K size: 8.23 GB, V size: 8.23 GB", 367404, 367404, "holds holds"),
+        ("Qwen3-235B-A22B-FP8 with TP4 on 4xH100", "K size: 8.23 GB, V size: 8.23 GB", 467404, 467404, "fails holds"),
+        ("Qwen3-235B-A22B-FP8 with TP4 on 4xH100", "K size: 8.23 GB, V size: 8.23 GB", 367404, 267404, "holds fails"),
+        ("DeepSeek-R1 with TP8 on 8xH200", "KV size: 39.55 GB", 604000, 604000, "holds holds"),
+        ("DeepSeek-R1 with TP8 on 8xH200", "KV size: 19.55 GB", 604000, 604000, "holds holds"),
+        ("DeepSeek-R1 with TP8 on 8xH200", "KV size: 9.55 GB", 604000, 604000, "fails holds"),
+    ],
+)
+def test_the_pool_of_sglang_is_judged_by_its_own_bytes(
+    model: str, pool: str, tokens: int, most: int, verdicts: str
+) -> None:
+    """GiB of keys and values over bytes of a token (vllm issue 21348: 367,404 in 16.46), of 16 bits or 8."""
+    log = (f"[TP0] KV Cache is allocated. #tokens: {tokens}, {pool}", f"[TP0] max_total_num_tokens={most}, chunk=8192")
+    found = _claims(f"# SGLang serves {model}\n\n{_block(*log)}")
+    assert [verdict for (name, _), (verdict, _) in found.items() if name == "kv_cache_tokens"] == verdicts.split()
