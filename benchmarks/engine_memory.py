@@ -19,9 +19,9 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
 from optimizer.figures.memory import tables_bytes
+from optimizer.figures.partition import even_cuts
 from optimizer.figures.reserve import DIRECT_LINK, fixed_bytes
 from optimizer.figures.room import Room, room_of
-from optimizer.figures.serving import even_cuts
 from optimizer.readers.catalog import load_hardware, load_model
 
 GIB = 2**30

@@ -16,6 +16,7 @@ from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.explain import explain
 from optimizer.figures.derivation import derive
+from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import evaluate
 from optimizer.search.frontier import frontier
 from optimizer.solve import solve
@@ -113,10 +114,10 @@ def test_a_layout_is_priced_with_what_is_in_flight_and_its_memory_with_its_batch
     assert found.memory_bytes > own.memory_bytes
     assert violations(problem, layout, found) == ()
     # 12.5 a rank on average, and no more than all of them
-    cycle = (found.tpot_s or 0) * (problem.workload.output_tokens - 1)
+    cycle = max(found.stage_ticks) / TICKS_PER_SECOND * (problem.workload.output_tokens - 1)
     assert found.request_capacity == 50 / cycle
     figures = derive(problem, layout, found)
-    latency = (found.ttft_s or 0) + cycle
+    latency = (found.ttft_s or 0) + 199 * (found.tpot_s or 0)
     assert figures["closed_loop_tokens_per_s"].value == 50 * 200 / latency
     assert figures["concurrency"].value == 50
     small = layout.model_copy(update={"batch": 12})

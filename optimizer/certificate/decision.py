@@ -78,11 +78,13 @@ class _Stages:
 
 @dataclass(frozen=True)
 class _Batch:
-    """Costs of the stages at one batch: mean step × `scale`, steps with prompt tokens, bytes, of them the share's."""
+    """Costs of the stages at one batch: mean steps, and a sequence's, × scales; with prompts; bytes, all and pooled."""
 
     steps: Steps
     mean: _Stages
     scale: int
+    cycle: _Stages
+    cycle_scale: int
     mixed: _Stages | None
     own: _Stages | None
     held: _Stages
@@ -191,7 +193,7 @@ class Decision:
         most = self._at(full_batch)
         if low == high or not keeps_step(self.problem.workload, most.steps):
             return True
-        limit = self._mean_limit(full_batch, goal, replicas, most.scale, served_only=True)
+        limit = self._mean_limit(full_batch, goal, replicas, most.scale)
         return limit is None or _filled([(most.mean, limit)], self.shape.pp) is not None
 
     def _cuts(self, low: int, high: int, goal: Goal, replicas: int) -> list[int] | None:
@@ -205,6 +207,9 @@ class Decision:
         mean = self._mean_limit(high, goal, replicas, costs.scale)
         if mean is not None:
             limits.append((costs.mean, mean))
+        if goal.cycle is not None and self.problem.workload.decodes:
+            most = goal.cycle * TICKS_PER_SECOND * Fraction(costs.cycle_scale, self.shape.pp)
+            limits.append((costs.cycle, _most(most, strict="cycle" in goal.strict)))
         queued = self.problem.workload.queued_rate is not None
         limited = dict.fromkeys([*([None] if queued else []), *(percentile for percentile, _ in goal.first)])
         for percentile in limited if costs.mixed is not None else ():
@@ -223,10 +228,8 @@ class Decision:
             self._held[tokens] = _Stages(layer_bytes, memory.order, memory.counts, track.first, track.last, track.every)
         return [(self._held[tokens], self.memory.kept_limit)]
 
-    def _mean_limit(
-        self, batch: int, goal: Goal, replicas: int, scale: int, *, served_only: bool = False
-    ) -> int | None:
-        """Longest mean step of a stage, in ticks × `scale`, that serves what is asked and keeps the cycle."""
+    def _mean_limit(self, batch: int, goal: Goal, replicas: int, scale: int) -> int | None:
+        """Longest mean step of a stage, in ticks × `scale`, that serves what is asked."""
         work, ranks = self.problem.workload, replicas * self.shape.dp
         # requests that a rank ends in a cycle
         served = work.decoding(batch, ranks) / work.cycles_of_request(self._at(batch).steps.pieces)
@@ -238,8 +241,6 @@ class Decision:
         beyond = max(goal.total_above or Fraction(0), (goal.above or Fraction(0)) * replicas * self.shape.devices)
         if beyond:
             most.append(ceil(served * ranks / beyond * unit) - 1)
-        if goal.cycle is not None and work.decodes and not served_only:
-            most.append(_most(goal.cycle * unit, strict="cycle" in goal.strict))
         return min(most, default=None)
 
     def _first(self, batch: int, percentile: int | None) -> tuple[_Stages, int]:
@@ -296,17 +297,20 @@ class Decision:
             plain = None if steps.decode is None else self._timed(steps.decode)
             mixed = None if steps.mixed is None else self._timed(steps.mixed)
             own = mixed if steps.own is None or steps.own == steps.mixed else self._timed(steps.own)
-            scale = 1 if plain is None or mixed is None else steps.share.denominator
             mean = plain or mixed
-            if plain is not None and mixed is not None:
-                mean = _both(plain, scale - steps.share.numerator, mixed, steps.share.numerator)
             assert mean is not None  # noqa: S101 - a phase has steps
+            cycle, scale, cycle_scale = mean, 1, 1
+            if plain is not None and mixed is not None:
+                # a sequence meets the prompts of all places but its own
+                scale, busy, places = steps.share.denominator, steps.share.numerator, -(-batch // pp) * pp
+                cycle_scale, met = scale * places, busy * (batch - 1)
+                mean, cycle = (_both(plain, s - n, mixed, n) for s, n in ((scale, busy), (cycle_scale, met)))
             bytes_held = _Stages(
                 memory.layer_bytes(batch), memory.order, memory.counts, memory.input.total_bytes,
                 memory.output.total_bytes, memory.working_bytes(steps.largest) + memory.reserve_bytes,
             )  # fmt: skip
             pooled = None if memory.pool is None else replace(bytes_held, each=memory.pooled_bytes(batch), every=0)
-            self._batches[batch] = _Batch(steps, mean, scale, mixed, own, bytes_held, pooled)
+            self._batches[batch] = _Batch(steps, mean, scale, cycle, cycle_scale, mixed, own, bytes_held, pooled)
         return self._batches[batch]
 
     def _timed(self, step: Step) -> _Stages:

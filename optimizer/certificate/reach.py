@@ -45,7 +45,7 @@ class _Point:
     prompts
         Bounds of n·pp·max O, in ticks: all pieces of the prompts that share a step.
     cycle
-        Ticks × `scale`.
+        pp·max G in ticks × `scale`: of pp·(µ − 1) others at least.
     keeps
         Whether φ ≤ 1, and no step has more tokens than the engine is told to take.
     served, taken
@@ -209,11 +209,12 @@ class Reach:
         plain = self._ticks(steps.decode, pp) if steps.decode else mixed
         busy = steps.share.numerator if steps.mixed else 0
         # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
-        cycles = [d * scale + busy * (m - d) for d, m in zip(plain, mixed, strict=True)]
-        means = [Fraction(cycle, scale) for cycle in cycles]
+        sums = [d * scale + busy * (m - d) for d, m in zip(plain, mixed, strict=True)]
+        means = [Fraction(total, scale) for total in sums]
+        cycle = max(d * scale * micro + busy * (micro - 1) * (m - d) for d, m in zip(plain, mixed, strict=True))
         own = self._ticks(steps.own, pp) if steps.own != steps.mixed and steps.own else mixed
         prompts = (own[0] * steps.pieces, own[1] * steps.pieces)
-        return self._pointed(micro, steps, steps, own, prompts, means, max(cycles), scale)
+        return self._pointed(micro, steps, steps, own, prompts, means, (max(sums), scale), (cycle, scale * micro))
 
     def _between(self, micro: int, chunks: _Chunks) -> _Point:
         """`_at` of all chunks from the first to the second."""
@@ -227,48 +228,48 @@ class Reach:
             piece = most.mixed.prompt // most.together
             prompt_ticks = [work.computed_input_tokens * ticks for ticks in self._ticks(most.mixed, self.pp or 1)]
             prompts = (prompt_ticks[0] // piece, prompt_ticks[1] // piece)
-            scale, cycle = most.pieces * piece, max(prompt_ticks)
+            scale, mean, cycle = most.pieces * piece, max(prompt_ticks), max(prompt_ticks)
         else:
             scale = work.tokens_per_step.denominator * (work.output_tokens - 1)
-            cycle = self._mean_cycle(micro, most.mixed.prompt, most.pieces, scale)
-        means = [Fraction(cycle if work.decodes else own[0], scale), Fraction(0)]
-        return self._pointed(micro, replace(least, share=most.share), most, own, prompts, means, cycle, scale)
+            mean, cycle = (self._mean_cycle(micro, prompted, most, scale) for prompted in (micro, micro - 1))
+        means = [Fraction(mean if work.decodes else own[0], scale), Fraction(0)]
+        least = replace(least, share=most.share)
+        return self._pointed(micro, least, most, own, prompts, means, (mean, scale), (cycle, scale))
 
     def _pointed(
         self, micro: int, least: Steps, most: Steps, own: tuple[int, int], prompts: tuple[int, int],
-        means: list[Fraction], cycle: int, scale: int,
+        means: list[Fraction], mean: tuple[int, int], cycle: tuple[int, int],
     ) -> _Point:  # fmt: skip
-        """Bounds from the step of the least chunk, the pieces of the greatest, and cycles."""
+        """Bounds from the step of the least chunk, the pieces of the greatest; pp·max A, pp·max G, with scales."""
         sequences = micro - 1 if self.pp is None else self.pp * (micro - 1) + 1
         stage_bytes = (
             self.memory.working_bytes(least.largest) + self._weights + self._sequence * sequences // (self.pp or 1)
         )
         cycles = self.problem.workload.cycles_of_request(most.pieces)
         return _Point(
-            micro, most, own, prompts, means, cycle, scale, stage_bytes, keeps_step(self.problem.workload, least),
-            micro * cycles.denominator * TICKS_PER_SECOND * scale, cycles.numerator * self.ranks * cycle,
+            micro, most, own, prompts, means, *cycle, stage_bytes, keeps_step(self.problem.workload, least),
+            micro * cycles.denominator * TICKS_PER_SECOND * mean[1], cycles.numerator * self.ranks * mean[0],
         )  # fmt: skip
 
-    def _mean_cycle(self, micro: int, largest: int, pieces: int, scale: int) -> int:
-        """Least cycle × `scale` of phase aggregated where steps carry at most `largest` prompt tokens."""
+    def _mean_cycle(self, micro: int, prompted: int, most: Steps, scale: int) -> int:
+        """Least cycle × `scale` of phase aggregated, of `prompted` prompts in steps with at most those of `most`."""
         work, costs, pp = self.problem.workload, self.costs, self.pp or 1
-        decoded, finished = micro * (1 + work.mtp_tokens), micro * work.tokens_per_step.numerator
-        prompt = finished * work.computed_input_tokens
+        decoded, finished = micro * (1 + work.mtp_tokens), prompted * work.tokens_per_step.numerator
+        prompt, most_tokens = finished * work.computed_input_tokens, most.mixed.prompt if most.mixed else 0
         cycle = costs.tail(Step(micro, decoded, 0, 0)) * scale
         for count, kind in zip(costs.counts, costs.kinds, strict=True):
             # of two micro-batches the larger has half of one sequence more
             seqs, drafted = (micro, decoded) if kind.exchange is None else (micro + 1, decoded + decoded // micro)
             tokens = drafted * scale + prompt
             layer_ticks = kind.fixed * scale + kind.per_token * tokens + (kind.decode + kind.per_seq) * seqs * scale
-            layer_ticks += kind.per_prompt * prompt + max(
-                kind.prefill_flop * prompt, kind.prefill_read * finished * pieces
-            )
+            taken = max(kind.prefill_flop * prompt, kind.prefill_read * finished * most.pieces)
+            layer_ticks += kind.per_prompt * prompt + taken
             for group in kind.linears:
                 padded = tokens + group.slack * scale
                 layer_ticks += max(group.flop * padded, group.weight * scale + group.io * padded)
             routed = 0
             if kind.experts is not None:
-                routed = self._mean_experts(kind.experts, drafted, prompt, scale, max(largest, -(-prompt // scale)))
+                routed = self._mean_experts(kind.experts, drafted, prompt, scale, max(most_tokens, -(-prompt // scale)))
             # a mean of maxima is no less than the maximum of means
             layer = (
                 layer_ticks + routed

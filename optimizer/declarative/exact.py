@@ -64,10 +64,10 @@ class _Cost:
 
 def best_cuts(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tuple[int, ...] | None:
     """Layers of each stage that are best for the objective within all limits; None where none keeps them."""
-    mean, first, bytes_ = _costs(problem, choice, costs, memory)
+    mean, cycle, first, bytes_ = _costs(problem, choice, costs, memory)
     measure = problem.scale.measure
-    least = {Measure.MEMORY: bytes_, Measure.FIRST: first}.get(measure, mean)
-    return _partition(least, (mean, first, bytes_, *_longest(problem, memory)), choice.shape.pp)
+    least = {Measure.MEMORY: bytes_, Measure.FIRST: first, Measure.CYCLE: cycle}.get(measure, mean)
+    return _partition(least, (mean, cycle, first, bytes_, *_longest(problem, memory)), choice.shape.pp)
 
 
 def _longest(problem: Problem, memory: Memory) -> Iterator[_Cost]:
@@ -101,8 +101,8 @@ def _partition(least: _Cost, limited: tuple[_Cost, ...], stages: int) -> tuple[i
     return tuple(b - a for a, b in pairwise(ends))
 
 
-def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tuple[_Cost, _Cost, _Cost]:
-    """Mean time A, what the first token's time is of, and bytes, each with its limit."""
+def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tuple[_Cost, _Cost, _Cost, _Cost]:
+    """Mean times A and G, what the first token's time is of, and bytes, each with its limit."""
     work, shape, limits = problem.workload, choice.shape, dict(tightest(problem))
     ranks, pp = choice.replicas * shape.dp, shape.pp
     steps = steps_of(work, -(-choice.batch // pp), choice.chunk)
@@ -119,12 +119,15 @@ def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tu
         prefix = tuple(sum(ticks, Fraction(0)) for ticks in zip(*prefixes, strict=True))
         return _Cost(prefix, every, last=last, limit=limit)
 
-    longest = [] if Measure.CYCLE not in limits else [limits[Measure.CYCLE] * TICKS_PER_SECOND / pp]
+    others = Fraction(choice.batch - 1, -(-choice.batch // pp) * pp) if steps.decode is not None else Fraction(1)
+    most = None if Measure.CYCLE not in limits else limits[Measure.CYCLE] * TICKS_PER_SECOND / pp
+    cycle = summed(1 - share * others, share * others, limit=most)
     rate = max(work.request_rate or 0, limits.get(Measure.REQUESTS, 0))
     rank_rate = max(Fraction(rate) / ranks, limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp)
+    served = None
     if rank_rate:
-        longest.append(choice.batch * TICKS_PER_SECOND / (work.cycles_of_request(steps.pieces) * rank_rate * pp))
-    mean = summed(1 - share, share, limit=min(longest, default=None))
+        served = choice.batch * TICKS_PER_SECOND / (work.cycles_of_request(steps.pieces) * rank_rate * pp)
+    mean = summed(1 - share, share, limit=served)
     ttft, first = limits.get(Measure.FIRST), summed(Fraction(0), Fraction(0))
     if steps.mixed is not None:
         waited = first_token(problem, pp=pp, batch=choice.batch, steps=steps)
@@ -142,4 +145,4 @@ def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tu
         first=Fraction(memory.input.total_bytes), last=Fraction(memory.output.total_bytes),
         limit=min(Fraction(problem.capacity_bytes), limits.get(Measure.MEMORY, Fraction(problem.capacity_bytes))),
     )  # fmt: skip
-    return mean, first, bytes_
+    return mean, cycle, first, bytes_

@@ -74,12 +74,16 @@ def _served(
 
 
 def _cycle(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
-    """Pp · slowest ≤ level."""
+    """Of a cycle pp · D + (batch − 1) · E ≤ level in every stage: each other one in flight makes it longer by E."""
     if level is None:
         return
-    for stage, last in enumerate(program.is_last):
-        most = min(program.most_time, floor(level * TICKS_PER_SECOND / ((stage + 1) * program.unit)))
-        program.model.add(program.slowest + spare <= most).only_enforce_if(last)
+    model, beyond = program.model, 2 * program.most_time * (program.largest_batch + len(program.is_last))
+    most = min(beyond, floor(level * TICKS_PER_SECOND / program.unit))
+    for plain, met in zip(*program.cycle_parts(), strict=True):
+        longer = program.up_to(program.most_time * program.largest_batch, "for others' prompts", least=0)
+        model.add_multiplication_equality(longer, [met, program.batch - 1])
+        for stage, last in enumerate(program.is_last):
+            model.add((stage + 1) * (plain + spare) + longer <= most).only_enforce_if(last)
 
 
 def _first(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:

@@ -59,10 +59,23 @@ def step_points(
 
 @dataclass(frozen=True)
 class PricedTicks:
-    """Mean time A, and time O of the step that a request's prompt is in, at every step point; in ticks."""
+    """At every step point, in ticks.
+
+    Attributes
+    ----------
+    mean
+        Mean time A.
+    own
+        Time O of the step that a request's prompt is in.
+    plain, met
+        A step without prompts, and what pp steps take longer for each other sequence in flight: one's prompt of those
+        that the places of a micro-batch take.
+    """
 
     mean: tuple[Fraction, ...]
     own: tuple[int, ...]
+    plain: tuple[int, ...]
+    met: tuple[Fraction, ...]
 
     def most(self) -> tuple[Fraction, int]:
         """The longest of each."""
@@ -100,7 +113,7 @@ class Prices:
 
     def _known(self, key: Key, of: Callable[[Step], int]) -> tuple[Key, PricedTicks]:
         if key not in self._ticks:
-            mean, own = [], []
+            mean, own, plains, met = [], [], [], []
             for point in self.steps:
                 plain, full = point.steps.decode, point.steps.mixed
                 plain_ticks = of(plain) if plain else of(full) if full else 0
@@ -111,7 +124,10 @@ class Prices:
                     else Fraction(plain_ticks)
                 )
                 own.append(of(point.steps.own) if point.steps.own else 0)
-            self._ticks[key] = PricedTicks(tuple(mean), tuple(own))
+                plains.append(plain_ticks)
+                for_one = point.steps.share / point.micro_batch
+                met.append(for_one * (full_ticks - plain_ticks) if plain and full else Fraction(0))
+            self._ticks[key] = PricedTicks(tuple(mean), tuple(own), tuple(plains), tuple(met))
         return key, self._ticks[key]
 
     def longest(self) -> tuple[Fraction, int]:
@@ -150,8 +166,9 @@ def longest_mixed(
         first_s = first.fixed_s + first.own * Fraction(ticks, TICKS_PER_SECOND)
         # a short cycle: that the rate is served is a limit of its own
         times = timing(
-            problem, pp=pp, batch=1, steps=steps, slowest=Fraction(1), slowest_mixed=ticks, ranks=ranks, first_s=first_s
-        )
+            problem, pp=pp, batch=1, steps=steps, slowest=Fraction(1), slowest_met=Fraction(1), slowest_mixed=ticks,
+            ranks=ranks, first_s=first_s,
+        )  # fmt: skip
         assert times.ttft_s is not None  # noqa: S101 - `first_s` is given
         return times.load < 1 and (level is None or times.ttft_s <= level)
 

@@ -283,6 +283,7 @@ class LayoutProgram:
         )
         self._longest_own = longest_own
         self._own: dict[int, list[cp_model.IntVar]] = {}
+        self._cycle_parts: tuple[list[cp_model.IntVar], list[cp_model.IntVar]] | None = None
 
     def own_times(self, bits: int) -> tuple[int, list[cp_model.IntVar]]:
         """A unit, no less than that of A, in which no O has more than so many bits; O of each stage in it."""
@@ -291,6 +292,14 @@ class LayoutProgram:
             most = self._longest_own // unit + 1
             self._own[unit], _ = self._stage_times(lambda ticks: [o // unit for o in ticks.own], most)
         return unit, self._own[unit]
+
+    def cycle_parts(self) -> tuple[list[cp_model.IntVar], list[cp_model.IntVar]]:
+        """Of each stage a step without prompts, and what one takes longer for each other sequence in flight, × pp."""
+        if self._cycle_parts is None:
+            plain, _ = self._stage_times(lambda ticks: [d // self.unit for d in ticks.plain], self.most_time)
+            met, _ = self._stage_times(lambda ticks: [int(e // self.unit) for e in ticks.met], self.most_time)
+            self._cycle_parts = plain, met
+        return self._cycle_parts
 
     def _stage_times(self, floors: _Floors, most: int) -> tuple[list[cp_model.IntVar], cp_model.IntVar]:
         """At least the time of each stage (layers of each kind, send, and the last one's tail), and the slowest's."""

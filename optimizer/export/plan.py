@@ -17,8 +17,9 @@ from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.export.placement import PlacementFile
 from optimizer.export.transfer import role
+from optimizer.figures.partition import cuts_of
 from optimizer.figures.reserve import context_bytes
-from optimizer.figures.serving import Evaluation, cuts_of
+from optimizer.figures.serving import Evaluation
 from optimizer.readers.launch import sglang, trtllm, vllm
 from optimizer.readers.launch.flags import table
 from optimizer.readers.launch.launch import budget_of

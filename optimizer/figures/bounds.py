@@ -23,8 +23,9 @@ from optimizer.figures.bandwidth import stage_traffic
 from optimizer.figures.costs import Costs, build_costs
 from optimizer.figures.layer import Experts, LayerBook, LayerCost, Step
 from optimizer.figures.memory import build_memory
+from optimizer.figures.partition import cuts_of
 from optimizer.figures.rates import FREE, TICKS_PER_SECOND, Rates, effective_rates, ideal_rates
-from optimizer.figures.serving import Evaluation, cuts_of, evaluate, first_token, mean_ticks, steps_of
+from optimizer.figures.serving import Evaluation, evaluate, first_token, mean_ticks, steps_of
 
 COMPUTE = "compute"
 HBM = "memory bandwidth"
@@ -72,7 +73,7 @@ def _mean(problem: Problem, evaluation: Evaluation, route: Route, *, compute: bo
     steps, cuts = evaluation.steps, evaluation.cuts
     decode = costs.stages(steps.decode, cuts) if steps.decode else ()
     mixed = costs.stages(steps.mixed, cuts) if steps.mixed else ()
-    return mean_ticks(steps, decode, mixed)
+    return mean_ticks(steps.share, decode, mixed)
 
 
 def utilized(problem: Problem, evaluation: Evaluation) -> dict[str, tuple[Fraction, ...]]:

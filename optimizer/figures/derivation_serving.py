@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 
 from optimizer.domain.limits import PERCENTILES
@@ -12,7 +13,7 @@ from optimizer.figures.derivation_figure import Sheet, shown
 from optimizer.figures.goodput import STEPS, goodput
 from optimizer.figures.percentiles import wait
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import BURST, Evaluation, chunk_of, first_token
+from optimizer.figures.serving import BURST, Evaluation, chunk_of, first_token, share_met
 from optimizer.units import Dimension
 
 AXES = ("tp", "cp", "ep", "pp", "dp")
@@ -25,6 +26,15 @@ _NO_QUEUE = {
     "closed": "those of a closed loop that stand ahead are in the time to the first token",
     "poisson": "no queue: no request rate is given, or not all of it is served",
 }
+
+_CYCLE = (
+    "pp · max over stages of (D + ψ · (M − D)) ÷ tokens a sequence gains a step, ψ = φ · (batch − 1) ÷ (micro-batch · "
+    "pp): the prompts of the others in flight, as its own is over"
+)
+_CYCLE_AT_RANDOM = (
+    "pp · mean step among as many others as a request that comes at random meets on average (between the steps of two "
+    "whole numbers of them) ÷ tokens a sequence gains a step"
+)
 
 
 def _t(ticks: Fraction | int) -> str:
@@ -58,8 +68,8 @@ def times(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluat
             "tpot_s",
             evaluation.tpot_s,
             Dimension.SECONDS,
-            "pp · step time ÷ tokens a sequence gains a step",
-            f"{layout.pp} · {_t(slowest)} ÷ {float(gain):.4g}",
+            _cycle_formula(evaluation),
+            f"{layout.pp} · {_cycle_text(evaluation)} ÷ {float(gain):.4g}",
             inputs={"pp": layout.pp, "tokens_per_step": gain},
             bound=ideal.tpot_s,
         )
@@ -160,11 +170,8 @@ def _late_tokens(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: 
     """TPOT that so many percent of all requests have at most."""
     for share, value in evaluation.tpots.items():
         formula, text = "every request alike: the whole batch is in flight", _s(value)
-        if problem.workload.queued_rate is not None and evaluation.running < evaluation.layout.batch:
-            formula = (
-                f"TPOT with as many sequences in flight as {share}% of the time at most, at random about "
-                f"{evaluation.running:,} and up to the batch"
-            )
+        if evaluation.between is not None:
+            formula = f"TPOT among as many others as {share}% of the time at most, at random and up to the batch"
         if problem.workload.mtp_acceptance:
             formula += "; assumed: every request has the mean number of drafted tokens accepted"
         sheet.put(
@@ -178,11 +185,33 @@ def _decoding(problem: Problem, evaluation: Evaluation) -> Fraction | None:
 
 
 def _mean_step_text(evaluation: Evaluation) -> str:
-    stage = max(range(len(evaluation.stage_ticks)), key=lambda i: evaluation.stage_ticks[i])
+    return _mean_text(evaluation, evaluation.stage_ticks, evaluation.steps.share)
+
+
+def _cycle_formula(evaluation: Evaluation) -> str:
+    if evaluation.between is not None:
+        return _CYCLE_AT_RANDOM
+    return _CYCLE if evaluation.steps.mixed else "pp · step time ÷ tokens a sequence gains a step"
+
+
+def _cycle_text(evaluation: Evaluation) -> str:
+    if evaluation.between is not None:
+        part, fewer, more = evaluation.between
+        stage = max(range(len(evaluation.cycle_ticks)), key=lambda i: evaluation.cycle_ticks[i])
+        low, high = (_t(end.cycle_ticks[stage]) for end in (fewer, more))
+        return f"({low} + {float(part):.4g} · ({high} − {low}))"
+    share = share_met(evaluation.steps, evaluation.running, evaluation.layout.pp)
+    text = _mean_text(evaluation, evaluation.cycle_ticks, share)
+    return f"({text})" if evaluation.mixed_ticks else text
+
+
+def _mean_text(evaluation: Evaluation, stages: Sequence[Fraction], share: Fraction) -> str:
+    """A mean step of the slowest stage, `share` of them with prompts."""
+    stage = max(range(len(stages)), key=lambda i: stages[i])
     if evaluation.decode_ticks and evaluation.mixed_ticks:
         decode, mixed = evaluation.decode_ticks[stage], evaluation.mixed_ticks[stage]
-        return f"{_t(decode)} + {float(evaluation.steps.share):.4g} · ({_t(mixed)} − {_t(decode)})"
-    return _t(evaluation.stage_ticks[stage])
+        return f"{_t(decode)} + {float(share):.4g} · ({_t(mixed)} − {_t(decode)})"
+    return _t(stages[stage])
 
 
 def _concurrency(sheet: Sheet, problem: Problem, evaluation: Evaluation, tokens: int) -> None:

@@ -110,8 +110,8 @@ def value_of(row: Objective, problem: Problem, evaluation: Evaluation) -> Fracti
     """The value of any objective of an evaluated layout, in its own unit; None where its queue grows without end."""
     layout, slowest = evaluation.layout, max(evaluation.stage_ticks)
     times = Timing(
-        layout.pp * slowest / TICKS_PER_SECOND, evaluation.ttft_s, evaluation.tpot_s, evaluation.queue_s,
-        evaluation.load, evaluation.request_capacity / layout.dp,
+        layout.pp * max(evaluation.cycle_ticks) / TICKS_PER_SECOND, evaluation.ttft_s, evaluation.tpot_s,
+        evaluation.queue_s, evaluation.load, evaluation.request_capacity / layout.dp,
     )  # fmt: skip
     point = Point(layout.batch, evaluation.cuts, slowest, None, evaluation.ttft_s, evaluation.memory_bytes, times)
     scale = row.scale_of(problem)
@@ -271,7 +271,7 @@ def _longest(
     return at(context)
 
 
-_MINIMISED = {Measure.CYCLE: "mean", Measure.FIRST: "first", Measure.MEMORY: "memory"}
+_MINIMISED = {Measure.CYCLE: "cycle", Measure.FIRST: "first", Measure.MEMORY: "memory"}
 """What the points of an objective minimise; the others serve as many requests as they can."""
 
 
@@ -286,11 +286,9 @@ def _point(problem: Problem, points: OperatingPoints, need: Fraction, reach: Fra
             return None
         if minimise is None:
             return max(candidates, key=lambda p: (p.timing.rank_requests, p.batch))
-        measure = {"mean": lambda p: p.slowest, "first": lambda p: p.first_s, "memory": lambda p: p.memory_bytes}
+        measure = {"cycle": lambda p: p.timing.cycle, "first": lambda p: p.first_s, "memory": lambda p: p.memory_bytes}
         return min(candidates, key=measure[minimise])
     if minimise is None:
         return points.most_requests(need)
     most = None if reach is None else problem.scale.level(reach)
-    if most is not None and minimise == "mean":
-        most = most * TICKS_PER_SECOND / points.shape.pp
     return points.smallest(need, minimise=minimise, at_most=most)

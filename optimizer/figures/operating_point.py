@@ -6,8 +6,9 @@ non-increasing (each term is a maximum of affine functions and of the concave on
 d(A/µ)/dµ ∝ (1 − φ)·g'(x) + φ·g'(x + c) − g(x)/x ≤ 0, as g'(y) ≤ g(y)/y ≤ g(x)/x from x on. So for cuts that may differ
 from batch to batch
 
-- the cuts that keep all limits at a batch keep them at any smaller one, and the shortest mean time A*(b) over them does
-  not fall as b grows: the largest feasible batch is found by bisection;
+- the cuts that keep all limits at a batch keep them at any smaller one (with it rises the share ψ of steps with others'
+  prompts too), and the shortest mean time A*(b) over them does not fall as b grows: the largest feasible batch is found
+  by bisection;
 - a rank's requests/s at batches lo..hi are at most hi ÷ A*(lo), and at most those of hi rounded up to whole
   micro-batches with free cuts; what is minimised is at least its value at lo where the rate wanted is that of hi.
   Intervals of batches are halved until such a bound dismisses them.
@@ -45,6 +46,7 @@ from optimizer.figures.serving import (
     keeps_step,
     prompt_split,
     service_s,
+    share_met,
     steps_of,
     timing,
 )
@@ -180,9 +182,9 @@ class OperatingPoints:
         return first_token(self.problem, pp=self.shape.pp, batch=batch, steps=steps, percentile=share)
 
     def _tracks(self, batch: int, steps: Steps, *, queue: bool = True) -> Tracks:
-        """Mean time (scaled by the denominator of φ), what TTFT is made of, memory; and the scales of the first two."""
-        share = steps.share
-        scale = share.denominator
+        """Mean times (scaled by the denominators of φ and ψ), what TTFT is made of, memory; and the scales of times."""
+        share, met = steps.share, share_met(steps, batch, self.shape.pp)
+        scale, cycle_scale = share.denominator, met.denominator
         mixed = own = None
         if steps.mixed is not None:
             mixed = own = self._time_track(steps.mixed)
@@ -190,14 +192,15 @@ class OperatingPoints:
                 own = self._time_track(steps.own)
         if steps.decode is None:
             assert mixed is not None  # noqa: S101 - a phase has steps
-            mean, scale = mixed, 1
+            mean = cycle = mixed
+            scale = cycle_scale = 1
         else:
-            plain = self._time_track(steps.decode)
-            mean = plain
+            mean = cycle = plain = self._time_track(steps.decode)
             if mixed is not None:
                 mean = combined(plain, scale - share.numerator, mixed, share.numerator)
+                cycle = combined(plain, cycle_scale - met.numerator, mixed, met.numerator)
             if self._cycle_limit is not None:
-                mean = replace(mean, limit=int(self._cycle_limit * scale // 1))
+                cycle = replace(cycle, limit=int(self._cycle_limit * cycle_scale // 1))
         firsts: dict[int | None, tuple[Track, int]] = {}
         for percent in self._ttft_limits if mixed is not None else ():
             assert mixed is not None  # noqa: S101 - by the condition
@@ -220,7 +223,8 @@ class OperatingPoints:
             memory.prefix(batch), memory.input.total_bytes, memory.output.total_bytes,
             memory.working_bytes(steps.largest) + memory.reserve_bytes, self._capacity,
         )  # fmt: skip
-        return Tracks(mean, bytes_track, scale, firsts, self._aim, memory.pooled(memory.pooled_bytes(batch)))
+        pool = memory.pooled(memory.pooled_bytes(batch))
+        return Tracks(mean, bytes_track, scale, firsts, self._aim, cycle, cycle_scale, pool)
 
     def limited_tracks(self, batch: int, need: Fraction = Fraction(0)) -> Tracks | None:
         """Mean time, what TTFT is made of and memory of a batch, each with its limit.
@@ -247,6 +251,7 @@ class OperatingPoints:
 
     def _figures(self, batch: int, cuts: tuple[int, ...], steps: Steps, tracks: Tracks) -> Point:
         slowest = Fraction(largest_sum(tracks.mean, cuts), tracks.scale)
+        slowest_met = Fraction(largest_sum(tracks.cycle, cuts), tracks.cycle_scale)
         slowest_first = first_s = slowest_mixed = None
         if tracks.firsts:
             first_token = self._first(batch, steps)
@@ -255,7 +260,7 @@ class OperatingPoints:
             if not self.problem.workload.looped:
                 slowest_mixed = int(slowest_first / first_token.own)
         times = timing(
-            self.problem, pp=self.shape.pp, batch=batch, steps=steps, slowest=slowest,
+            self.problem, pp=self.shape.pp, batch=batch, steps=steps, slowest=slowest, slowest_met=slowest_met,
             slowest_mixed=slowest_mixed, ranks=self.ranks, first_s=first_s,
         )  # fmt: skip
         first_s = times.ttft_s
@@ -285,7 +290,7 @@ class OperatingPoints:
         Parameters
         ----------
         minimise
-            `mean` (cycle), `first` (TTFT) or `memory`.
+            `mean` (A), `cycle` (G: TPOT), `first` (TTFT) or `memory`.
         relax
             `cuts`: leave out the limits on everything that is not minimised; `queue`: leave out the queue. Both bound.
         need
@@ -386,7 +391,7 @@ class OperatingPoints:
         return best
 
     def smallest(self, rank_requests: Fraction, *, minimise: str, at_most: Fraction | None = None) -> Point | None:
-        """The point that minimises `mean`, `first` (TTFT) or `memory` and serves `rank_requests` requests/s a rank.
+        """The point that minimises `cycle` (TPOT), `first` (TTFT) or `memory` and serves so many requests/s a rank.
 
         Among equals the larger batch. Where that is more than `at_most`, it may be missed.
         """
@@ -449,6 +454,8 @@ def _halves(low: int, high: int, pp: int) -> list[tuple[int, int]]:
 def _objective(point: Point, minimise: str) -> Fraction:
     if minimise == "mean":
         return point.slowest
+    if minimise == "cycle":
+        return point.timing.cycle
     if minimise == "first":
         assert point.first_s is not None  # noqa: S101 - TTFT is minimised only where there are prompts
         return point.first_s

@@ -12,6 +12,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from optimizer.domain.layout import Layout
+from optimizer.domain.problem import Problem
+
+
+def even_cuts(layers: int, stages: int) -> tuple[int, ...]:
+    """Layers divided evenly; what is left over goes to the stages before the last (vLLM's rule)."""
+    each, extra = divmod(layers, stages)
+    cuts = [each] * stages
+    for i in range(extra):
+        cuts[(stages - 2 - i) % stages] += 1
+    return tuple(cuts)
+
+
+def cuts_of(problem: Problem, layout: Layout) -> tuple[int, ...]:
+    """Layer counts of a layout's stages, even ones where it names none."""
+    if layout.stages is None:
+        return even_cuts(problem.model.layer_count, layout.pp)
+    return tuple(stage.layers for stage in layout.stages)
+
 
 @dataclass(frozen=True, slots=True)
 class Track:
@@ -153,6 +172,8 @@ def _spread(tracks: Sequence[Track], bound: int, stages: int, layers: int) -> tu
 class Tracks:
     """What stages are cut by: mean time A × `scale`, bytes, and k·M + w·A × its own scale of each TTFT that is limited.
 
+    `cycle` is the mean time G that a decoding sequence meets × `cycle_scale`, with the limit on TPOT.
+
     `firsts` has the mean TTFT and percentiles (none in phase decode), `aim` is the one that the objective is about.
     `pool` are bytes of weights and cache where a share of memory is stated for these alone.
     """
@@ -162,6 +183,8 @@ class Tracks:
     scale: int
     firsts: dict[int | None, tuple[Track, int]]
     aim: int | None
+    cycle: Track
+    cycle_scale: int
     pool: Track | None = None
 
     @property
@@ -177,7 +200,7 @@ class Tracks:
     def all(self) -> list[Track]:
         """Those that there are."""
         pool = [] if self.pool is None else [self.pool]
-        return [self.mean, *(track for track, _ in self.firsts.values()), self.memory, *pool]
+        return [self.mean, self.cycle, *(track for track, _ in self.firsts.values()), self.memory, *pool]
 
 
 def combined(one: Track, often: int, other: Track, seldom: int) -> Track:

@@ -182,8 +182,10 @@ def growth_of(mean: int, busy: Fraction, alone: Fraction) -> int:
 
 
 @lru_cache(maxsize=1 << 16)
-def in_flight(mean: int, growth: int, percentile: int) -> int:
+def in_flight(mean: Fraction, growth: int, percentile: int) -> int:
     """Sequences in flight at most, so many percent of the time, where `mean` are on average.
+
+    As many are met by one that comes (Wolff 1982: Poisson arrivals see time averages).
 
     A sequence more arrives at a rate λ, one leaves at i ÷ (K·cycle) where i are in flight for K cycles each. With a
     cycle that grows evenly, P(i + 1) ÷ P(i) = (mean · (1 − g) + g · i) ÷ (i + 1): a negative binomial number, or a
@@ -191,7 +193,8 @@ def in_flight(mean: int, growth: int, percentile: int) -> int:
     """
     terms, number = [1 << _TERM_BITS], 0
     while True:
-        over, under = mean * (_SHARES - growth) + growth * number, _SHARES * (number + 1)
+        over = mean.numerator * (_SHARES - growth) + mean.denominator * growth * number
+        under = mean.denominator * _SHARES * (number + 1)
         if over < under and terms[-1] * over << _TERM_BITS // 2 < (under - over) * terms[0]:
             break
         terms.append(terms[-1] * over // under)

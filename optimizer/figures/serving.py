@@ -6,8 +6,9 @@ prompt tokens a step, ``P`` computed tokens of a prompt, ``e`` expected tokens a
 - A prompt longer than c is taken in ``n = ceil(P ÷ c)`` even pieces of ``ceil(P ÷ n)`` tokens, one a step; else
   ``m = floor(c ÷ P)`` whole prompts share a step (n = 1). Workspace is that of c tokens, as engines reserve it.
 - aggregated: steps carry µ decoding sequences, and a share φ = µ·e·n ÷ ((output − 1)·m) of them prompt tokens as well
-  (steady state of continuous batching); stage time A = D + φ·(M − D); cycle = pp·max A; TPOT = cycle ÷ e;
-  requests/s of a rank = b·e ÷ (cycle·(output − 1)); φ ≤ 1.
+  (steady state of continuous batching); stage time A = D + φ·(M − D); requests/s of a rank = b·e ÷ (pp·max A·(output −
+  1)); φ ≤ 1. While a sequence decodes its own prompt is over: it meets those of the other b − 1, in a share ψ = φ·(b −
+  1) ÷ (µ·pp) of its steps; G = D + ψ·(M − D); cycle = pp·max G; TPOT = cycle ÷ e.
 - decode: φ = 0, no TTFT. prefill: a step takes a piece of each of µ prompts; requests/s of a rank = b ÷ (n·pp·max P).
 - TTFT = o + max (k·O + h·M + w·A), of what the engine lets a request wait for (`domain.engines`): its overhead o, and
   k = n + pp − 1 steps O that its own prompt is in; h = w = 0 alone, at random and in phase prefill. No engine waits for
@@ -20,16 +21,16 @@ prompt tokens a step, ``P`` computed tokens of a prompt, ``e`` expected tokens a
   asked than all ranks serve, the load ρ is the rate ÷ their capacity: rate ≤ capacity ⇔ ρ ≤ 1, as S is at most
   1 ÷ a rank's capacity.
 - Where requests come at random and decode, sequences in flight follow from the load (Little's law): a rank runs the
-  least batch, up to that of the layout, that serves the requests asked of it, and TTFT, TPOT and steps are of that
-  batch. Capacity is of the largest batch up to that of the layout that keeps the limits on both. A batch that the
-  problem's `search` fixes is in flight whatever the load.
+  least batch, up to that of the layout, that serves the requests asked of it, and TTFT and steps are of that batch.
+  TPOT is of one among as many others as there are on average, those that wait for their first token too (Wolff 1982:
+  Poisson arrivals see time averages), up to the batch. Capacity is of the largest batch up to that of the layout that
+  keeps the limits on both. A batch that the problem's `search` fixes is in flight whatever the load.
 - In a closed loop of `concurrency` requests a rank has its share of them in flight, rounded up, and serves that share.
 - Throughput counts output tokens (prompt tokens in phase prefill): requests/s × tokens a request.
 - Percentiles follow from how requests arrive (`figures.percentiles`). At random, TTFT has that of the wait in the M/D/1
-  queue in place of the mean, and TPOT is of as many sequences in flight as there are at most so much of the time, up to
-  the batch: as many prompts as sequences in flight are met by a request at most, each in the place of one that ends. In
-  a closed loop all requests are alike but for the share `BURST`, the i-th of which has i before it; alone they are all
-  alike.
+  queue in place of the mean, and TPOT is of one among as many others as there are at most so much of the time, up to
+  the batch: as many prompts as others are met by a request at most, each in the place of one that ends. In a closed
+  loop all requests are alike but for the share `BURST`, the i-th of which has i before it; alone they are all alike.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import floor
 
 from optimizer.domain.layout import Layout
 from optimizer.domain.limit_table import first_limits, tightest
@@ -49,6 +51,7 @@ from optimizer.domain.workload import Workload
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory, StageMemory, build_memory
+from optimizer.figures.partition import cuts_of
 from optimizer.figures.percentiles import growth_of, in_flight, wait
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction, effective_rates
 
@@ -110,6 +113,11 @@ def steps_of(work: Workload, micro_batch: int, chunk: int | None) -> Steps:
     return Steps(decode, mixed, own, share, pieces, together, largest)
 
 
+def share_met(steps: Steps, batch: int, pp: int) -> Fraction:
+    """Share ψ of a sequence's decode steps that carry prompt tokens: those of the others in flight, its own is over."""
+    return steps.share * Fraction(batch - 1, -(-batch // pp) * pp)
+
+
 def keeps_step(work: Workload, steps: Steps) -> bool:
     """Whether prefill keeps up (φ ≤ 1), and steps have no more tokens than the engine is told to take."""
     most = work.max_num_batched_tokens
@@ -133,6 +141,8 @@ class Evaluation:
     ----------
     running
         Sequences in flight on a rank at the load asked for: those that steps and latencies are of.
+    stage_ticks, cycle_ticks
+        Mean step A of each stage, and mean step G that a decoding sequence meets.
     capacity_batch, capacity_ticks
         The batch that capacity is of, and its mean step in the slowest stage, in ticks.
     firsts
@@ -143,6 +153,8 @@ class Evaluation:
         TPOT of so many percent of all requests at most; empty in phase prefill.
     imbalance
         The hottest device's load ÷ mean of each layer that steps were priced at, where a placement is known.
+    between
+        Where requests come at random, G lies so far from that of the first to that of the second.
     """
 
     layout: Layout
@@ -150,6 +162,7 @@ class Evaluation:
     cuts: tuple[int, ...]
     steps: Steps
     stage_ticks: tuple[Fraction, ...]
+    cycle_ticks: tuple[Fraction, ...]
     decode_ticks: tuple[int, ...]
     mixed_ticks: tuple[int, ...]
     own_ticks: tuple[int, ...]
@@ -168,6 +181,7 @@ class Evaluation:
     service_s: Fraction
     tpots: Mapping[int, Fraction]
     imbalance: Imbalance = None
+    between: tuple[Fraction, Evaluation, Evaluation] | None = None
 
     def first_token_s(self, percentile: int | None) -> Fraction | None:
         """TTFT, mean or of so many percent of all requests at most; None where the queue grows without end."""
@@ -191,22 +205,6 @@ class Evaluation:
     def throughput_per_device(self) -> Fraction:
         """Tokens/s and device."""
         return self.throughput / self.devices
-
-
-def even_cuts(layers: int, stages: int) -> tuple[int, ...]:
-    """Layers divided evenly; what is left over goes to the stages before the last (vLLM's rule)."""
-    each, extra = divmod(layers, stages)
-    cuts = [each] * stages
-    for i in range(extra):
-        cuts[(stages - 2 - i) % stages] += 1
-    return tuple(cuts)
-
-
-def cuts_of(problem: Problem, layout: Layout) -> tuple[int, ...]:
-    """Layer counts of a layout's stages, even ones where it names none."""
-    if layout.stages is None:
-        return even_cuts(problem.model.layer_count, layout.pp)
-    return tuple(stage.layers for stage in layout.stages)
 
 
 BURST = Fraction(1, 10)
@@ -313,6 +311,7 @@ def timing(
     batch: int,
     steps: Steps,
     slowest: Fraction,
+    slowest_met: Fraction,
     slowest_mixed: int | None,
     ranks: int,
     first_s: Fraction | None = None,
@@ -321,8 +320,8 @@ def timing(
 
     Parameters
     ----------
-    slowest
-        max over stages of A, in ticks (of P with nothing to decode).
+    slowest, slowest_met
+        max over stages of A and of G, in ticks (of P with nothing to decode).
     slowest_mixed
         max over stages of M, in ticks; None in phase decode, and where φ ≤ 1 and no queue is asked for.
     ranks
@@ -331,8 +330,8 @@ def timing(
         TTFT but for the queue; None in phase decode.
     """
     work = problem.workload
-    cycle = pp * slowest / TICKS_PER_SECOND
-    requests = work.decoding(batch, ranks) / (work.cycles_of_request(steps.pieces) * cycle)
+    cycle, mean_cycle = pp * slowest_met / TICKS_PER_SECOND, pp * slowest / TICKS_PER_SECOND
+    requests = work.decoding(batch, ranks) / (work.cycles_of_request(steps.pieces) * mean_cycle)
     tpot = cycle / work.tokens_per_step if work.decodes else None
     queue, load = Fraction(0), Fraction(0)
     if steps.share > 1 and slowest_mixed is not None:
@@ -356,13 +355,13 @@ def service_s(problem: Problem, steps: Steps, slowest_mixed: int) -> Fraction:
     return steps.pieces * Fraction(slowest_mixed, TICKS_PER_SECOND) / steps.together
 
 
-def mean_ticks(steps: Steps, decode: Sequence[int], mixed: Sequence[int]) -> tuple[Fraction, ...]:
-    """Mean time A of each stage over decode and mixed steps."""
+def mean_ticks(share: Fraction, decode: Sequence[int], mixed: Sequence[int]) -> tuple[Fraction, ...]:
+    """Mean time of each stage over decode and mixed steps, `share` of them mixed."""
     if not mixed:
         return tuple(Fraction(d) for d in decode)
     if not decode:
         return tuple(Fraction(m) for m in mixed)
-    return tuple(d + steps.share * (m - d) for d, m in zip(decode, mixed, strict=True))
+    return tuple(d + share * (m - d) for d, m in zip(decode, mixed, strict=True))
 
 
 def evaluate(
@@ -398,7 +397,8 @@ def evaluate(
     decode = tuple(costs.stages(steps.decode, cuts)) if steps.decode else ()
     mixed = tuple(costs.stages(steps.mixed, cuts)) if steps.mixed else ()
     own = mixed if steps.own == steps.mixed or steps.own is None else tuple(costs.stages(steps.own, cuts))
-    mean = mean_ticks(steps, decode, mixed)
+    mean = mean_ticks(steps.share, decode, mixed)
+    met = mean_ticks(share_met(steps, layout.batch, layout.pp), decode, mixed)
     firsts: dict[int | None, Fraction] = {}
     priced, priced_s = None, Fraction(0)
     for share in (None, *PERCENTILES) if mixed else ():
@@ -410,13 +410,13 @@ def evaluate(
         firsts[share] = priced_s
     first_s = firsts.pop(None, None)
     times = timing(
-        problem, pp=layout.pp, batch=layout.batch, steps=steps, slowest=max(mean),
+        problem, pp=layout.pp, batch=layout.batch, steps=steps, slowest=max(mean), slowest_met=max(met),
         slowest_mixed=max(mixed) if mixed else None, ranks=layout.dp, first_s=first_s,
     )  # fmt: skip
     capacity = times.rank_requests * layout.dp
     evaluation = Evaluation(
-        layout=layout, shape=shape, cuts=cuts, steps=steps, stage_ticks=mean, decode_ticks=decode, mixed_ticks=mixed,
-        own_ticks=own, memory=tuple(memory.stages(steps.largest, layout.batch, cuts)),
+        layout=layout, shape=shape, cuts=cuts, steps=steps, stage_ticks=mean, cycle_ticks=met, decode_ticks=decode,
+        mixed_ticks=mixed, own_ticks=own, memory=tuple(memory.stages(steps.largest, layout.batch, cuts)),
         ttft_s=None if times.load >= 1 else times.ttft_s, tpot_s=times.tpot_s,
         queue_s=times.queue_s, load=times.load, request_capacity=capacity,
         throughput=capacity * work.tokens_of_request, devices=layout.devices, running=layout.batch,
@@ -469,14 +469,20 @@ def _at_load(problem: Problem, evaluation: Evaluation, rate: Fraction, at: Calla
     running = at(max((first - 1) * pp + 1, ceil_fraction(served)))
     late = bisect_left(range(first, top + 1), x=True, key=lambda micro: not _in_time(problem, whole(micro)))
     busiest = whole(first + late - 1 if late else top)
-    growth = growth_of(running.running, max(running.stage_ticks), max(at(1).stage_ticks))
+    # one that comes meets as many as there are on average, those that wait for their first token among them
+    latency_s = (running.ttft_s or 0) + (work.output_tokens - 1) * (running.tpot_s or 0)
+    met = rate / evaluation.layout.dp * latency_s
+    part, fewer, more = met % 1, at(min(batch, floor(met) + 1)), at(min(batch, floor(met) + 2))
+    cycles = tuple(a + part * (b - a) for a, b in zip(fewer.cycle_ticks, more.cycle_ticks, strict=True))
+    growth = growth_of(fewer.running, max(fewer.cycle_ticks), max(at(1).cycle_ticks))
     return replace(
         running, layout=evaluation.layout, steps=replace(running.steps, largest=evaluation.steps.largest),
         memory=evaluation.memory, request_capacity=busiest.request_capacity, throughput=busiest.throughput,
         capacity_batch=busiest.layout.batch, capacity_ticks=busiest.capacity_ticks,
+        cycle_ticks=cycles, between=(part, fewer, more),
+        tpot_s=pp * max(cycles) / TICKS_PER_SECOND / work.tokens_per_step,
         tpots={
-            share: at(min(batch, max(running.running, in_flight(running.running, growth, share)))).tpot_s or Fraction(0)
-            for share in PERCENTILES
+            share: at(min(batch, in_flight(met, growth, share) + 1)).tpot_s or Fraction(0) for share in PERCENTILES
         },
     )  # fmt: skip
 
@@ -484,7 +490,7 @@ def _at_load(problem: Problem, evaluation: Evaluation, rate: Fraction, at: Calla
 def _in_time(problem: Problem, evaluation: Evaluation) -> bool:
     """Whether latencies keep the problem's limits and the queue of prompts does not grow."""
     limits = tightest(problem)
-    cycle = evaluation.layout.pp * max(evaluation.stage_ticks) / TICKS_PER_SECOND
+    cycle = evaluation.layout.pp * max(evaluation.cycle_ticks) / TICKS_PER_SECOND
     if evaluation.load >= 1 or (Measure.CYCLE in limits and cycle > limits[Measure.CYCLE]):
         return False
     firsts = ((evaluation.first_token_s(share), limit) for share, limit in first_limits(problem).items())

@@ -35,8 +35,14 @@ _LENGTHS = 128
 """Lengths, evenly apart in ratio (11% up to a million), at one of which a bound on the longest sequence is said."""
 
 
-Times = tuple[Floats, Floats | None, Floats, dict[int | None, Floats]]
-"""A cycle, pp·max M, φ, and TTFT without a queue by percentile (none in phase decode)."""
+class Times(NamedTuple):
+    """pp·max A, pp·max G, pp·max M, φ, and TTFT without a queue by percentile (no M and TTFT in phase decode)."""
+
+    mean: Floats
+    cycle: Floats
+    mixed: Floats | None
+    share: Floats
+    firsts: dict[int | None, Floats]
 
 
 class Stack(NamedTuple):
@@ -186,11 +192,17 @@ class Bounds:
             tail = tail + np.where(seqs > 0, self.problem.workload.mtp_tokens * drafted, 0.0)
         return self._stack_of(each, tail, decoded + prompt)
 
-    def _mean_step(self, micro: Floats) -> Stack:
-        """`_step` on average over the steps of phase aggregated, for the best chunk of each row."""
+    def _mean_step(self, micro: Floats, prompted: Floats) -> Stack:
+        """`_step` on average over the steps of phase aggregated, for the best chunk of each row.
+
+        Parameters
+        ----------
+        prompted
+            Sequences of the micro-batch whose prompts steps carry.
+        """
         work = self.problem.workload
         decoded = micro * (1 + work.mtp_tokens)
-        finished = micro * float(work.tokens_per_step) / (work.output_tokens - 1)
+        finished = prompted * float(work.tokens_per_step) / (work.output_tokens - 1)
         prompt = finished * work.computed_input_tokens
         least, most = np.maximum(self.piece * self.fewest_packed, prompt), np.maximum(self.taken, prompt)
 
@@ -233,7 +245,7 @@ class Bounds:
         return slowest + self.pp * stack.send
 
     def stack(self, micro: Floats, firsts: Sequence[int | None] = (None,)) -> Times:
-        """Least cycle (mean), pp·max M, φ and TTFT without a queue at a micro-batch; no M and TTFT in phase decode.
+        """Least of all times at a micro-batch, of which a batch has pp·(µ − 1) others at least.
 
         Parameters
         ----------
@@ -244,11 +256,12 @@ class Bounds:
         verified = 1 + work.mtp_tokens
         zero = np.zeros_like(micro)
         if not work.prompts:
-            return self._slowest(self._step(micro, micro * verified, zero, zero)), None, zero, {}
+            plain_s = self._slowest(self._step(micro, micro * verified, zero, zero))
+            return Times(plain_s, plain_s, None, zero, {})
         if not work.decodes:
             busy = self._step(zero, zero, micro * self.piece, micro)
             mixed = self._slowest(busy)
-            return mixed, mixed, np.ones_like(micro), self._first_tokens(micro, busy, busy, busy, firsts)
+            return Times(mixed, mixed, mixed, np.ones_like(micro), self._first_tokens(micro, busy, busy, busy, firsts))
         share = micro * float(work.tokens_per_step) * self.pieces / ((work.output_tokens - 1) * self.packed)
         passes = self.fewest_packed.astype(float)
         busy = own = self._step(micro, micro * verified, self.piece * passes, passes)
@@ -257,20 +270,24 @@ class Bounds:
         if firsts and work.arrivals != "poisson" and np.any(met < passes):
             own = self._step(micro, micro * verified, self.piece * met, met)
         if self._open_chunk:
-            mean = self._mean_step(micro)
+            mean, met = self._mean_step(micro, micro), self._mean_step(micro, micro - 1)
         else:
             plain = self._step(micro, micro * verified, zero, zero)
             # one stage bounds the mean by its own decode and mixed steps
-            mean = Stack(*(d + share * (m - d) for d, m in zip(plain, busy, strict=True)))
-        return self._slowest(mean), self._slowest(busy), share, self._first_tokens(micro, own, busy, mean, firsts)
+            mean, met = (
+                Stack(*(d + often * (m - d) for d, m in zip(plain, busy, strict=True)))
+                for often in (share, share * (micro - 1) / micro)
+            )
+        first_tokens = self._first_tokens(micro, own, busy, mean, firsts)
+        return Times(self._slowest(mean), self._slowest(met), self._slowest(busy), share, first_tokens)
 
-    def requests(self, micro: Floats, cycle: Floats) -> Floats:
-        """Most requests/s of each device."""
+    def requests(self, micro: Floats, mean: Floats) -> Floats:
+        """Most requests/s of each device, by pp·max A."""
         work = self.problem.workload
         ranks = self.meshes.tp * self.meshes.cp
         if not work.decodes:
-            return micro / (self.pieces * cycle * ranks)
-        return micro * float(work.tokens_per_step) / (cycle * (work.output_tokens - 1) * ranks)
+            return micro / (self.pieces * mean * ranks)
+        return micro * float(work.tokens_per_step) / (mean * (work.output_tokens - 1) * ranks)
 
     def _first_tokens(
         self, micro: Floats, own: Stack, mixed: Stack, mean: Stack, firsts: Sequence[int | None]
@@ -339,15 +356,14 @@ class Bounds:
     def holds(self, micro: Floats, target: Target) -> tuple[NDArray[np.bool_], Floats]:
         """Whether the limits that tighten with the micro-batch hold at it; and the most requests/s of a device."""
         stack = self.stack(micro, tuple(target.first))
-        return self.within(micro, target, stack, self.memory(micro)), self.requests(micro, stack[0])
+        return self.within(micro, target, stack, self.memory(micro)), self.requests(micro, stack.mean)
 
     def within(self, micro: Floats, target: Target, stack: Times, memory: Floats) -> NDArray[np.bool_]:
         """Whether what `stack` and `memory` say of a micro-batch keeps the limits."""
-        cycle, _, share, firsts = stack
         slack = 1 + MARGIN
-        holds = (cycle <= target.cycle * slack) & (memory <= target.memory * slack) & (share <= slack)
-        for percentile in target.first if firsts else ():
-            holds &= firsts[percentile] <= target.first[percentile] * slack
+        holds = (stack.cycle <= target.cycle * slack) & (memory <= target.memory * slack) & (stack.share <= slack)
+        for percentile in target.first if stack.firsts else ():
+            holds &= stack.firsts[percentile] <= target.first[percentile] * slack
         holds &= micro <= self._taken
         return holds & self.context(target.context) if target.context else holds
 
@@ -413,12 +429,12 @@ class Bounds:
             high = np.where(good, high, np.maximum(middle - 1, low))
             if np.all(low >= high):
                 break
-        cycle = self.stack(low, ())[0]
+        mean = self.stack(low, ()).mean
         sequences = np.minimum(self._sequences(target, self._workspace(low)) / self.pp, low)
         sequences = np.where(self.rows.pp == 0, low, sequences)
         # the last micro-batch may be left unfilled
         fewer = np.maximum(low - 1, 1)
         partial = np.maximum(
-            self.requests(sequences, cycle), np.where(low > 1, self.requests(fewer, self.stack(fewer, ())[0]), 0.0)
+            self.requests(sequences, mean), np.where(low > 1, self.requests(fewer, self.stack(fewer, ()).mean), 0.0)
         )
-        return np.where(holds, np.where(sequences < low, partial, self.requests(low, cycle)), -1.0)
+        return np.where(holds, np.where(sequences < low, partial, self.requests(low, mean)), -1.0)

@@ -263,6 +263,10 @@ class _Frontier:
         if limited is None:
             return []
         measured = [limited.mean]
+        # with nothing but tokens to decode the two are one
+        apart = Measure.CYCLE in self.measures and self.problem.workload.mixes
+        if apart:
+            measured.append(limited.cycle)
         if Measure.FIRST in self.measures and limited.first is not None and self.problem.workload.decodes:
             measured.append(limited.first)
         if Measure.MEMORY in self.measures:
@@ -277,15 +281,17 @@ class _Frontier:
 
         def worth(costs: tuple[int, ...]) -> bool:
             """Whether nothing found dominates what stages of such costs can reach."""
-            cycle, row = shape.pp * costs[0] / limited.scale / TICKS_PER_SECOND, ideal.copy()
+            mean, row = shape.pp * costs[0] / limited.scale / TICKS_PER_SECOND, ideal.copy()
             for column, view in enumerate(self.views):
                 match view.scale.measure:
-                    case Measure.CYCLE:
-                        level = cycle
+                    case Measure.CYCLE if not apart:
+                        level = mean
+                    case Measure.CYCLE if len(costs) > 1:
+                        level = shape.pp * costs[1] / limited.cycle_scale / TICKS_PER_SECOND
                     case Measure.DEVICE_REQUESTS:
-                        level = ended / cycle
+                        level = ended / mean
                     case Measure.REQUESTS:
-                        level = ended / cycle * shape.devices * replicas
+                        level = ended / mean * shape.devices * replicas
                     case Measure.MEMORY if len(costs) == len(measured):
                         level = float(costs[-1])
                     case _:
@@ -303,8 +309,8 @@ class _Frontier:
             return [v for v, _ in front]
         points = self._at(shape, chunk, self.search.replicas_of(shape)[-1])
         work = self.problem.workload
-        if work.looped and Measure.FIRST in self.measures:
-            # each sequence less shortens the wait
+        if (work.looped and Measure.FIRST in self.measures) or (work.mixes and Measure.CYCLE in self.measures):
+            # each sequence less shortens the wait, and leaves the others fewer prompts to meet
             return None
         micro = -(-batch // shape.pp)
         limited = points.limited_tracks(shape.pp * (micro - 1) + 1 if work.looped else batch)
@@ -384,9 +390,8 @@ class _Frontier:
         at_low, memory = bounds.stack(low, (None, *limit.first)), bounds.memory(low, boxes.batch)
         holds = bounds.within(low, limit, at_low, memory)
         high = np.maximum(np.minimum(boxes.high, bounds.most_in_memory(limit)), low)
-        cycle, mixed, _, firsts = at_low
-        slowest, late, _, _ = at_low if np.array_equal(low, high) else bounds.stack(high, ())
-        requests = bounds.requests(high, slowest) * np.where(boxes.batch > 0, boxes.batch / (rows.pp * low), 1.0)
+        at_high = at_low if np.array_equal(low, high) else bounds.stack(high, ())
+        requests = bounds.requests(high, at_high.mean) * np.where(boxes.batch > 0, boxes.batch / (rows.pp * low), 1.0)
         replica = (self.meshes.stage[rows.mesh] * rows.pp).astype(float)
         fewest = boxes.fewest
         if self.rate is not None:
@@ -402,11 +407,11 @@ class _Frontier:
                 case Measure.DEVICES:
                     level = replica * fewest
                 case Measure.CYCLE:
-                    level = cycle
+                    level = at_low.cycle
                 case Measure.FIRST:
-                    if mixed is None or late is None:
+                    if at_low.mixed is None or at_high.mixed is None:
                         raise InternalError("TTFT is an objective only where there are prompts")
-                    level = firsts[None] + self._wait(bounds, mixed, late, high, boxes)
+                    level = at_low.firsts[None] + self._wait(bounds, at_low.mixed, at_high.mixed, high, boxes)
                 case Measure.MEMORY:
                     level = memory
             column = view.scale.floats(level)

@@ -423,10 +423,10 @@ class Search:
                 needed = goal.total_requests / np.maximum(requests, 1e-300) * (1 - MARGIN)
                 value = -np.maximum(np.ceil(needed / stages), 1) * stages
             case Measure.CYCLE:
-                value = -bounds.stack(ones)[0]
+                value = -bounds.stack(ones).cycle
             case Measure.FIRST:
                 aim = self.problem.scale.percentile
-                value = -bounds.stack(ones, (aim,))[3][aim]
+                value = -bounds.stack(ones, (aim,)).firsts[aim]
             case Measure.MEMORY:
                 value = -bounds.memory(ones)
             case Measure.REQUESTS:

@@ -50,6 +50,7 @@ def solve_declared(problem: Problem, *, time_limit_s: float | None = None) -> So
 
 def _point(evaluation: Evaluation) -> Point:
     layout, longest = evaluation.layout, max(evaluation.stage_ticks)
-    cycle, capacity = layout.pp * longest / TICKS_PER_SECOND, evaluation.request_capacity / layout.dp
+    cycle = layout.pp * max(evaluation.cycle_ticks) / TICKS_PER_SECOND
+    capacity = evaluation.request_capacity / layout.dp
     timing = Timing(cycle, evaluation.ttft_s, evaluation.tpot_s, evaluation.queue_s, evaluation.load, capacity)
     return Point(layout.batch, evaluation.cuts, longest, None, evaluation.ttft_s, evaluation.memory_bytes, timing)

@@ -18,7 +18,8 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.workload import PHASES, ServingWorkload
 from optimizer.figures.layer import Step
 from optimizer.figures.memory import build_memory
-from optimizer.figures.serving import cuts_of, evaluate
+from optimizer.figures.partition import cuts_of
+from optimizer.figures.serving import evaluate
 from optimizer.fleet.column import Column, column_layout, cost_of, power_of
 from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
 from optimizer.verify.violation import Violation

@@ -44,8 +44,8 @@ def test_one_tick_more_is_late(
     def told(ticks: int) -> tuple[Fraction, Fraction]:
         alone = FIXED + Fraction((steps.pieces + shape.pp - 1) * ticks, TICKS_PER_SECOND)
         found = timing(
-            problem, pp=shape.pp, batch=BATCH, steps=steps, slowest=Fraction(1), slowest_mixed=ticks, ranks=3,
-            first_s=alone,
+            problem, pp=shape.pp, batch=BATCH, steps=steps, slowest=Fraction(1), slowest_met=Fraction(1),
+            slowest_mixed=ticks, ranks=3, first_s=alone,
         )  # fmt: skip
         return found.load, found.first_token_s(service_s(problem, steps, ticks), percentile)
 

@@ -22,7 +22,8 @@ from optimizer.errors import SpecError
 from optimizer.export.launch import Exported, export
 from optimizer.export.placement import PlacementFile, placement_file
 from optimizer.export.plan import ExportPlan
-from optimizer.figures.serving import cuts_of, evaluate
+from optimizer.figures.partition import cuts_of
+from optimizer.figures.serving import evaluate
 from optimizer.readers.document import load_text
 from optimizer.readers.launch.launch import Launch
 from optimizer.readers.launch.problem import pose

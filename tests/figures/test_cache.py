@@ -11,8 +11,8 @@ from optimizer import certify, read_problem
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.memory import build_memory
+from optimizer.figures.partition import even_cuts
 from optimizer.figures.room import room_of
-from optimizer.figures.serving import even_cuts
 from optimizer.solve import solve
 
 GIB = 2**30

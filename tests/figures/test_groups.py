@@ -10,8 +10,8 @@ from optimizer import read_problem
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.figures.groups import groups
+from optimizer.figures.partition import even_cuts
 from optimizer.figures.room import room_of
-from optimizer.figures.serving import even_cuts
 
 GIB = 2**30
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.derivation import derive
+from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.interface import read_problem
 from optimizer.verify.constraints import violations
@@ -44,17 +46,27 @@ def test_the_least_batch_that_serves_the_rate_is_in_flight(rate: Fraction, pp: i
     serving = [b for b in range(1, most + 1) if with_all_in_flight(problem, b, pp).request_capacity >= rate]
     own = with_all_in_flight(problem, serving[0] if serving else most, pp)
     assert found.running == own.layout.batch
-    assert (found.tpot_s, found.ttft_s, found.queue_s, found.load) == (own.tpot_s, own.ttft_s, own.queue_s, own.load)
+    assert (found.ttft_s, found.queue_s, found.load) == (own.ttft_s, own.queue_s, own.load)
     whole = with_all_in_flight(problem, most, pp)
     assert found.memory == whole.memory
     assert (found.request_capacity >= rate) == (found.load <= 1)
     if found.running < most:
-        # Little's law: requests/s × seconds in decode are what is in flight, rounded up to whole sequences
-        assert found.tpot_s is not None
-        sequences = rate / 2 * 199 * found.tpot_s
+        # Little's law: requests/s × seconds in which a place is taken, rounded up to whole sequences
+        sequences = rate / 2 * 199 * pp * max(found.stage_ticks) / TICKS_PER_SECOND
         assert found.running - 1 < sequences <= found.running or found.running % pp == 1 % pp
         assert not violations(problem, found.layout, found)
         assert derive(problem, found.layout, found)["running_sequences"].value == found.running
+
+
+@pytest.mark.parametrize("rate", RATES[1:4])
+def test_one_at_random_decodes_among_those_who_are_there(rate: Fraction) -> None:
+    """Wolff 1982: what it meets are the others on average (Little's law), who wait for a first token among them."""
+    problem = asked(rate)
+    found = evaluate(problem, layout(41, 1))
+    own = with_all_in_flight(problem, found.running, 1)
+    others = float(rate) / 2 * (float(own.ttft_s or 0) + 199 * float(own.tpot_s or 0))
+    by_count = [float(with_all_in_flight(problem, count + 1, 1).tpot_s or 0) for count in range(41)]
+    assert float(found.tpot_s or 0) == pytest.approx(np.interp(others, range(41), by_count))
 
 
 def test_whole_micro_batches_that_just_serve_the_rate_serve_it() -> None:
@@ -76,11 +88,13 @@ def test_whole_micro_batches_that_just_serve_the_rate_serve_it() -> None:
 def test_few_requests_meet_an_idle_device() -> None:
     """The first report of it: 0.0001 requests/s were priced with the whole batch in flight."""
     few, none = evaluate(asked(Fraction(1, 10_000)), layout(200)), evaluate(asked(None), layout(1))
-    assert few.tpot_s == none.tpot_s
+    assert few.tpot_s is not None
+    assert none.tpot_s is not None
+    assert none.tpot_s < few.tpot_s < none.tpot_s * Fraction(1001, 1000)
+    assert set(few.tpots.values()) == {none.tpot_s}
     assert few.running == 1
     whole = evaluate(asked(None), layout(200))
     assert whole.tpot_s is not None
-    assert none.tpot_s is not None
     assert whole.tpot_s > 3 * none.tpot_s / 2
     assert few.request_capacity == whole.request_capacity
     assert whole.running == 200

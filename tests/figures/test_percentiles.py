@@ -115,14 +115,14 @@ def test_the_longest_step_and_the_largest_load_are_the_last_that_keep_a_limit() 
 def test_sequences_in_flight_are_a_poisson_number_and_more_apart_where_steps_grow_with_them() -> None:
     for mean in (1, 2, 5, 17, 60, 300):
         for share in PERCENTILES:
-            found = in_flight(mean, 0, share)
+            found = in_flight(Fraction(mean), 0, share)
             terms = [math.exp(i * math.log(mean) - mean - math.lgamma(i + 1)) for i in range(found + 1)]
             assert sum(terms) >= share / 100 > sum(terms[:-1])
             for growth in (32, 128, 224):
                 g = growth / 256
                 number = mean * (1 - g) / g
                 zero = number * math.log(1 - g) - math.lgamma(number)
-                wider = in_flight(mean, growth, share)
+                wider = in_flight(Fraction(mean), growth, share)
                 terms = [
                     math.exp(math.lgamma(number + i) - math.lgamma(i + 1) + zero + i * math.log(g))
                     for i in range(wider + 1)

@@ -22,9 +22,9 @@ from optimizer.errors import SpecError
 from optimizer.explain.relax import relax
 from optimizer.figures.cache import CacheLayout
 from optimizer.figures.memory import build_memory
+from optimizer.figures.partition import even_cuts
 from optimizer.figures.reserve import beside_bytes
 from optimizer.figures.room import longest, longest_context, next_longer, room_of
-from optimizer.figures.serving import even_cuts
 from optimizer.readers.catalog import load_hardware, load_model
 from optimizer.readers.read import Override, read_problem
 from optimizer.solve import solve

@@ -11,8 +11,8 @@ from optimizer.domain.lattice import axes
 from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
+from optimizer.figures.partition import even_cuts
 from optimizer.figures.rates import last_kept
-from optimizer.figures.serving import even_cuts
 
 
 def cuts(layers: int, stages: int) -> Iterator[tuple[int, ...]]:
