@@ -52,6 +52,8 @@ class Embedding(Spec):
     capture_sizes: ClassVar = None
     decode_context_parallel: ClassVar = 1
     hybrid_cache: ClassVar = None
+    prefix_caching: ClassVar = None
+    async_scheduling: ClassVar = None
 
     @property
     def input_tokens(self) -> int:

@@ -239,7 +239,11 @@ class Problem(Grown):
     def cache(self) -> CacheRules:
         """How the engine lays out the cache of this model, as it is told."""
         layers = [self.model.blocks[name].attention for name in self.model.layer_names]
-        return self.engine.cache.of([layer for layer in layers if layer is not None], hybrid=self.workload.hybrid_cache)
+        return self.engine.cache.of(
+            [layer for layer in layers if layer is not None],
+            hybrid=self.workload.hybrid_cache, prefixes=self.workload.prefix_caching,
+            ahead=self.workload.async_scheduling,
+        )  # fmt: skip
 
     @property
     def precision(self) -> ModelPrecision:

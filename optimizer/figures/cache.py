@@ -37,6 +37,7 @@ from optimizer.domain.attention import (
     LatentAttention,
 )
 from optimizer.domain.attention.compressed import INDEX_SCALE_BYTES, STATE_BYTES
+from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.capability import capability
 from optimizer.domain.precision import KV_BYTES
 from optimizer.domain.problem import Problem
@@ -75,7 +76,8 @@ class CacheLayout:
 
     def admitted_bytes(self, attention: Attention, tokens: int, tp: int) -> Fraction:
         """Bytes of a sequence while its prompt is computed in the largest steps: what an engine asks of its pool."""
-        return self._bytes(attention, tokens, tp, step=self.step) * self._drafted(attention)
+        states, _ = self.prefix_states(attention)
+        return self._bytes(attention, tokens, tp, step=self.step) * self._drafted(attention, states)
 
     def token_bytes(self, attention: Attention, tp: int) -> Fraction:
         """Bytes of one token in a layer of a kind, however its group is padded."""
@@ -84,20 +86,25 @@ class CacheLayout:
             return (heads * self.element + Fraction(attention.cache_fixed_bytes(1, tp))) / self.shared_by
         return self._bytes(attention, 1, tp, step=1)
 
-    def _drafted(self, attention: Attention) -> Fraction:
-        """Layers that keep a cache of this kind, with the draft's own, ÷ those of the model."""
+    def prefix_states(self, attention: Attention) -> tuple[int, int]:
+        """States that a sequence holds of a layer as it is admitted, and the tokens of which blocks are a multiple."""
+        rule, device = self.rules.prefix_states, self.problem.hardware.device
+        return (1, 1) if rule is None or not isinstance(attention, Recurrent) else rule(attention, device)
+
+    def _drafted(self, attention: Attention, states: int = 1) -> Fraction:
+        """Layers that keep a cache of this kind, with the draft's own, ÷ those of the model; of each so many states."""
         mtp, drafted = self.problem.model.mtp, self.problem.workload.mtp_tokens
         if not drafted or mtp is None:
-            return Fraction(1)
+            return Fraction(states)
         draft = self.problem.model.blocks[mtp.block].attention
         alike = self._layers_of(draft)
         if attention == draft:
             return Fraction(alike + mtp.count, alike)
         if not (self.rules.equal_groups and isinstance(attention, STATES)):
-            return Fraction(1)
+            return Fraction(states)
         count, group = self._layers_of(attention), alike + mtp.count
         padded = round_up(count, group) if count > group else count
-        return Fraction(padded, count) * (1 + drafted)
+        return Fraction(padded, count) * (states + drafted)
 
     def _layers_of(self, attention: Attention | None) -> int:
         blocks = self.problem.model.blocks

@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 
 from optimizer.domain.attention import Attention, GroupedQueryAttention, LatentAttention
 from optimizer.domain.attention.recurrent import Recurrent
@@ -44,17 +45,15 @@ class BlockGroups:
         Groups of each kind.
     block_tokens, block_bytes
         Of one block in one layer, and its bytes.
+    states
+        States that a sequence holds at once of a layer that keeps any; 0: none does.
     """
 
     layers: tuple[Kind | None, ...]
     of: dict[Kind, int]
     block_tokens: int
     block_bytes: Fraction
-
-    @property
-    def states(self) -> bool:
-        """Whether some layers keep a state of every sequence."""
-        return any(held == 0 for held, _ in self.of)
+    states: int
 
     def tokens(self, rooms: Sequence[int], cuts: Sequence[int]) -> int:
         """Tokens that the engine logs of stages with some room and layers."""
@@ -101,8 +100,10 @@ def groups(problem: Problem, tp: int) -> BlockGroups | None:
     size = group_size(counts.values())
     state = max((size for held, size in counts if held == 0), default=Fraction(0))
     latent = any(isinstance(attention, LatentAttention) for attention in attentions)
-    aligned = LATENT_BLOCK if latent and state else rules.block_tokens
+    held = [layout.prefix_states(attention) for attention in attentions if isinstance(attention, Recurrent)]
+    aligned = lcm(LATENT_BLOCK if latent and state else rules.block_tokens, *(tokens for _, tokens in held))
     tokens = max(aligned, round_up(-(-state // token_bytes), aligned))
     return BlockGroups(
-        layers, {kind: -(-count // size) for kind, count in counts.items()}, tokens, tokens * token_bytes
-    )
+        layers, {kind: -(-count // size) for kind, count in counts.items()}, tokens, tokens * token_bytes,
+        max((states for states, _ in held), default=0),
+    )  # fmt: skip

@@ -30,7 +30,7 @@ from optimizer.figures.weights import round_up
 
 EARLIER = (
     "first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh",
-    "twelfth",
+    "twelfth", "thirteenth", "fourteenth",
 )  # fmt: skip
 """Names of the releases before the newest, oldest first, by whose facts `verify` derives the cache as well."""
 COMPRESSED_REQUESTS = 256

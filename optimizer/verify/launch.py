@@ -15,9 +15,10 @@ from optimizer.domain.families import Family
 from optimizer.domain.lattice import LARGEST_BATCH
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
+from optimizer.figures.groups import groups
 from optimizer.figures.memory import draft_weights
 from optimizer.figures.rates import last_kept
-from optimizer.figures.reserve import context_bytes, largest_capture
+from optimizer.figures.reserve import context_bytes, default_tokens, largest_capture
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation, default_chunk, evaluate
 from optimizer.readers.launch.launch import SHARED_BUDGET
@@ -82,6 +83,7 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
         violations = (
             *_request_table(started, verdict.evaluation), *_drafts(started, verdict.evaluation),
             *graphs_beside(started.problem, verdict.evaluation), *_sequence_blocks(started, verdict.evaluation),
+            *_prefix_blocks(started, verdict.evaluation),
         )  # fmt: skip
         verdict = replace(verdict, violations=(*verdict.violations, *violations))
     verdict = _despite_unmodelled(started, verdict)
@@ -210,6 +212,19 @@ def _sequence_blocks(started: Posed, evaluation: Evaluation, *, least: bool = Fa
         )  # fmt: skip
 
 
+def _prefix_blocks(started: Posed, evaluation: Evaluation) -> Iterator[Violation]:
+    """A step takes a block at least where prefixes with states of linear attention are cached."""
+    problem, shape = started.problem, evaluation.shape
+    said, grouped, tokens = problem.cache.prefix_in_step, groups(problem, shape.tp), default_tokens(problem)
+    if not said or grouped is None or grouped.states < 2 or grouped.block_tokens <= tokens:
+        return
+    message = said.format(block=grouped.block_tokens, tokens=tokens)
+    yield Violation(
+        Family.ENGINE, f"{problem.engine.title} does not start: {message} (--max-num-batched-tokens)",
+        {"needed_tokens": grouped.block_tokens, "step_tokens": tokens},
+    )  # fmt: skip
+
+
 FIRST_ENGINE: Final = "vllm@0.6.6"
 """vLLM's V0, which later releases still hold."""
 
@@ -269,7 +284,8 @@ def as_stated(posed: Posed) -> Problem:
     stated = {
         "max_num_seqs": point.max_num_seqs, "capture_sizes": point.capture_sizes, "max_model_len": point.max_model_len,
         "max_num_batched_tokens": point.max_num_batched_tokens if launch.engine in SHARED_BUDGET else None,
-        "hybrid_cache": point.hybrid_cache,
+        "hybrid_cache": point.hybrid_cache, "prefix_caching": point.prefix_caching,
+        "async_scheduling": point.async_scheduling,
     }  # fmt: skip
     if launch.dcp > 1:
         stated["decode_context_parallel"] = launch.dcp

@@ -453,3 +453,26 @@ def test_every_sequence_in_flight_has_a_block_for_its_state(
     assert found["fits"] == fits, found["doubts"]
     told = " ".join((*found["doubts"], *(str(one) for one in found["violations"])))
     assert ("exceeds available Mamba cache blocks" in told) is (fits != "yes")
+
+
+@pytest.mark.parametrize(
+    ("engine", "flags", "fits"),
+    [
+        ("vllm@0.18", "--enable-prefix-caching", "no"),
+        ("vllm@0.26", "--enable-prefix-caching", "no"),
+        ("vllm@0.27", "--enable-prefix-caching", "yes"),
+        ("vllm@0.26", "", "yes"),
+        ("vllm", "", "yes"),
+        ("vllm@0.26", "--enable-prefix-caching --max-num-batched-tokens 4096", "yes"),
+        ("vllm@0.26", "--enable-prefix-caching --no-enable-prefix-caching", "yes"),
+    ],
+)
+def test_a_step_takes_a_block_of_a_prefix(
+    engine: str, flags: str, fits: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """2,096 tokens on two ranks, of which an A100's default step takes 2,048 (vllm pull request 36734)."""
+    command = f"vllm serve Qwen/Qwen3.5-122B-A10B-GPTQ-Int4 -tp 2 --max-model-len 131072 --max-num-seqs 16 {flags}"
+    asked = ("--from", command, "--hardware", "a100-sxm-8", "--engine", engine)
+    found = _json(capsys, "verify", *asked, status=1 if fits == "no" else 0)
+    assert found["fits"] == fits, found["doubts"]
+    assert ("block_size (2096) must be <= max_num_batched_tokens (2048)" in str(found["violations"])) is (fits == "no")

@@ -114,7 +114,7 @@ def test_a_rule_depends_on_nothing_but_what_it_says_it_reads(name: str) -> None:
 
 def test_versions() -> None:
     assert engine_named("vllm") is engine_named("vllm@0.33.0") is engine_named("vllm@0.30")
-    assert engine_named("vllm@0.19") is engine_named("vllm@0.20.2")
+    assert engine_named("vllm@0.20") is engine_named("vllm@0.20.2")
     assert engine_named("sglang@0.5.3.post1") is engine_named("sglang@0.5.3")
     assert engine_named("sglang@0.4.9.post6") is not engine_named("sglang@0.4.10")
     assert release_of("sglang", "0.3") is engine_named("sglang@0.4.6.post5")

@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from optimizer import certify, read_problem
+from optimizer.domain.attention import GroupedQueryAttention
+from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
+from optimizer.figures.cache import CacheLayout
 from optimizer.figures.memory import build_memory
 from optimizer.figures.partition import even_cuts
 from optimizer.figures.room import room_of
@@ -22,7 +25,8 @@ def asked(model: str, engine: str, *, hybrid: bool | None = None, **more: Any) -
     work = {"input_tokens": 1024, "output_tokens": 1024, "max_num_batched_tokens": 8192} | more.pop("workload", {})
     told = {} if hybrid is None else {"hybrid_cache": hybrid}
     return read_problem({
-        "model": model, "hardware": "h200-sxm-8", "devices": 8, "engine": engine, "workload": work | told, **more,
+        "model": model, "hardware": more.pop("hardware", "h200-sxm-8"), "devices": 8, "engine": engine,
+        "workload": work | told, **more,
     })  # fmt: skip
 
 
@@ -148,3 +152,56 @@ def test_what_starts_though_it_holds_no_longest_sequence(
     model: str, engine: str, *, hybrid: bool | None, starts: bool
 ) -> None:
     assert (not asked(model, engine, hybrid=hybrid).cache.admits_longest) is starts
+
+
+@pytest.mark.parametrize(
+    ("model", "engine", "hardware", "told", "states"),
+    [
+        ("qwen3.6-27b", "vllm@0.12", "h100-sxm-8", True, 1),
+        ("qwen3.6-27b", "vllm@0.14", "h100-sxm-8", None, 1),
+        ("qwen3.6-27b", "vllm@0.14", "h100-sxm-8", True, 2),
+        ("qwen3.6-27b", "vllm@0.27", "h100-sxm-8", None, 1),
+        ("qwen3.6-27b", "vllm@0.27", "h100-sxm-8", True, 2),
+        ("qwen3.6-27b", "vllm@0.28", "h100-sxm-8", None, 2),
+        ("qwen3.6-27b", "vllm", "h100-sxm-8", None, 3),  # FlashInfer's kernels
+        ("qwen3.6-27b", "vllm", "a100-sxm-8", None, 2),
+        ("qwen3.6-27b", "vllm", "mi300x-8", None, 2),
+        ("qwen3.6-27b", "vllm", "h100-sxm-8", False, 1),
+        ("qwen3.6-27b", "sglang", "h100-sxm-8", True, 1),
+        ("kimi-linear-48b-a3b", "vllm", "h100-sxm-8", None, 2),
+        ("nemotron-3-nano-30b-a3b", "vllm", "a100-sxm-8", None, 3),
+        ("nemotron-3-nano-30b-a3b", "vllm@0.28", "a100-sxm-8", None, 2),
+    ],
+)
+def test_states_of_a_sequence_whose_prefix_stays(
+    model: str, engine: str, hardware: str, *, told: bool | None, states: int
+) -> None:
+    problem = asked(model, engine, hardware=hardware, workload={"prefix_caching": told})
+    layout = CacheLayout(problem)
+    kinds = {problem.model.blocks[name].attention for name in problem.model.layer_names}
+    (kind,) = (kind for kind in kinds if isinstance(kind, Recurrent))
+    one = layout.steady_bytes(kind, 8192, 1)
+    assert one == kind.cache_fixed_bytes(8192, 1) > 0
+    assert layout.admitted_bytes(kind, 8192, 1) == states * one
+
+
+@pytest.mark.parametrize(("prefixes", "gib"), [(True, 9.29), (False, 9.13)])
+def test_a_sequence_that_no_longer_fits_with_its_prefix(*, prefixes: bool, gib: float) -> None:
+    """Of 9.28 GiB (vllm pull request 46778): 164 blocks of 1,600 tokens and 3 · (2 + 3 drafts) of states."""
+    work = {"prefix_caching": prefixes, "mtp_tokens": 3, "mtp_acceptance": 0.5}
+    problem = asked("qwen3.6-27b", "vllm@0.27", workload=work, precision={"kv_cache": "fp8"})
+    assert held(problem, 262_144, 1) / GIB == pytest.approx(gib, rel=0.005)
+
+
+@pytest.mark.parametrize(
+    ("engine", "ahead", "steps"),
+    [("vllm", None, 2), ("vllm", True, 2), ("vllm", False, 1), ("vllm@0.26", False, 1), ("vllm@0.25", True, 1)],
+)
+def test_steps_in_flight(engine: str, *, ahead: bool | None, steps: int) -> None:
+    """A window of 1,024 and the largest step, 8,192, for as many as are scheduled and not settled."""
+    problem = asked("gemma-3-27b", engine, workload={"async_scheduling": ahead})
+    windows = [problem.model.blocks[name].attention for name in problem.model.layer_names]
+    window = next(kind for kind in windows if isinstance(kind, GroupedQueryAttention) and kind.window)
+    layout = CacheLayout(problem)
+    held_tokens = layout.admitted_bytes(window, 131_072, 1) / layout.token_bytes(window, 1)
+    assert held_tokens == pytest.approx(1024 + steps * 8192, rel=0.16)  # 52 windows of 6 groups of 10

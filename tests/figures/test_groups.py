@@ -54,6 +54,17 @@ def test_a_block_of_tokens_is_as_large_as_a_state() -> None:
 
 
 @pytest.mark.parametrize(
+    ("engine", "tokens", "states"),
+    # 377,456 tokens of 262,144 are 491 of 341 blocks: 335 of 784 tokens and 3 · 2 of states (recipes pull request 810)
+    [("vllm@0.27", 784, 1), ("vllm@0.28", 784, 2), ("vllm", 832, 3)],
+)
+def test_a_block_of_a_prefix(engine: str, tokens: int, states: int) -> None:
+    found = groups(asked("qwen3.5-27b", engine, 20), 1)
+    assert found is not None
+    assert (found.block_tokens, found.states) == (tokens, states)
+
+
+@pytest.mark.parametrize(
     ("model", "engine"),
     [
         ("qwen3-32b", "vllm@0.20"), ("mistral-7b", "vllm@0.20"), ("deepseek-v3.2", "vllm@0.20"),

@@ -277,6 +277,14 @@ class CacheRules:
         What the engine says where more sequences may be in flight than its cache has blocks, each of which a sequence
         needs for its state of linear attention: no graphs of whole steps are captured. It takes sequences and blocks.
         Empty: it starts all the same.
+    prefix_states
+        States of linear attention that a sequence holds at once where prefixes are cached, beside those of drafts, and
+        the tokens of which blocks are then a multiple, by kind of layer and device; None: one, and any.
+    caches_prefixes
+        Prefixes of models with such states are cached unless it is told otherwise.
+    prefix_in_step
+        What the engine says where a block of such a cache has more tokens than a step takes; it takes both. Empty: it
+        starts all the same.
     expert_padding
         Multiples to which kernels pad an expert's width and its intermediate size, by weight format and by part of a
         device's name (none: of any other).
@@ -315,6 +323,9 @@ class CacheRules:
     compressed_pages: bool = False
     admits_longest: str = ""
     sequences_in_blocks: str = ""
+    prefix_states: Callable[[Attention, Device], tuple[int, int]] | None = None
+    caches_prefixes: bool = False
+    prefix_in_step: str = ""
     expert_padding: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
     loaded_scales: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     position_tables: bool = False
@@ -328,13 +339,30 @@ class CacheRules:
     tokens_by_groups: bool = False
     whole: bool = False
 
-    def of(self, layers: Sequence[Attention], *, hybrid: bool | None) -> CacheRules:
-        """The rules for a model's layers that keep a cache, with the hybrid allocator on, off or as the engine has it.
+    def of(
+        self,
+        layers: Sequence[Attention],
+        *,
+        hybrid: bool | None = None,
+        prefixes: bool | None = None,
+        ahead: bool | None = None,
+    ) -> CacheRules:
+        """The rules for a model's layers that keep a cache, as an engine is told.
+
+        Parameters
+        ----------
+        hybrid, prefixes, ahead
+            Whether its hybrid allocator is on, prefixes stay in the cache, a step is scheduled while one runs; None: as
+            the engine has it.
 
         Without `admits_longest` where the engine's check lets a model start whose cache holds no longest sequence.
         """
+        flight = 1 if ahead is False else self.steps_in_flight
         if len(set(layers)) < 2:
-            return replace(self, windows_freed=True, chunks="freed", checked="all", tokens_by_groups=False)
+            return replace(
+                self, steps_in_flight=flight, windows_freed=True, chunks="freed", checked="all", tokens_by_groups=False,
+                prefix_states=None,
+            )  # fmt: skip
         local = [layer for layer in layers if isinstance(layer, GroupedQueryAttention) and layer.window is not None]
         beside = 0 < len(local) < len(layers)
         chunked = any(layer.chunked for layer in local)
@@ -344,7 +372,11 @@ class CacheRules:
         if self.checked == "first" and not whole:
             # where it holds every token that is next to all
             lax = isinstance(layers[0], Recurrent) or layers[0] in local
-        return replace(self, whole=whole, admits_longest="" if lax else self.admits_longest)
+        states = self.prefix_states if (self.caches_prefixes if prefixes is None else prefixes) else None
+        return replace(
+            self, whole=whole, admits_longest="" if lax else self.admits_longest, prefix_states=states,
+            steps_in_flight=flight,
+        )  # fmt: skip
 
     def scales_left(self, weights: str, device: Device) -> int:
         """Bytes of each scale of an expert in a format that stay on a device beside those that kernels read."""

@@ -6,6 +6,8 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
+from optimizer.domain.attention import Attention, GatedDeltaNet, Mamba2
+from optimizer.domain.capability import capability
 from optimizer.domain.engines import checks
 from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import (
@@ -18,6 +20,7 @@ from optimizer.domain.engines.reservation import (
     Reservation,
 )
 from optimizer.domain.engines.rule import EngineRule
+from optimizer.domain.hardware import Device
 
 BLOCK_COLUMNS = "Weight input_size_per_partition = {size} is not divisible by weight quantization block_k = {block}."
 BLOCK_ROWS = "Weight output_partition_size = {size} is not divisible by weight quantization block_n = {block}."
@@ -201,6 +204,30 @@ SORTING_SAMPLER_BYTES = 2 + 4 + (4 + 8) + (8 + 4 + 8)
 """The same before: logits in 16 and in 32 bits, sorted values with 64-bit indices (apply_top_k_top_p_pytorch), and what
 PyTorch's segmented sort holds: indices, and both once more. Peaks of 5.56 GiB at 151,936 and 7.38 at 201,088 entries
 with 1,024 sequences (llm-d-planner) are met to 0.01."""
+
+
+def _two_states(_: Attention, __: Device) -> tuple[int, int]:
+    """The last state of a prefix and the next: v1/kv_cache_interface.py MambaSpec.max_memory_usage_bytes."""
+    return 2, 1
+
+
+def _two_states_or_all(attention: Attention, _: Device) -> tuple[int, int]:
+    """The same but of Mamba 2, which keeps one of every block: not modelled."""
+    return 1 if isinstance(attention, Mamba2) else 2, 1
+
+
+def _exported_states(attention: Attention, device: Device) -> tuple[int, int]:
+    """And one that kernels write amid a prompt: Mamba 2's, and FlashInfer's of Gated DeltaNet from Hopper on."""
+    if isinstance(attention, Mamba2):
+        return 3, 1
+    known = capability(device)
+    flashinfer = isinstance(attention, GatedDeltaNet) and known is not None and known[0] >= FLASHINFER_DELTA_MAJOR
+    return (3, FLASHINFER_DELTA_TOKENS) if flashinfer else (2, 1)
+
+
+FLASHINFER_DELTA_MAJOR = 9
+FLASHINFER_DELTA_TOKENS = 64
+"""model_executor/layers/mamba/gdn/qwen_gdn_linear_attn.py _resolve_gdn_prefill_backend, from 0.30 on."""
 CACHE = CacheRules(
     block_tokens=16,
     holds_step_in_window=True,
@@ -216,6 +243,8 @@ CACHE = CacheRules(
     # config/compilation.py:1526, from 0.20 on (pull request 38270)
     sequences_in_blocks="max_num_seqs ({sequences}) exceeds available Mamba cache blocks ({blocks}); each decode "
     "sequence requires one Mamba cache block, so CUDA graph capture cannot proceed",
+    prefix_states=_exported_states,
+    caches_prefixes=True,  # engine/arg_utils.py default_prefix_caching, from 0.28 on
     # fused_moe/oracle/mxfp4.py:837: Triton on Hopper, AITER on AMD's, Marlin or TensorRT-LLM on others.
     # 64.38 GiB of gpt-oss-120b on one H100 (issue 33155), 65.97 with Marlin.
     expert_padding={
@@ -267,18 +296,29 @@ NEWEST = Engine(
     source="vLLM 0.19.0 logs on H100 (llm-d-planner PR 205); rules read from vLLM 0.33.0",
     flags=FLAGS,
 )
-_IN_FLIGHT = replace(
-    # 0.26.0 v1/kv_cache_interface.py: max_in_flight_tokens; 0.25.1: max_num_batched_tokens (pull request 47728)
-    NEWEST, version="0.26.0", since="0.26",
+_PREFIXES = replace(
+    NEWEST, version="0.28.0", since="0.28", cache=replace(CACHE, prefix_states=_two_states),
     # vLLM 0.24.0 engine/arg_utils.py has the 256 tokens of low latency already
     reservation=replace(NEWEST.reservation, defaults=replace(EARLIER_DEFAULTS, low_latency_tokens=256)),
 )  # fmt: skip
-_SETTLED = replace(_IN_FLIGHT, version="0.25.0", since="0.25", cache=replace(CACHE, steps_in_flight=1))
+_UNCACHED = replace(
+    _PREFIXES, version="0.27.0", since="0.27",
+    cache=replace(CACHE, prefix_states=_two_states_or_all, caches_prefixes=False),
+)  # fmt: skip
+_IN_FLIGHT = replace(
+    # 0.26.0 v1/kv_cache_interface.py: max_in_flight_tokens; 0.25.1: max_num_batched_tokens (pull request 47728)
+    _UNCACHED, version="0.26.0", since="0.26",
+    cache=replace(
+        _UNCACHED.cache,  # config/vllm.py validate_block_size
+        prefix_in_step="In Mamba cache align mode, block_size ({block}) must be <= max_num_batched_tokens ({tokens})",
+    ),
+)  # fmt: skip
+_SETTLED = replace(_IN_FLIGHT, version="0.25.0", since="0.25", cache=replace(_IN_FLIGHT.cache, steps_in_flight=1))
 _GROUPED = replace(_SETTLED.cache, tokens_by_groups=True, sequences_in_blocks="")
 """v1/core/kv_cache_utils.py of releases before 0.21 (pull request 40694, issue 40691)."""
 _FIRST_GROUP = replace(_GROUPED, checked="first")
 """The same of 0.14.0 to 0.18.0: _max_memory_usage_bytes_from_groups."""
-_OWN_KINDS = replace(_GROUPED, checked="own", chunks="held")
+_OWN_KINDS = replace(_GROUPED, checked="own", chunks="held", prefix_states=None)
 """The same of 0.10.1 to 0.13.0: check_enough_kv_cache_memory comes before unify_hybrid_kv_cache_specs, which models
 with chunks meet unless told otherwise (config/vllm.py; pull requests 21761, 29627)."""
 _MERGED_RULES = (*_ALWAYS, FP8_BLOCKS, OVERLAP, FP8_EXPERT_BLOCKS, NO_CONTEXT, FIRST_SPARSE_ATTENTION)
@@ -338,6 +378,8 @@ RELEASES = (
     ),
     _SETTLED,
     _IN_FLIGHT,
+    _UNCACHED,
+    _PREFIXES,
     NEWEST,
 )  # fmt: skip
 """Oldest first."""

@@ -90,7 +90,7 @@ class ServingWorkload(Grown):
     `concurrency` is how many requests a closed loop keeps in flight on all ranks together.
     """
 
-    later = ("decode_context_parallel", "arrival", "concurrency", "hybrid_cache")
+    later = ("decode_context_parallel", "arrival", "concurrency", "hybrid_cache", "prefix_caching", "async_scheduling")
 
     kind: Literal["serving"] = "serving"
     phase: PhaseName = "aggregated"
@@ -124,6 +124,12 @@ class ServingWorkload(Grown):
     hybrid_cache: bool | None = Field(
         default=None,
         description="whether windows and chunks give back what lies before them; by default as the release does",
+    )
+    prefix_caching: bool | None = Field(
+        default=None, description="whether prefixes stay in the cache; by default as the release does"
+    )
+    async_scheduling: bool | None = Field(
+        default=None, description="whether a step is scheduled while one runs; by default as the release does"
     )
 
     @model_validator(mode="before")

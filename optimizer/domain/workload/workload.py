@@ -205,6 +205,14 @@ class Workload(Protocol):
     def hybrid_cache(self) -> bool | None:
         """Whether windows and chunks give back what lies before them; None: as the engine does unless told."""
 
+    @property
+    def prefix_caching(self) -> bool | None:
+        """Whether prefixes stay in the cache; None: as the engine does unless told."""
+
+    @property
+    def async_scheduling(self) -> bool | None:
+        """Whether a step is scheduled while one runs; None: as the engine does unless told."""
+
     # Figures
 
     @property

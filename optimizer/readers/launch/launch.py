@@ -58,8 +58,8 @@ class Operating:
         Whether steps are split in two micro-batches that hide the exchange of experts.
     text_only, whole_vision
         Whether a vision encoder is left out; whether it is whole on every rank.
-    hybrid_cache
-        Whether windows and chunks give back what lies before them.
+    hybrid_cache, prefix_caching, async_scheduling
+        Whether windows and chunks give back what lies before them, prefixes stay, a step is scheduled while one runs.
     whole_graphs
         Whether graphs of whole steps are captured, where any are.
     """
@@ -84,6 +84,8 @@ class Operating:
     text_only: bool = False
     whole_vision: bool = False
     hybrid_cache: bool | None = None
+    prefix_caching: bool | None = None
+    async_scheduling: bool | None = None
     whole_graphs: bool = True
 
 

@@ -287,6 +287,7 @@ def _operating(command: CommandReading, environment: Mapping[str, str], *, exper
         doubled=command.text("performance_mode") == "throughput", two_batch=command.on("overlap"),
         text_only=_text_only(command), whole_vision=command.text("whole_vision") == "data",
         hybrid_cache=_hybrid_cache(command, environment), whole_graphs=_graph_mode(command) != "PIECEWISE",
+        prefix_caching=_told(command, "--enable-prefix-caching"), async_scheduling=_told(command, "--async-scheduling"),
     )  # fmt: skip
 
 
@@ -386,6 +387,12 @@ def _redundant(command: CommandReading, *, experts: bool, ranks: int) -> int:
             "Either enable EPLB or unset num_redundant_experts",
         )
     return wanted
+
+
+def _told(command: CommandReading, name: str) -> bool | None:
+    """Whether a switch is on or off that changes times as well; None: it is not given."""
+    given = [option for option in command.arguments.given if option.flag.name == name]
+    return given[-1].on if given else None
 
 
 def _graph_mode(command: CommandReading) -> str:
