@@ -170,7 +170,7 @@ def _of_part(served: Served, roles: Sequence[str], number: int) -> Fraction:
     return sum(rates, Fraction(0))
 
 
-def _parts(demand: Demand, period: Period) -> list[tuple[Sequence[str], int, Fraction]]:
+def parts_of(demand: Demand, period: Period) -> list[tuple[Sequence[str], int, Fraction]]:
     """What must serve a demand: each chain's roles, the requests as long as each bucket, and what share they are."""
     shares = [(number, share) for number, share in enumerate(period.as_long(demand)) if share]
     return [(roles, number, share) for roles in demand.chains.values() for number, share in shares]
@@ -178,7 +178,7 @@ def _parts(demand: Demand, period: Period) -> list[tuple[Sequence[str], int, Fra
 
 def _capacity(demand: Demand, period: Period, served: Served) -> Fraction:
     """Requests/s of the demand that every chain takes, as long as they come."""
-    return min(_of_part(served, roles, number) / share for roles, number, share in _parts(demand, period))
+    return min(_of_part(served, roles, number) / share for roles, number, share in parts_of(demand, period))
 
 
 def _figures(
@@ -203,7 +203,7 @@ def _figures(
     dead += [(lost, where) for where, lost in at.items()]
     many = 1 if survive is None else survive.lost
     after_loss, worst, least = _capacity(demand, period, rates), None, None
-    for roles, number, share in _parts(demand, period):
+    for roles, number, share in parts_of(demand, period):
         losses = sorted(
             ((_of_part(lost, roles, number), where) for lost, where in dead), key=lambda item: (-item[0], item[1])
         )

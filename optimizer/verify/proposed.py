@@ -30,7 +30,7 @@ from optimizer.readers.places import PathStep
 from optimizer.units import Dimension, plain
 from optimizer.verify.claims import ClaimVerdict, ComparedClaim, Judged, matches
 from optimizer.verify.constraints import BLOCKING, structural_violations
-from optimizer.verify.fleet import Broken, FleetVerdict, judge_fleet, left_without, value_of
+from optimizer.verify.fleet import Broken, FleetVerdict, judge_fleet, left_without, parts_of, units_of, value_of
 from optimizer.verify.fleet_document import fleet_json, unit_lost
 from optimizer.verify.replica import (
     UnservedError,
@@ -315,23 +315,43 @@ def _figures_of_period(
     sheet.count(f"{label}idle", idle, "free − Σ count · devices of a replica", f"… − ({terms})")
     for name, figures in verdict.demands.get(period.name, {}).items():
         at = f"{label}{name}"
-        served = " + ".join(
-            f"{r.count}·{float(known[r.column].requests_per_s):.6g}" for r in replicas if r.demand == name
-        )
-        rate = Dimension.PER_SECOND
+        of_demand, rate = [r for r in replicas if r.demand == name], Dimension.PER_SECOND
         sheet.put(f"{at}.request_rate", figures.rate, rate, "requests/s asked for")
         chain = "least over its chains of roles of Σ count · requests/s of a replica"
+        served = _served(cluster, name, period, known, of_demand, None)
         sheet.put(f"{at}.capacity", figures.capacity, rate, chain, served)
+        left = _served(cluster, name, period, known, of_demand, figures.worst)
         sheet.put(
-            f"{at}.after_loss", figures.after_worst, rate, "capacity − what the worst node, or rack, to lose serves"
+            f"{at}.after_loss", figures.after_worst, rate, "the same without the worst node, or rack, to lose", left
         )
-        of_demand = [r for r in replicas if r.demand == name]
         sheet.count(f"{at}.replicas", sum(r.count for r in of_demand), "Σ count")
         sheet.count(f"{at}.devices", sum(r.count * known[r.column].devices for r in of_demand), "Σ count · devices")
         for figure in TIMES:
             time_s = slowest((known[r.column] for r in of_demand), figure)
             if time_s is not None:
                 sheet.put(f"{at}.{figure.removesuffix('_s')}", time_s, Dimension.SECONDS, "slowest of its replicas")
+
+
+def _served(
+    cluster: Cluster, name: str, period: Period, known: Mapping[str, Column], replicas: Sequence[Replicas],
+    lost: tuple[str, int] | None,
+) -> str:  # fmt: skip
+    """The replicas of each chain, and of each bucket's requests, as numbers; without those that a loss takes."""
+    sums = []
+    for roles, bucket, share in parts_of(cluster.demand[name], period):
+        terms = []
+        for group in replicas:
+            column = known[group.column]
+            dead = sum(
+                lost is not None and group.pool == lost[0] and lost[1] in units_of(cluster, group.pool, places)
+                for places in group.places
+            )
+            if group.role in roles and column.bucket >= bucket and group.count > dead:
+                terms.append(f"{group.count - dead}·{float(column.requests_per_s):.6g}")
+        text = " + ".join(terms) or "0"
+        sums.append(text if share == 1 else f"({text}) ÷ {float(share):.6g}")
+    distinct = list(dict.fromkeys(sums))
+    return distinct[0] if len(distinct) == 1 else f"min({', '.join(distinct)})"
 
 
 # claims

@@ -121,6 +121,8 @@ def at_rate(problem: Problem, rate: Fraction) -> Problem:
 def device_link(cluster: Cluster, pool: Pool, peers: Collection[str] | None = ()) -> Fraction:
     """Bytes/s of one device to other nodes: the fabric's, or its share of the slowest link stated to a peer.
 
+    Those that the pool has on its fullest node share a node's link.
+
     Parameters
     ----------
     peers
@@ -132,7 +134,7 @@ def device_link(cluster: Cluster, pool: Pool, peers: Collection[str] | None = ()
     for link, speed in cluster.links.items():
         others = cluster.pool if peers is None else peers
         if any(link in {f"{pool.name}-{other}", f"{other}-{pool.name}"} for other in others):
-            links.append(Fraction(speed, pool.devices_per_node))
+            links.append(Fraction(speed, max(pool.free)))
     return min(links)
 
 
@@ -149,6 +151,13 @@ def transfer_of(
     """Seconds that a replica takes to send, or receive, the cache of one request."""
     shard = shard_bytes(problem, layout)
     return shard / device_link(cluster, pool, peers) + problem.hardware.tiers[-1].latency.value
+
+
+def _most_sent(
+    cluster: Cluster, problem: Problem, pool: Pool, layout: Layout, peers: tuple[str, ...] | None
+) -> Fraction:
+    """Requests/s whose caches the links of a replica take."""
+    return layout.dp * device_link(cluster, pool, peers) / shard_bytes(problem, layout)
 
 
 def sends(demand: Demand, role: ReplicaRole) -> bool:
@@ -206,7 +215,7 @@ def priced_column(
     transfer = Fraction(0)
     if sends(demand, role):
         transfer = transfer_of(problem, cluster, pool, layout, peers)
-        if rate / layout.dp * shard_bytes(problem, layout) > device_link(cluster, pool, peers):
+        if rate > _most_sent(cluster, problem, pool, layout, peers):
             raise UnservedError(f"{float(rate):g} requests/s send more cache than the link takes")
     if role == "prefill":
         transfer = max(transfer, sent_s)
@@ -243,6 +252,9 @@ def most_served(
     closely
         To ten digits, not to three.
     """
+    if sends(demand, role):
+        problem = replica_problem(cluster, demand, role, pool, layout.devices, bucket)
+        top = min(top, _most_sent(cluster, problem, pool, layout, peers))
     if demand.loops:
         rate = _rounded(top, _LOOP_DIGITS)
         try:

@@ -212,3 +212,21 @@ def test_a_fleet_keeps_times_at_the_default_confidence_unless_another_is_asked(t
         served[word] = max(column.requests_per_s for column in columns)
     assert longest * Fraction("1.15") > Fraction(12, 1000)
     assert served[""] < served[", confidence: none"]
+
+
+@pytest.mark.parametrize("speed", ["0.2 GB/s", "0.02 GB/s"])
+def test_a_lone_device_has_its_node_s_link_to_itself_and_fills_it(tmp_path, speed):
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        "pools: {a: {hardware: h100-sxm-8, devices: 1}, b: {hardware: h100-sxm-8, devices: 1}}\n"
+        f"links: {{a-b: {speed}}}\nobjective: throughput\n"
+        "demands: {x: {model: llama-3.1-8b, "
+        "workload: {phase: disaggregated, input_tokens: 1000, output_tokens: 200}}}\n"
+    )
+    result = solve_cluster(read_question(str(path)))
+    cache = 1000 * 32 * 8 * 128 * 2 * 2  # tokens, layers, heads, their width, keys and values, bytes
+    per_s = float(speed.split()[0]) * 1e9 / cache
+    served = {column.role: float(column.requests_per_s) for column in result.columns}
+    assert served == pytest.approx({"prefill": per_s, "decode": per_s}, rel=2e-3)
+    assert min(float(column.transfer_s) for column in result.columns) == pytest.approx(1 / per_s, rel=1e-3)
+    assert certify(json.loads(json.dumps(result.to_json()))).accepted

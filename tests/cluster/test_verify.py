@@ -63,6 +63,17 @@ def test_without_nodes_some_way_to_lay_it_is_found_that_survives():
     assert tried > 4
 
 
+def test_the_numbers_put_in_give_what_a_demand_has_and_what_a_loss_leaves():
+    lost = 0
+    for document in _answers(range(60)):
+        for name, figure in _judged(document).figures.items():
+            if name.endswith((".capacity", ".after_loss")):
+                reckoned = eval(figure.substituted.replace("·", "*").replace("÷", "/"), {"min": min})  # noqa: S307 - ours
+                assert reckoned == pytest.approx(float(figure.value), rel=1e-4), (name, figure.substituted)
+                lost += name.endswith("loss") and "min(" in figure.substituted
+    assert lost > 1
+
+
 def test_every_figure_that_a_result_states_is_judged():
     for document in _answers([2, 7, 11]):
         for at, value in list(leaves(document["fleet"])):
