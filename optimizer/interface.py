@@ -27,7 +27,7 @@ from optimizer.readers import read
 from optimizer.readers.cluster import cluster_in, is_cluster
 from optimizer.readers.document import Document, load, load_text
 from optimizer.readers.fleet import fleet_in, is_fleet_document
-from optimizer.readers.messages import nearest
+from optimizer.readers.messages import kind_of, nearest
 from optimizer.readers.source import read_text
 from optimizer.readers.values import VALUES, plain_value
 from optimizer.report.html import page
@@ -49,7 +49,7 @@ __all__ = [
     "solve", "verify",
 ]  # fmt: skip
 
-Asked = Problem | Cluster | str | Path | Mapping[str, Any]
+Asked = Problem | Cluster | Solved | SolvedFleet | str | Path | Mapping[str, Any]
 """A problem or a cluster, its path, its name in the catalog, or what its file would hold.
 
 A mapping may hold paths, fractions, decimals, ranges, and numbers and arrays of NumPy.
@@ -174,9 +174,18 @@ def _problem(source: Problem | str | Path | Mapping[str, Any]) -> Problem:
 def _question(source: Asked) -> Problem | Cluster:
     if isinstance(source, Problem | Cluster):
         return source
+    if isinstance(source, Solved | SolvedFleet):
+        return source.problem if isinstance(source, Solved) else source.cluster
     if isinstance(source, Mapping):
         return cluster_in(_written(source)) if is_cluster(source) else read_problem(source)
     return read.read_question(source)
+
+
+def _loaded(source: object) -> Document:
+    """The document at a path."""
+    if not isinstance(source, str | Path):
+        raise SpecError(f"a path, or what a file holds, is wanted, not {kind_of(source)}")
+    return load(source)
 
 
 def solve(
@@ -202,6 +211,8 @@ def solve(
         Where the problem cannot be read.
     """
     _check_limit(time_limit_s)
+    if top < 1:
+        raise SpecError(f"top: at least 1 layout is wanted, not {top}")
     asked = _question(problem)
     if isinstance(asked, Cluster):
         if top != 1:
@@ -252,7 +263,7 @@ def verify(
     elif isinstance(layout, Mapping):
         document = _written(layout)
     else:
-        document = load(layout)
+        document = _loaded(layout)
     if problem is None or isinstance(problem, str | Path):
         if is_fleet_document(document.data):
             return judge_document(document, None if problem is None else str(problem))
@@ -281,7 +292,7 @@ def certify(
     if isinstance(result, Solved | SolvedFleet | Decided):
         document = json.loads(json.dumps(result.to_json()))
     else:
-        document = plain_value(result) if isinstance(result, Mapping) else load(result).data
+        document = plain_value(result) if isinstance(result, Mapping) else _loaded(result).data
     return certify_document(document, None if problem is None else _question(problem))
 
 

@@ -72,6 +72,15 @@ def test_a_wrong_option_is_named() -> None:
         read_problem(SMALL, ttft="5 parsecs")
 
 
+def test_what_is_nothing_to_read_is_refused_and_a_result_is_asked_about(result: optimizer.Result) -> None:
+    for wrong in (lambda: verify(5), lambda: certify(5)):  # type: ignore[arg-type]
+        with pytest.raises(SpecError, match="a path, or what a file holds, is wanted, not 5"):
+            wrong()
+    with pytest.raises(SpecError, match="top: at least 1"):
+        solve(SMALL, top=0)
+    assert explain(result).status == "feasible"
+
+
 def test_solve_answers_as_the_command_does(result: optimizer.Result, capsys: pytest.CaptureFixture[str]) -> None:
     words = "--model qwen3-32b --hardware h200-sxm-8 --devices 4 --isl 1000 --osl 200 --tpot 40ms --json"
     assert run(["solve", *words.split()]) == 0

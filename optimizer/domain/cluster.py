@@ -95,6 +95,7 @@ class PoolFile(Spec):
 class DemandWorkload(Spec):
     """Requests of one kind; with `rates` neither lengths nor tokens are needed."""
 
+    kind: Literal["serving"] = "serving"
     phase: DemandPhase | None = None
     input_tokens: int | None = Field(default=None, ge=1, le=10**8)
     output_tokens: int | None = Field(default=None, ge=1, le=10**8)
@@ -465,8 +466,12 @@ class Cluster(Spec):
     def _check_links(self) -> None:
         names = {pool.name for pool in self.pools}
         for link in self.links:
-            if not any(f"{a}-{b}" == link for a in names for b in names if a != b):
+            pair = next(((a, b) for a in names for b in names if a != b and f"{a}-{b}" == link), None)
+            if pair is None:
                 message = f"links.{link}: is no pair of pools written 'a-b': {', '.join(sorted(names))}"
+                raise ValueError(message)
+            if "-".join(reversed(pair)) in self.links:
+                message = f"links.{link}: stands there both ways round: a link is as fast in both directions"
                 raise ValueError(message)
             if self.rates:
                 message = f"links.{link}: replicas with given rates do not say what they send over a link"

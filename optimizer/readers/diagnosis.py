@@ -107,7 +107,7 @@ def _finding(model: type[BaseModel], data: object, error: ErrorDetails) -> Findi
     at = _through_data(data, loc, names_missing=False)
     if kind == "extra_forbidden":
         known = _keys_at(model, loc[:-1])
-        meant = nearest(loc[-1], known)
+        meant = nearest(loc[-1], known, error["input"])
         return Finding(at, _UNKNOWN, meant, at_key=True, known=tuple(known) if meant is None else ())
     if loc and loc[-1] == "[key]":
         return Finding(at, message_of(error)[0], at_key=True)

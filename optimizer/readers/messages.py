@@ -90,13 +90,16 @@ def shown(value: object) -> str:
     return text if len(text) <= _MOST_SHOWN else text[: _MOST_SHOWN - 3] + "..."
 
 
-def nearest(name: object, known: list[str]) -> str | None:
-    """Known name that ``name`` is probably a slip of."""
+def nearest(name: object, known: list[str], value: object = None) -> str | None:
+    """Known name that ``name`` is probably a slip of; of what a whole number stands under, its plural first."""
     if not isinstance(name, str):
         return None
-    synonym = SYNONYMS.get(name.casefold().replace("-", "_"))
-    if synonym in known:
-        return synonym
+    word = name.casefold().replace("-", "_")
+    counts = isinstance(value, int) and not isinstance(value, bool)
+    for meant in (f"{word}s", word) if counts else (word,):
+        synonym = SYNONYMS.get(meant, meant)
+        if synonym in known:
+            return synonym
     folded = {option.casefold(): option for option in known}
     # One letter in three may differ in a short name, fewer in a long one, where any two share some.
     likeness = 0.6 if len(name) <= _SHORT_NAME else 0.75

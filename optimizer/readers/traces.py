@@ -67,6 +67,8 @@ class TraceColumns:
 
 
 _MS = Fraction(1, 1000)
+_OWN_TIMES, _OWN_COUNTS = ("arrival_s", "arrival_ms", "timestamp"), ("weight", "count", "requests")
+"""Columns of one's own files, of which each has one at most."""
 PUBLISHED = (
     # Azure LLM inference traces 2023 and 2024: github.com/Azure/AzurePublicDataset AzureLLMInferenceDataset2024.md
     TraceColumns("contexttokens", "generatedtokens", "timestamp"),
@@ -85,7 +87,7 @@ PUBLISHED = (
     TraceColumns("input_tokens", "output_tokens", "arrival_s", Fraction(1)),
     TraceColumns("input_tokens", "output_tokens", "arrival_ms", _MS),
     TraceColumns("input_tokens", "output_tokens", "timestamp"),
-    *(TraceColumns("input_tokens", "output_tokens", weight=name) for name in ("weight", "count", "requests")),
+    *(TraceColumns("input_tokens", "output_tokens", weight=name) for name in _OWN_COUNTS),
     TraceColumns("input_tokens", "output_tokens"),
 )
 """The first of which all columns are there is meant."""
@@ -211,6 +213,10 @@ class _Counting:
         if columns.time is None and odd:
             message = f"in which unit {odd[0]!r} is, is not known: name it arrival_s or arrival_ms"
             raise SpecError(Fault(self.name, self.line, None, odd[0], message))
+        rivals = [name for name in (*_OWN_TIMES, *_OWN_COUNTS) if name in names and columns.input == "input_tokens"]
+        if len(rivals) > 1:
+            message = f"says how often, or when, requests come, and so does {rivals[0]!r}: leave one of them out"
+            raise SpecError(Fault(self.name, self.line, None, rivals[1], message))
         if columns == PUBLISHED[-1] and columns.wanted < set(names):
             unknown = next(name for name in names if name not in columns.wanted)
             message = (

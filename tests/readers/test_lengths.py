@@ -235,6 +235,11 @@ def test_a_column_that_may_be_a_weight_is_not_left_unread(tmp_path):
     (file := tmp_path / "h.csv").write_text("input_tokens,output_tokens,share\n500,100,60\n8000,500,20\n")
     with pytest.raises(SpecError, match=r"h.csv:1: share: what it holds is not known: name it weight"):
         _read(file)
+    for both in ("weight,count", "arrival_s,weight", "timestamp,requests"):
+        file.write_text(f"input_tokens,output_tokens,{both}\n500,100,1,2\n")
+        first, second = both.split(",")
+        with pytest.raises(SpecError, match=rf"h.csv:1: {second}: says how often.*'{first}': leave one of them out"):
+            _read(file)
     lines = _lines(tmp_path / "h.jsonl", [{"input_tokens": 5, "output_tokens": 1, "n": 60}])
     with pytest.raises(SpecError, match=r"h.jsonl:1: n: what it holds is not known"):
         _read(lines)

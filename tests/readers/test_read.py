@@ -62,6 +62,14 @@ def test_paths_are_relative_to_the_file_that_names_them(tmp_path: Path, monkeypa
     ("text", "expected"),
     [
         ("layout: {tp: 4}\n", ["<text>:1:1: problem: is required but missing"]),
+        (
+            INLINE.replace("devices: 16", "device: 16"),
+            ["<text>:4:3: problem.device: unknown key (did you mean 'devices'?)"],
+        ),
+        (
+            INLINE.replace("hardware: h100-sxm-8", "device: h100-sxm-8"),
+            ["<text>:3:3: problem.device: unknown key (did you mean 'hardware'?)"],
+        ),
         (INLINE.replace("layout:", "layot:"), ["<text>:6:1: layot: unknown key (did you mean 'layout'?)"]),
         (
             INLINE.replace("h100-sxm-8", "h100-smx-8"),
