@@ -195,6 +195,10 @@ def _common(plan: Plan, answer: ExportPlan) -> None:
         plan.differences += told.differences
     if work.hybrid_cache is False and plan.takes("unified_cache"):
         plan.put("unified_cache")
+    apart = answer.problem.changed(engine_name=plan.engine).cache.state_ratio
+    if apart and plan.takes("no_prefixes") and not work.prefix_cache_hit:
+        # else states of prefixes take the room of requests
+        plan.put("no_prefixes")
     if work.prefix_cache_hit:
         plan.differences.append(
             f"prefix cache: {float(work.prefix_cache_hit):.0%} of prompt tokens were priced as found in the cache; "

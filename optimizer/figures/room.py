@@ -26,6 +26,7 @@ from optimizer.figures.memory import Memory, MemoryBook, build_memory, sequence_
 from optimizer.figures.partition import Track
 from optimizer.figures.reserve import error_bytes
 from optimizer.figures.serving import Evaluation
+from optimizer.figures.states import StatePool, layer_bytes, state_pool
 from optimizer.figures.weights import round_up
 
 EARLIER = (
@@ -58,6 +59,8 @@ class Room:
         At that length.
     longest_context
         0 where not even one block fits.
+    requests
+        How many may be in flight, where states of linear attention have a pool of their own; else None.
     state_blocks
         Blocks of a group of layers, where every sequence needs some for states of linear attention; else None.
     """
@@ -75,6 +78,7 @@ class Room:
     tokens: int
     concurrency: Fraction
     longest_context: int
+    requests: int | None
     state_blocks: int | None
 
 
@@ -99,13 +103,19 @@ class Rooms:
         concurrency, request_room, request = min(holding, default=(Fraction(0), min(rooms), 0))
         checked = (sum(requests), min(rooms)) if memory.asked_whole else (request, request_room)
         grouped = groups(problem, shape.tp)
+        tokens = self._tokens(memory, cuts, rooms, concurrency, grouped)
+        context = longest_context(problem, memory, cuts)
+        apart = self._states(memory, cuts, rooms, shape.tp)
+        if apart is not None:
+            tokens, context = apart.tokens, min(context, apart.tokens)
+            concurrency = min(Fraction(tokens, length), Fraction(apart.requests))
         return Room(
             room_bytes=min(rooms), weights_bytes=weights[tightest], reserve_bytes=reserves[tightest],
             working_bytes=working, error_bytes=error_bytes(problem),
             length=length, request_bytes=request, request_room_bytes=request_room,
             checked_bytes=checked[0], checked_room_bytes=checked[1],
-            tokens=self._tokens(memory, cuts, rooms, concurrency, grouped), concurrency=concurrency,
-            longest_context=longest_context(problem, memory, cuts),
+            tokens=tokens, concurrency=concurrency, longest_context=context,
+            requests=None if apart is None else apart.requests,
             state_blocks=None if grouped is None or not grouped.states else grouped.blocks(rooms, cuts),
         )  # fmt: skip
 
@@ -157,6 +167,16 @@ class Rooms:
             min((max(room, 0) // size for room, size in zip(rooms, block_sizes, strict=True) if size), default=0)
             * block
         )
+
+    def _states(self, memory: Memory, cuts: tuple[int, ...], rooms: list[int], tp: int) -> StatePool | None:
+        problem, states, first = self.problem, [], 0
+        for layers in cuts:
+            names = problem.model.layer_names[first : first + layers]
+            states.append(layer_bytes([problem.model.blocks[name].attention for name in names], tp))
+            first += layers
+        sizes = self._requests(memory, cuts, LONGEST)
+        of_tokens = [Fraction(size - state, LONGEST) for size, state in zip(sizes, states, strict=True)]
+        return state_pool(problem, rooms, of_tokens, states)
 
     def _pooled(self, memory: Memory, cuts: tuple[int, ...], rooms: list[int]) -> int:
         """Tokens of the layers without windows, beside what every request that may be in flight keeps."""

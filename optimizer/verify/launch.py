@@ -440,7 +440,7 @@ def _most_requests(posed: Posed, evaluation: Evaluation) -> int:
     room = room_of(_at(posed, evaluation.layout), evaluation.shape, evaluation.cuts)
     least, most = REQUEST_POOL
     pool = min(max(room.tokens * 512 // room.length, least), most)
-    return max(1, min(posed.problem.workload.max_num_seqs or pool, room.tokens // 2))
+    return max(1, min(posed.problem.workload.max_num_seqs or pool, room.tokens // 2, room.requests or pool))
 
 
 def _has_room(posed: Posed, layout: Layout) -> bool:

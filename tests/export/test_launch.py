@@ -449,3 +449,11 @@ def test_the_engine_admits_no_longer_sequence_than_the_model_holds():
     answer = _answer(problem, Layout(tp=4, batch=8, prefill_chunk=500))
     assert answer.longest == problem.workload.input_tokens + problem.workload.output_tokens
     assert replace(answer, problem=problem.model_copy(update={"workload": longer})).longest == holds
+
+
+def test_states_of_prefixes_take_no_room_of_requests(tmp_path: Path) -> None:
+    problem = _problem("qwen3.6-27b", "decode")
+    made = export(_answer(problem, Layout(tp=4, batch=8)), "sglang")
+    assert _read_back(made, "sglang", tmp_path).operating.prefix_caching is False
+    for other, engine in ((problem, "vllm"), (_problem("llama-3.1-70b"), "sglang")):
+        assert "--disable-radix-cache" not in export(_answer(other, Layout(tp=4, batch=8)), engine).plan.arguments

@@ -299,6 +299,9 @@ class CacheRules:
         states; None: a pool of all layers, of which they take no more than their windows.
     window_states
         DeepSeek-V4's states of its long windows are kept for tokens of the windows' pool; else for each request.
+    state_ratio, slots_of_request
+        States of linear attention have a pool of their own: its room ÷ that of tokens, and how many a request holds.
+        `of` leaves it out for models without.
     windows_freed
         Layers with sliding windows give back what lies before them where other layers hold every token.
     chunks
@@ -332,6 +335,8 @@ class CacheRules:
     page: Callable[[Paged], int] | None = None
     window_share: Callable[[ModelSpec, Fraction | None], Fraction] | None = None
     window_states: bool = False
+    state_ratio: Fraction | None = None
+    slots_of_request: int = 1
     windows_freed: bool = True
     chunks: Literal["freed", "held", "whole"] = "freed"
     checked: Literal["own", "first", "all"] = "all"
@@ -361,7 +366,7 @@ class CacheRules:
         if len(set(layers)) < 2:
             return replace(
                 self, steps_in_flight=flight, windows_freed=True, chunks="freed", checked="all", tokens_by_groups=False,
-                prefix_states=None,
+                prefix_states=None, state_ratio=None,
             )  # fmt: skip
         local = [layer for layer in layers if isinstance(layer, GroupedQueryAttention) and layer.window is not None]
         beside = 0 < len(local) < len(layers)
@@ -376,6 +381,7 @@ class CacheRules:
         return replace(
             self, whole=whole, admits_longest="" if lax else self.admits_longest, prefix_states=states,
             steps_in_flight=flight,
+            state_ratio=self.state_ratio if any(isinstance(layer, Recurrent) for layer in layers) else None,
         )  # fmt: skip
 
     def scales_left(self, weights: str, device: Device) -> int:

@@ -365,7 +365,13 @@ NEWEST = Engine(
     ),
     # srt/layers/rotary_embedding, as vLLM's
     cache=CacheRules(
-        block_tokens=1, position_tables=True, page=default_page, window_share=window_share, scaled_latent_majors=(9,)
+        block_tokens=1,
+        position_tables=True,
+        page=default_page,
+        window_share=window_share,
+        scaled_latent_majors=(9,),
+        state_ratio=Fraction(9, 10),
+        slots_of_request=5,  # arg_groups/overrides.py: extra_buffer, from 0.5.16 on
     ),
     waiting=WAITING,
     vocabulary_padding=64,
@@ -375,7 +381,7 @@ NEWEST = Engine(
 # layers/quantization/mxfp4_marlin_moe.py: scales of 32 bits until 0.5.16; 125.65 GiB of DeepSeek-V4-Pro on 8 H200
 # (InferenceX issue 2128), 124.5 derived
 _HOPPER = ("h100", "h200", "h20", "h800")
-_SCALES_LEFT = replace(NEWEST.cache, loaded_scales={"mxfp4": dict.fromkeys(_HOPPER, 4)})
+_SCALES_LEFT = replace(NEWEST.cache, slots_of_request=3, loaded_scales={"mxfp4": dict.fromkeys(_HOPPER, 4)})
 _EARLIER = replace(
     NEWEST, version="0.5.10", since="0.5.9",
     rules=(*_ALWAYS, NO_CONTEXT, NO_DECODE_CONTEXT, NO_PIPELINED_DRAFTS),
@@ -398,7 +404,7 @@ _HOLDING = replace(
     cache=replace(_POOLING.cache, window_share=undivided),
 )
 _FIRST = replace(
-    _HOLDING, version="0.5.2", since="0.4.10", cache=replace(_HOLDING.cache, page=stated_page),
+    _HOLDING, version="0.5.2", since="0.4.10", cache=replace(_HOLDING.cache, page=stated_page, state_ratio=None),
     reservation=replace(_HOLDING.reservation, defaults=FIRST_DEFAULTS, static_fraction=first_fraction),
 )  # fmt: skip
 RELEASES = (

@@ -197,6 +197,8 @@ def _operating(command: CommandReading, attention_dp: int) -> Operating:
     steps = command.number("draft_steps", needed=False)
     of_model = _of_model(command)
     command.influence(command.arguments.last("draft_model"), "takes")
+    uncached = command.arguments.last("no_prefixes")
+    command.influence(uncached, "time")
     if of_model:
         command.number("draft_topk", needed=False)
     quantization = command.text("quantization")
@@ -213,6 +215,7 @@ def _operating(command: CommandReading, attention_dp: int) -> Operating:
         capture_sizes=() if command.on("eager") else captured,
         draft_tokens=(steps or (drafted - 1 if drafted else 0)) if of_model else 0,
         window_share=_window_share(command),
+        prefix_caching=False if uncached is not None and uncached.on else None,
         redundant_slots=command.number("redundant_slots", 0, least=0) or 0, all2all=command.text("all2all"),
         two_batch=command.on("overlap"), text_only=command.on("text_only"), whole_vision=command.on("whole_vision"),
     )  # fmt: skip
