@@ -15,7 +15,6 @@ from optimizer.audit.tokens import Number
 from optimizer.audit.verdict import Verdict, plain, shown
 
 _ABOUT: Final = Fraction(1, 20)
-_LOOSELY: Final = Fraction(1, 10)
 _MOST_FACTORS: Final = 12
 _COARSE: Final = 1000
 """A whole number that ends in three noughts or more was rounded, said or not."""
@@ -330,8 +329,6 @@ def _nearly(reading: _Reading, stated: Number, *, approximate: bool) -> tuple[Ve
     value, target = reading.value, reading.stated
     if value.low != value.high and value.low - reading.half <= target <= value.high + reading.half:
         return Verdict.AMBIGUOUS, "true if the rounded numbers in it carry more digits than written"
-    if approximate and abs(value.point - target) <= _LOOSELY * abs(target):
-        return Verdict.AMBIGUOUS, "about right: within 10 %"
     if approximate:
         return None
     step = 2 * reading.half if reading.half else Fraction(1)
@@ -349,8 +346,6 @@ def _nearly(reading: _Reading, stated: Number, *, approximate: bool) -> tuple[Ve
             return Verdict.AMBIGUOUS, "cut off rather than rounded"
         if math.ceil(steps) * step == target and not stated.decimal and not stated.unit.scaled:
             return Verdict.AMBIGUOUS, "rounded up"
-        if _strict(reading, stated, approximate=approximate) and round(value.point) == target:
-            return Verdict.AMBIGUOUS, "rounded to a whole number"
         if not stated.decimal and abs(value.point - target) <= coarse / 2:
             return Verdict.AMBIGUOUS, "rounded to the digits that are not zero"
     return None

@@ -35,7 +35,6 @@ _IN_PART: Final = re.compile(
 )
 _DIGITS: Final = 1000
 """A sum of money below it may be another by chance."""
-_MOST: Final = 24
 _STAGES: Final = re.compile(
     r"\b(?:each|every)\s+(?:one\s+)?(?:of\s+(?:the\s+|its\s+|our\s+)?(?P<count>\d{1,4})\s+)?(?:pipeline\s+|PP\s+)?stages?\s+"
     r"(?:holds?|has|have|takes?|gets?|runs?|contains?|carries|owns?)\s+(?:exactly\s+)?(?P<layers>\d{1,4})\s+"

@@ -294,12 +294,6 @@ class Sentence:
     key: str = ""
     refuted: bool = False
 
-    @property
-    def models(self) -> list[str]:
-        """The model that it names, else every model that the document names: it may be of any of them."""
-        named = [self.own.model] if self.own.model else [self.known.model, *sorted(self.whole.models)]
-        return [model for model in dict.fromkeys(named) if model is not None]
-
     def at(self, offset: int) -> Place:
         """Place of a character."""
         if not self.pieces:

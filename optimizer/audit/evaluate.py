@@ -108,56 +108,18 @@ def _times(value: Value, scale: Fraction, **fields: Any) -> Value:
 
 def _operation(node: Node, values: list[Value]) -> Value:
     first = values[0]
-    if node.operator in {"group", "sum"} and len(values) == 1:
+    if node.operator == "group":
         return first
     if node.operator == "neg":
         return replace(first, point=-first.point, low=-first.high, high=-first.low)
-    if node.operator == "sqrt":
-        point, low, high = (_root(end) for end in (first.point, first.low, first.high))
-        return Value(point, low, high, exact=point * point == first.point)
-    if node.operator == "log2":
-        point, low, high = (_log2(end) for end in (first.point, first.low, first.high))
-        return Value(point, low, high, exact=point.denominator == 1)
     if node.operator in {"+", "-", "*", "/", "//", "%", "^"}:
         return _apply(node.operator, first, values[1])
-    if node.operator in {"min", "max", "sum"}:
-        point, low, high = (
-            _picked(node.operator, ends)
-            for ends in zip(*((value.point, value.low, value.high) for value in values), strict=True)
-        )
-        exact = all(value.exact for value in values)
-        return Value(point, low, high, first.dimensions, first.scale, exact=exact, percent_only=False)
     point, low, high = (_rounded(node.operator, end) for end in (first.point, first.low, first.high))
     return replace(first, point=point, low=low, high=high)
 
 
 def _rounded(name: str, value: Fraction) -> Fraction:
     return Fraction(math.ceil(value) if name == "ceil" else math.floor(value) if name == "floor" else round(value))
-
-
-def _root(value: Fraction) -> Fraction:
-    """Square root, exact for a square, else to twelve decimals."""
-    if value < 0:
-        raise EvaluationError("root of a negative number")
-    top, bottom = math.isqrt(value.numerator), math.isqrt(value.denominator)
-    if top * top == value.numerator and bottom * bottom == value.denominator:
-        return Fraction(top, bottom)
-    return Fraction(math.isqrt(value.numerator * 10**24 // value.denominator), 10**12)
-
-
-def _log2(value: Fraction) -> Fraction:
-    """Binary logarithm, exact for a power of two, else to twelve decimals."""
-    if value <= 0:
-        raise EvaluationError("logarithm of nothing or less")
-    whole = value.numerator.bit_length() - value.denominator.bit_length()
-    power = next((power for power in (whole, whole - 1) if Fraction(2) ** power == value), None)
-    return (
-        Fraction(power) if power is not None else Fraction(round(math.log2(value / Fraction(2) ** whole), 12)) + whole
-    )
-
-
-def _picked(name: str, ends: tuple[Fraction, ...]) -> Fraction:
-    return min(ends) if name == "min" else max(ends) if name == "max" else sum(ends, Fraction(0))
 
 
 def _apply(sign: str, left: Value, right: Value) -> Value:

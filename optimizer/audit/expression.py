@@ -9,7 +9,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.lexicon import Unit
 from optimizer.audit.tokens import Mark, Number, Token
 
-FUNCTIONS: Final = {"ceil", "floor", "round", "min", "max", "sum", "sqrt", "log2"}
+FUNCTIONS: Final = {"ceil", "floor", "round"}
 AXES: Final = {"tp", "pp", "dp", "ep", "cp", "etp", "edp", "sp"}
 _CLOSERS: Final = {"(": ")", "[": "]", "{": "}", "⌈": "⌉", "⌊": "⌋"}
 _BINDING: Final = {"+": 1, "-": 1, "*": 2, "/": 2, "//": 2, "%": 2, "of": 2, "^": 3}
@@ -195,9 +195,6 @@ class Parser:
                 return None
             sign = "neg" if token.sign == "-" else ""
             return (Node(sign, (inner[0],), None, at, inner[0].last), inner[1]) if sign else inner
-        if token.sign == "√" and token.mark is Mark.OPERATOR:
-            inner = self._binary(at + 1, 3, depth + 1)
-            return None if inner is None else (Node("sqrt", (inner[0],), None, at, inner[0].last), inner[1])
         if token.mark is Mark.WORD:
             return self._call(at, depth) or self._labelled(at)
         return None
@@ -271,19 +268,10 @@ class Parser:
         opener = self.tokens[at + 1]
         if opener.mark is not Mark.OPEN or opener.sign != "(" or opener.start != self.tokens[at].end:
             return None
-        arguments: list[Node] = []
-        index = at + 2
-        while True:
-            inner = self._binary(index, 1, depth + 1)
-            if inner is None or inner[1] >= len(self.tokens):
-                return None
-            arguments.append(inner[0])
-            token = self.tokens[inner[1]]
-            index = inner[1] + 1
-            if token.mark is Mark.CLOSE and token.sign == ")":
-                return Node(name, tuple(arguments), None, at, index - 1), index
-            if token.mark is not Mark.BREAK or token.sign != ",":
-                return None
+        inner = self._binary(at + 2, 1, depth + 1)
+        if inner is None or inner[1] >= len(self.tokens) or self.tokens[inner[1]].sign != ")":
+            return None
+        return Node(name, (inner[0],), None, at, inner[1]), inner[1] + 1
 
     def _after_comment(self, at: int, end: int) -> int:
         """Skip a remark in parentheses when the arithmetic goes on behind it: ``64 GB (HBM3) × 8``."""

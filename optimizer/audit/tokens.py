@@ -264,7 +264,6 @@ _RELATION_STARTS: Final = {
 
 
 _OPERATOR_WORDS: Final = {"x", "times", "multiplied", "divided", "plus", "minus", "over", "mod", "modulo"}
-_SPECIAL_WORDS: Final = {*_OPERATOR_WORDS, *_RELATION_STARTS, "of", "von"}
 
 
 def _number(text: str, match: re.Match[str], tokens: list[Token], *, comma: bool) -> int:
