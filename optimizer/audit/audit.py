@@ -5,12 +5,11 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 from optimizer.audit.blame import blame
 from optimizer.audit.columns import find_outliers
-from optimizer.audit.contradictions import find_contradictions, find_disputes, find_mismatches
+from optimizer.audit.contradictions import find_contradictions, find_disputes
 from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.deployment import Sentence, sentences
 from optimizer.audit.document import Segment
@@ -30,7 +29,7 @@ from optimizer.audit.settings import find_missettings
 from optimizer.audit.settle import Settled, settle
 from optimizer.audit.shares import find_misshares
 from optimizer.audit.spoken import spoken_equations, with_spoken
-from optimizer.audit.statements import AXES, EXPERT_COUNTS, WORDS, Statement
+from optimizer.audit.statements import EXPERT_COUNTS, WORDS, Statement
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
 from optimizer.audit.twice import find_two_values
 from optimizer.readers.notebook import check_notebook
@@ -96,7 +95,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     # A quantity of nothing (``EP == 0``, "0 GB") is no fact to reckon with.
     counted = [fact for fact in facts if fact.value > 0 or fact.name in WORDS]
     table = Facts(counted, {name: value for name, value in settled.values.items() if value > 0})
-    judged, missing = _judge(table, counted, claims, settled, said)
+    judged, missing = _judge(table, claims, settled, said)
     ratios = judge_ratios(segments, judged)
     figures = read(said, segments)
     deployed = judge_deployment(said, figures, judge_launches(document, said))
@@ -111,9 +110,6 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         *find_missettings(said),
         *find_two_values(said, figures),
     ]
-    told = {item.lines for item in contradictions}
-    mismatches = find_mismatches(segments, table)
-    contradictions += [item for item in mismatches if item.lines not in told]
     assumed = [
         f"{fact.name} = {fact.value}, read from {fact.text!r} on line {fact.place.line}"
         for fact in facts
@@ -157,40 +153,18 @@ def _tokens(segments: Sequence[Segment], *, comma: bool) -> list[list[Token]]:
 
 
 def _judge(
-    everywhere: Facts, facts: list[Statement], statements: list[Statement], settled: Settled, said: Sequence[Sentence]
+    facts: Facts, statements: list[Statement], settled: Settled, said: Sequence[Sentence]
 ) -> tuple[list[JudgedClaim], list[str]]:
-    """Claims are judged by the degrees of their own section where it gives any, else by those of the whole document."""
+    """Verdicts on claims, and what some of them would need."""
     if not statements:
         return [], []
     claims = Claims(statements)
     missing: dict[str, None] = {}
     engines = said[0].whole.engines if said else ""
-    general = Judge(everywhere, claims, settled.problem, missing, engines)
-    local = _local(facts)
-    if len({tuple(sorted((axis, *values) for axis, values in degrees.items())) for degrees in local.values()}) > 1:
-        # Sections that lay the model out differently lend one another no degrees.
-        local = {section: {axis: degrees.get(axis, []) for axis in AXES} for section, degrees in local.items()}
-    judges: dict[tuple[object, ...], Judge] = {}
-    special: dict[tuple[str, ...], Judge] = {}
-    for section, values in local.items():
-        key = tuple((axis, *degrees) for axis, degrees in sorted(values.items()))
-        if key not in judges:
-            judges[key] = Judge(everywhere.within(values), claims, settled.problem, missing, engines)
-        special[section] = judges[key]
-    judged = [special.get(claim.section, general).judge(claim) for claim in statements]
+    judge = Judge(facts, claims, settled.problem, missing, engines)
+    judged = [judge.judge(claim) for claim in statements]
     kept = [made for made in judged if made is not None]
     if settled.problem is None and said and len(said[0].whole.models) > 1:
         # Whose experts they are is told by the sentence alone, where several models are named.
         kept = [made for made in kept if not (made.verdict.wrong and made.statement.name in EXPERT_COUNTS)]
     return kept, list(missing)
-
-
-def _local(facts: list[Statement]) -> dict[tuple[str, ...], dict[str, list[Fraction]]]:
-    """Degrees by section, for sections that give two or more: a document may weigh several layouts."""
-    by_section: dict[tuple[str, ...], dict[str, list[Fraction]]] = {}
-    for fact in facts:
-        if fact.name in AXES:
-            values = by_section.setdefault(fact.section, {}).setdefault(fact.name, [])
-            if fact.value not in values[:8] and len(values) < 8:
-                values.append(fact.value)
-    return {section: degrees for section, degrees in by_section.items() if len(degrees) > 1}

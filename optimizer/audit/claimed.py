@@ -241,10 +241,10 @@ def read_claims(
             if inside and not (number.nouns or number.per or number.unit.name):
                 continue
             of_role = label_role(one.label) is not None
-            above = segments[max(0, sentence.segment - 1)].text.lower()[-_LABEL_REACH:] if of_role else ""
-            known = _claim(one) or (_claim(one, above) if above else None)
-            if known is None and previous and number.unit == previous[1].unit is not lexicon.ONE and not number.per:
-                again = (of_role and sentence.section == previous[2]) or _COMPARED.search(one.before)
+            known = _claim(one)
+            if known is None and previous and number.unit == previous[1].unit is not lexicon.ONE:
+                again = of_role and sentence.section == previous[2] and number.per in {(), previous[1].per}
+                again = again or (not number.per and _COMPARED.search(one.before) is not None)
                 known = previous[0] if again and one.after[:3] != "of " else None
             called = _called(one, names)
             name = called if called and (known is None or known in _GENERAL) else known
@@ -295,12 +295,12 @@ def _noun(text: str) -> str:
     return next((name for name, noun in _NOUNS if noun.search(text)), "")
 
 
-def _claim(one: _Saying, above: str = "") -> str | None:
+def _claim(one: _Saying) -> str | None:
     """Name of the claim or fact that the words of a figure make it, or with them those of the sentence above."""
     number = one.number
     kind = "share" if number.unit is lexicon.PERCENT else _KINDS.get(number.unit.dimensions, "")
     per = "".join(f" per {word}" for word in number.per)
-    lead, phrase = f"{above} {one.label}: {one.before}", f"{' '.join(number.nouns)}{per} {one.after}"
+    lead, phrase = f"{one.label}: {one.before}", f"{' '.join(number.nouns)}{per} {one.after}"
     if kind == "bytes" and number.value < _LEAST_MEMORY:
         kind = "few bytes"
     if kind == "count":

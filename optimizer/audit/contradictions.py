@@ -10,8 +10,7 @@ from typing import Any, Final
 from optimizer.audit import lexicon
 from optimizer.audit.compare import rounding
 from optimizer.audit.document import Kind, Segment
-from optimizer.audit.facts import Facts, JudgedClaim
-from optimizer.audit.hedges import OTHERWISE
+from optimizer.audit.facts import JudgedClaim
 from optimizer.audit.statements import EXPERT_COUNTS
 from optimizer.audit.tokens import Number, Token, numbers_of
 from optimizer.audit.verdict import Verdict, number, plain, shown
@@ -35,16 +34,6 @@ _IN_PART: Final = re.compile(
 )
 _DIGITS: Final = 1000
 """A sum of money below it may be another by chance."""
-_STAGES: Final = re.compile(
-    r"\b(?:each|every)\s+(?:one\s+)?(?:of\s+(?:the\s+|its\s+|our\s+)?(?P<count>\d{1,4})\s+)?(?:pipeline\s+|PP\s+)?stages?\s+"
-    r"(?:holds?|has|have|takes?|gets?|runs?|contains?|carries|owns?)\s+(?:exactly\s+)?(?P<layers>\d{1,4})\s+"
-    r"(?:transformer\s+|decoder\s+|model\s+)?layers?\b(?P<rest>[^.;]*)",
-    re.IGNORECASE,
-)
-_UNEVEN: Final = re.compile(
-    r"\b(?:except|last|first|remain\w*|uneven\w*|up to|at most|about|dense|moe|or|extra|virtual|chunk\w*|roughly)\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,25 +214,3 @@ def _weighted(parts: Sequence[_Row], beside: Sequence[list[_Row]]) -> Iterator[F
         counts = {segment.row: item.value for _, item, segment in column}
         if all(segment.row in counts for _, _, segment in parts):
             yield sum((item.value * counts[segment.row] for _, item, segment in parts), Fraction(0))
-
-
-def find_mismatches(segments: Sequence[Segment], table: Facts) -> Iterator[Contradiction]:
-    """``Each of the 7 stages holds 14 layers`` of a model of 96."""
-    layers = table.values("layers")
-    if table.values("mixed_layers"):
-        return
-    for segment in segments:
-        if segment.kind is Kind.CODE or segment.quoted or "stage" not in segment.text.lower():
-            continue
-        for match in _STAGES.finditer(segment.text):
-            count = Fraction(int(match["count"])) if match["count"] else table.one("pp")
-            each = Fraction(int(match["layers"]))
-            others = [value for value in layers if value != each]
-            if count is None or len(others) != 1 or _UNEVEN.search(match[0]) or OTHERWISE.search(segment.text):
-                continue
-            if count * each != others[0]:
-                line = segment.place(match.start()).line
-                told = (
-                    f"{plain(count)} stages of {plain(each)} layers are {plain(count * each)}, not {plain(others[0])}"
-                )
-                yield Contradiction((line,), "layers", (count * each, others[0]), told)

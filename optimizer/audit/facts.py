@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from copy import copy
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, product
@@ -42,7 +41,6 @@ class Facts:
 
     def __init__(self, facts: Iterable[Statement], settled: Mapping[str, Fraction] | None = None) -> None:
         self.settled = settled or {}
-        self.local: Mapping[str, list[Fraction]] = {}
         self._statements: dict[str, list[Statement]] = {}
         for fact in facts:
             self._statements.setdefault(fact.name, []).append(fact)
@@ -53,17 +51,11 @@ class Facts:
             for name, same in self._statements.items()
         }
 
-    def within(self, local: Mapping[str, list[Fraction]]) -> Facts:
-        """The same facts with some names narrowed to the values that one section gives."""
-        facts = copy(self)
-        facts.local = local
-        return facts
-
     def values(self, name: str) -> list[Fraction]:
         """Every distinct value of ``name``, the document's own first, then its corrections, then what it quotes."""
         if name in self.settled:
             return [self.settled[name]]
-        return self.local[name] if name in self.local else self._values.get(name, [])
+        return self._values.get(name, [])
 
     def statements(self, name: str) -> list[Statement]:
         """Every place where ``name`` is given."""

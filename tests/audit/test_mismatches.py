@@ -17,14 +17,6 @@ def told(text: str) -> list[tuple[str, str]]:
             ("total", "the parts add up to 9 (3 + 4 + 2), not 10"),
         ),
         (
-            "PP7. The model has 96 layers.\n\nEach of the 7 stages holds 14 layers, so nothing is left over.",
-            ("layers", "7 stages of 14 layers are 98, not 96"),
-        ),
-        (
-            "The model has 96 layers.\n\nEvery one of the 7 stages has 13 layers.",
-            ("layers", "7 stages of 13 layers are 91, not 96"),
-        ),
-        (
             "- Maximum concurrency: 40 requests\n\nAt the maximum concurrency of 64 requests the cache is full.",
             ("maximum_concurrency", "two values for maximum concurrency: 40 and 64"),
         ),
@@ -52,9 +44,6 @@ def test_what_cannot_be_is_told(text: str, expected: tuple[str, str]) -> None:
         "- 36 GB per GPU\n- This fits on the A100 40 GB.",
         "- 44.1 GB per GPU\n\nThis needs the H100, since nothing else fits; the A100 has 40 GB.",
         "| Severity | Count |\n|-|-|\n| HIGH | 1 |\n| MEDIUM | 1 |\n| LOW | 2 |\n| Total | 4 |",
-        "PP8. The model has 96 layers.\n\nEach of the 8 stages holds 12 layers.",
-        "PP7. The model has 96 layers.\n\nEach of the stages holds 14 layers except the last.",
-        "PP7. The model has 96 layers.\n\nEach stage holds up to 14 layers.",
         "- Maximum concurrency: 40 requests\n\nIn the prefill pool the maximum concurrency is 64 requests.",
         "- Maximum batch: 40 requests\n- Maximum batch: 4,096 tokens\n",
         "- Max context: 32,768 tokens\n\nAt the max context of 32,768 tokens it is full.",
