@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import accumulate, groupby
-from math import ceil
 from typing import Final
 
 from optimizer.audit.counts import COUNT, DEVICES, count
@@ -83,8 +82,6 @@ _SEVERAL: Final = 3
 _PARTS_OF: Final = {"heads": ("tp",), "experts": ("ep", "tp", "dp"), "layers": ("pp",)}
 _NEAR: Final = Fraction(3, 2)
 """Ratio to the number of layers within which a number of layers means all of them."""
-_COPIED: Final = Fraction(5, 4)
-"""Most slots over experts where redundant ones are spoken of and not counted. Assumed: 288 for 256 is published."""
 _OTHER_KINDS: Final = frozenset([
     "redundant", "extra", "spare", "additional", "further", "more", "other", "remaining", "idle", "busy", "hot",
     "hottest", "cold", "popular", "virtual", "replicated", "unused", "missing", "new", "lora", "carry",
@@ -271,8 +268,7 @@ def _divided(sentence: Sentence, said: _Counted, whole: list[Derivation]) -> lis
         anywhere = beside.union(before or others)
         readings = [one for each in every for one in _parts(each, ranks or anywhere, spare or ())]
         readings += [replace(one, value=one.value + 1) for one in readings if _SHARED_ONE.search(sentence.text)]
-        uncounted = spare == () and any(one.value < value <= ceil(one.value * _COPIED) for one in readings)
-        return [] if uncounted else readings
+        return readings
     if part or "placed" in said.words:
         axes = _PARTS_OF[said.noun]
         said_so = sentence.text[: clause_span(sentence.text, *said.at)[1]]

@@ -52,12 +52,7 @@ def asserted(sentence: Sentence, start: int, end: int, *, conditional: bool = Fa
     """Whether a sentence says outright (``conditional``: or on a condition) what stands between two characters."""
     text = sentence.text
     clause = clause_of(text, start, end, _CLAUSE)
-    return not (
-        _DOUBT.search(clause)
-        or (not conditional and _SUPPOSED.search(clause))
-        or _SUPPOSED.search(text[:start])
-        or sentence.refuted
-    )
+    return not (_DOUBT.search(clause) or (not conditional and _SUPPOSED.search(clause)) or sentence.refuted)
 
 
 # --- requests of so many tokens
@@ -324,7 +319,7 @@ def _pooled(sentence: Sentence, own: Sequence[Quantity], capacities: _Capacities
     given = [(sentence, size) for size in own if _is_room(size) and size.end <= one.start] or [
         (other, size) for other in whole.ahead(sentence)[-_NEAR:-1] for size in capacities.own[other]
         if (other.segment == sentence.segment or (other.item and sentence.item)) and not other.cells and _is_room(size)
-        and _HELD.search(other.text) and not _HOW_MANY.search(other.text)
+        and _HELD.search(other.text)
     ]  # fmt: skip
     fit: list[tuple[Fraction, str]] = []
     for other, size in given:

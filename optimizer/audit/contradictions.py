@@ -4,7 +4,6 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import product
 from typing import Any, Final
 
 from optimizer.audit import lexicon
@@ -27,13 +26,6 @@ _MOST_ADDED: Final = 64
 _TOTAL: Final = re.compile(r"^\W*(?:in\s+)?(?:sub-?total|total|sum|overall|all(?!-)|together)\b", re.IGNORECASE)
 _AMID: Final = re.compile(r"^\W*(?:sub-?total|total|sum)\b", re.IGNORECASE)
 """A total that rows may follow."""
-_WHOLE: Final = re.compile(r"\b(?:whole|entire|total|altogether|in all|overall)\b", re.IGNORECASE)
-_IN_PART: Final = re.compile(
-    r"\b(?:without|excluding|except|less|minus|not|only|first|last|remaining|hardware|parts?|instalments?)\b",
-    re.IGNORECASE,
-)
-_DIGITS: Final = 1000
-"""A sum of money below it may be another by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,9 +128,6 @@ def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[
             groups.setdefault(key, []).append((segment.text.partition(":")[0], numbers[0], segment))
     groups = {key: _to_total(rows) for key, rows in groups.items()}
     adding = {block for (block, _), rows in groups.items() if _adds_up(rows)}
-    yield from _retold(
-        segments, tokens, [rows for rows in groups.values() if rows[0][1].unit.dimensions == lexicon.DOLLARS]
-    )
     for (block, column), rows in groups.items():
         beside = [other for (at, name), other in groups.items() if at == block and name != column]
         yield from _sum(rows, beside, confirmed=block in adding)
@@ -148,30 +137,6 @@ def _to_total(rows: list[_Row]) -> list[_Row]:
     """The rows up to the first total; others may follow a plain one."""
     at = next((at for at, row in enumerate(rows) if _AMID.match(row[0])), len(rows))
     return rows[: at + 1] if at > 1 else rows
-
-
-def _retold(
-    segments: Sequence[Segment], tokens: Sequence[list[Token]], sheets: Sequence[list[_Row]]
-) -> Iterator[Contradiction]:
-    """``The whole package comes to $792,880`` of a list of prices of which that leaves one out."""
-    for segment, own in zip(segments, tokens, strict=True) if sheets else ():
-        if segment.kind is not Kind.PROSE or segment.quoted or not _WHOLE.search(segment.text):
-            continue
-        for one, rows in product(numbers_of(own), sheets):
-            begin, end = segment.text.rfind(". ", 0, one.start) + 1, segment.text.find(". ", one.end)
-            saying = segment.text[begin : end if end > 0 else None]
-            if one.unit.dimensions != lexicon.DOLLARS or one.value < _DIGITS or _IN_PART.search(saying):
-                continue
-            parts = [row for row in rows if not _TOTAL.match(row[0])]
-            value = sum((item.value for _, item, _ in parts), Fraction(0))
-            left = [row for row in parts if abs(value - row[1].value - one.value) <= one.half] if len(parts) > 2 else []
-            if left and _WHOLE.search(saying) and one.value not in {item.value for _, item, _ in rows}:
-                (label, item, where), line = left[0], segment.place(one.start).line
-                told = f"the parts add up to {shown(value, one.unit)}; "
-                told += f"{shown(one.value, one.unit)} leave out {label.strip()}"
-                yield Contradiction(
-                    tuple(sorted({line, where.place(item.start).line})), "total", (value, one.value), told
-                )
 
 
 def _adds_up(rows: list[tuple[str, Number, Segment]]) -> bool:

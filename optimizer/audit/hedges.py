@@ -89,7 +89,7 @@ def asserted(sentence: Sentence, start: int, end: int, *, conditional: bool = Fa
     clause = clause_of(text, start, end)
     return not (
         _TAKEN_BACK.search(clause)
-        or (not conditional and (_SUPPOSED.search(clause) or IF.search(text, 0, start)))
+        or (not conditional and _SUPPOSED.search(clause))
         or _AHEAD.search(text, 0, start)
         or _REPLACED.search(text, 0, start)
         or _BEHIND.search(text, end)

@@ -36,18 +36,15 @@ JudgedClaims = Iterator[JudgedClaim]
 _Price = tuple[Problem, Layout, Priced]
 
 
-def priced_on(known: Known, devices: int, *, data_parallel: bool = False, ep: int = 0) -> _Price | None:
+def priced_on(known: Known, devices: int, *, data_parallel: bool = False) -> _Price | None:
     """The reference's figures of the known model on so many devices, all tensor parallel or all data parallel."""
     if known.model is None or known.device is None or not 0 < devices <= _MOST_DEVICES:
         return None
-    degrees = (("dp" if data_parallel or ep else "tp", devices), *((("ep", ep),) if ep else ()))
-    return _price(known.model, known.device, known.precision, devices, degrees)
+    return _price(known.model, known.device, known.precision, devices, "dp" if data_parallel else "tp")
 
 
 @lru_cache(maxsize=256)
-def _price(
-    model: str, device: str, precision: str | None, devices: int, degrees: tuple[tuple[str, int], ...]
-) -> _Price | None:
+def _price(model: str, device: str, precision: str | None, devices: int, axis: str) -> _Price | None:
     given = {
         "model": model, "hardware": device, "devices": devices,
         "workload": WORKLOAD,
@@ -56,7 +53,7 @@ def _price(
         problem = resolve(given)
         if precision is not None and not problem.precision.weights.startswith(precision):
             problem = resolve({**given, "precision": {"weights": precision}})
-        layout = WrittenLayout.model_validate(dict(degrees)).resolve(experts=problem.model.moe is not None)
+        layout = WrittenLayout.model_validate({axis: devices}).resolve(experts=problem.model.moe is not None)
         verdict = judge_layout(problem, layout)
     except (SpecError, ValueError):
         return None

@@ -62,10 +62,6 @@ COSTS = (
     "| Line | A | B |\n|---|---|---|\n| Servers | 1,140 | 820 |\n| Network | 152 | 152 |\n| Total | {} | 972 |\n"
     "| Per GPU | 40.4 | 30.4 |\n"
 )
-PRICES = (
-    "{}\n\n| Item | Amount |\n|---|---|\n| Servers | $536,000 |\n| Switches | $47,000 |\n| Support | $209,880 |\n"
-    "| Setup | $18,000 |\n"
-)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +69,6 @@ PRICES = (
     [
         (BUDGET, "37.4", "34.4"),
         (COSTS, "1,392", "1,292"),
-        (PRICES, "The whole package comes to $792,880 before tax.", "The whole package comes to $810,880 before tax."),
-        (PRICES, "In all we pay $763,880.", "In all we pay $792,880 without the setup."),
-        (PRICES, "The total is $601,000.", "The hardware comes to $583,000."),
     ],
 )
 def test_a_total_that_its_parts_do_not_give_is_told(text: str, wrong: str, right: str) -> None:
