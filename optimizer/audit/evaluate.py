@@ -112,6 +112,9 @@ def _operation(node: Node, values: list[Value]) -> Value:
         return first
     if node.operator == "neg":
         return replace(first, point=-first.point, low=-first.high, high=-first.low)
+    if node.operator == "sqrt":
+        point, low, high = (_root(end) for end in (first.point, first.low, first.high))
+        return Value(point, low, high, exact=point * point == first.point)
     if node.operator in {"+", "-", "*", "/", "//", "%", "^"}:
         return _apply(node.operator, first, values[1])
     point, low, high = (_rounded(node.operator, end) for end in (first.point, first.low, first.high))
@@ -120,6 +123,16 @@ def _operation(node: Node, values: list[Value]) -> Value:
 
 def _rounded(name: str, value: Fraction) -> Fraction:
     return Fraction(math.ceil(value) if name == "ceil" else math.floor(value) if name == "floor" else round(value))
+
+
+def _root(value: Fraction) -> Fraction:
+    """Square root, exact for a square, else to twelve decimals."""
+    if value < 0:
+        raise EvaluationError("root of a negative number")
+    top, bottom = math.isqrt(value.numerator), math.isqrt(value.denominator)
+    if top * top == value.numerator and bottom * bottom == value.denominator:
+        return Fraction(top, bottom)
+    return Fraction(math.isqrt(value.numerator * 10**24 // value.denominator), 10**12)
 
 
 def _apply(sign: str, left: Value, right: Value) -> Value:

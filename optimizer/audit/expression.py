@@ -9,7 +9,7 @@ from optimizer.audit import lexicon
 from optimizer.audit.lexicon import Unit
 from optimizer.audit.tokens import Mark, Number, Token
 
-FUNCTIONS: Final = {"ceil", "floor", "round"}
+FUNCTIONS: Final = {"ceil", "floor", "round", "sqrt"}
 AXES: Final = {"tp", "pp", "dp", "ep", "cp", "etp", "edp", "sp"}
 _CLOSERS: Final = {"(": ")", "[": "]", "{": "}", "⌈": "⌉", "⌊": "⌋"}
 _BINDING: Final = {"+": 1, "-": 1, "*": 2, "/": 2, "//": 2, "%": 2, "of": 2, "^": 3}
@@ -195,6 +195,9 @@ class Parser:
                 return None
             sign = "neg" if token.sign == "-" else ""
             return (Node(sign, (inner[0],), None, at, inner[0].last), inner[1]) if sign else inner
+        if token.sign == "√" and token.mark is Mark.OPERATOR:
+            inner = self._binary(at + 1, 3, depth + 1)
+            return None if inner is None else (Node("sqrt", (inner[0],), None, at, inner[0].last), inner[1])
         if token.mark is Mark.WORD:
             return self._call(at, depth) or self._labelled(at)
         return None

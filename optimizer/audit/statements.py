@@ -71,6 +71,11 @@ _CLAIMED_BEFORE: Final = re.compile(r"\bclaim(?:ed|s)\b[^.]{0,25}$")
 _REACH: Final = 80
 
 
+def without_full_stops(text: str) -> str:
+    """``text`` of the same length, in which the points of "i.e." and "e.g." end no sentence."""
+    return text.replace("i.e.", "i,e,").replace("e.g.", "e,g,")
+
+
 def outside_quotation(text: str) -> bool:
     """Whether no quotation is open at the end of ``text``."""
     return len(QUOTATION.findall(text)) % 2 == 0
