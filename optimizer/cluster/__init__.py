@@ -135,6 +135,7 @@ def _open(cluster: Cluster, value: Fraction | None, proof: _Proof) -> bool:
 
 _Answer = tuple[FleetProgram, FoundFleet, FleetVerdict | None]
 """A program, what was decided, and its judgement."""
+_Judged = tuple[FoundFleet, FleetVerdict | None]
 
 
 def _exchanging(cluster: Cluster, columns: Columns, deadline: float | None) -> tuple[Columns, _Answer]:
@@ -215,19 +216,46 @@ def _sooner(
 def _decided(cluster: Cluster, columns: Sequence[Column], seconds: float | None) -> _Answer:
     """The best fleet, its program and its judgement.
 
-    Where what dies with a node is not in the program, a fleet whose replicas stand apart is tried first.
+    Where what dies with a node is not in the program, a fleet whose replicas stand apart is tried first, then one of so
+    few kinds of replica that it is.
     """
     statement = state(cluster, columns)
-    if not is_exact(statement):
-        began = time.monotonic()
-        apart = spread_fleet(cluster, columns, None if seconds is None else seconds * 3 / 4)
-        if apart is not None:
-            return statement, *apart
-        seconds = None if seconds is None else max(0.05, seconds - (time.monotonic() - began))
-    decided = IntegerProgram(statement.program, cluster.seed).decide(seconds, fewest_devices(statement))
-    if decided.point is None:
-        return statement, decided, None
-    return statement, decided, judged(statement, lay(statement, decided.point))
+    if is_exact(statement):
+        return statement, *_laid(statement, seconds)
+    began = time.monotonic()
+    apart = spread_fleet(cluster, columns, None if seconds is None else seconds / 2)
+    seconds_left = None if seconds is None else max(0.05, seconds - (time.monotonic() - began))
+    best = _laid(statement, seconds_left and seconds_left / 2) if apart is None else apart
+    return statement, *(_of_few(cluster, columns, best[1], seconds_left and seconds_left / 2) or best)
+
+
+def _laid(statement: FleetProgram, seconds: float | None) -> _Judged:
+    """The best fleet of a program, with its judgement."""
+    decided = IntegerProgram(statement.program, statement.cluster.seed).decide(seconds, fewest_devices(statement))
+    return decided, None if decided.point is None else judged(statement, lay(statement, decided.point))
+
+
+def _of_few(
+    cluster: Cluster, columns: Sequence[Column], known: FleetVerdict | None, seconds: float | None
+) -> _Judged | None:
+    """The best fleet of the kinds of replica that would do if each were lost alone.
+
+    None where those are too many, or it is no better than one that is known.
+    """
+    relaxed = state(cluster, columns, relaxed=True)
+    point = IntegerProgram(relaxed.program, cluster.seed).decide(None if seconds is None else seconds / 2, {}).point
+    value = None if known is None else known.value
+    if point is None or (
+        value is not None and not better(cluster, shown(cluster, relaxed.program.value(point)), value)
+    ):
+        return None
+    used = [c for c in columns if any(point[relaxed.replicas(c, period)] for period in cluster.periods)]
+    statement = state(cluster, used)
+    if not used or not is_exact(statement):
+        return None
+    found = _laid(statement, None if seconds is None else seconds / 2)
+    reached = None if found[1] is None else found[1].value
+    return found if reached is not None and (value is None or better(cluster, reached, value)) else None
 
 
 @dataclass(frozen=True)

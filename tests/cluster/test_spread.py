@@ -14,6 +14,7 @@ from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster, Demand, GivenRate
 from optimizer.fleet.column import given_columns, useful
 from optimizer.fleet.families import filling
 from optimizer.fleet.statement import is_exact, state
+from optimizer.readers.read import read_question
 from tests.cluster.brute_force import best_by_hand, random_cluster, with_racks
 
 EACH = 60
@@ -77,3 +78,20 @@ def test_two_of_a_demand_on_one_node_are_counted_as_lost_together(unlisted):
     # three replicas on two nodes lose two; four lose two as well
     result = solve_cluster(cluster)
     assert (result.status, result.value, result.bound) == ("optimal", 4, 4)
+
+
+def test_a_fleet_of_few_kinds_is_looked_at_where_all_are_too_many_to_list(monkeypatch, tmp_path):
+    monkeypatch.setattr(filling, "MOST_FILLINGS", 60)
+    (tmp_path / "lengths.csv").write_text("input_tokens,output_tokens,weight\n2287,316,1\n7319,794,3\n")
+    (tmp_path / "rates.csv").write_text(
+        "pool,demand,role,layout,devices,requests_per_s,bucket\n"
+        "a,x,decode,d,1,4.102,2287x316\na,x,prefill,p,1,5.437,2287x316\n"
+        "a,x,aggregated,short,1,2.697,2287x316\na,x,aggregated,long,1,0.4804,7319x794\n"
+    )
+    (tmp_path / "cluster.yaml").write_text(
+        "pools: {a: {devices_per_node: 8, nodes: 2}}\nobjective: devices\nsurvive: {nodes: 1}\nrates: rates.csv\n"
+        "demands: {x: {workload: {phase: either, lengths: lengths.csv, buckets: 2, request_rate: 1}}}\n"
+    )
+    result = solve_cluster(read_question(str(tmp_path / "cluster.yaml")))
+    assert result.value == 6  # three replicas that take all lengths on either node: 3 · 0.4804 requests/s are left
+    assert certify(json.loads(json.dumps(result.to_json()))).accepted
