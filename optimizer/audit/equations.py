@@ -155,21 +155,13 @@ class _Finder:
             self.parser.partial = False
             parsed = self.parser.parse(skipped) if skipped < last else None
             if parsed is None:
-                following = self._symbolic(start, last)
-                if following is None:
-                    return at
-                sides.append(_Side(None, start, following - 1, relation))
-                at = following
-                continue
+                return at
             node, following = parsed
             partial = self.parser.partial
             sides.append(_Side(None if partial else node, skipped, node.last, relation))
-            if partial:
-                further = self._symbolic(following, last)
-                if further is None:
-                    return following
-                following = further
             at = following
+            if partial:
+                return at
         return at
 
     def _about(self, left: _Side, at: int) -> bool:
@@ -177,17 +169,6 @@ class _Finder:
         token = self.tokens[at]
         tilde = isinstance(token, Number) and token.approximate and left.tree is not None and not left.node.plain
         return tilde and self.segment.text[: token.start].rstrip().endswith("~")
-
-    def _symbolic(self, at: int, last: int) -> int | None:
-        """Skip a side written in words or symbols, up to the next relation in the same clause."""
-        for index in range(at, min(at + 24, last)):
-            token = self.tokens[index]
-            if token.mark is Mark.RELATION:
-                return index
-            ends = token.sign == "." and self.segment.text[token.end : token.end + 1].isspace()
-            if token.mark is Mark.BREAK and (ends or token.sign not in {".", "_", "'"}):
-                return None
-        return None
 
     def _judged(self, sides: list[_Side]) -> Iterator[Equation]:
         known = [side for side in sides if side.tree is not None]
@@ -197,8 +178,7 @@ class _Finder:
             approximate = right.relation == "~"
             if right.tree is None:
                 continue
-            source = left if left.tree is not None else self._earlier(known, right)
-            made = None if source is None else self._pair(source, right, approximate=approximate)
+            made = None if left.tree is None else self._pair(left, right, approximate=approximate)
             if made is not None:
                 reported = True
                 yield made
@@ -206,10 +186,6 @@ class _Finder:
             made = self._both(known[0], known[1])
             if made is not None:
                 yield made
-
-    def _earlier(self, known: list[_Side], side: _Side) -> _Side | None:
-        earlier = [other for other in known if other.first < side.first]
-        return earlier[-1] if earlier else None
 
     def _pair(self, left: _Side, right: _Side, *, approximate: bool) -> Equation | None:
         a, b = left.node, right.node
@@ -287,8 +263,6 @@ class _Finder:
             return None
         result = judge(right.node, stated, approximate=approximate or stated.approximate)
         if result.verdict is not Verdict.HOLDS:
-            if self._run_on(right.node, stated):
-                return None
             previous = self.tokens[left.first - 1] if left.first else None
             labelled = previous is not None and previous.mark in {Mark.WORD, Mark.OPERATOR, Mark.NUMBER}
             nouns = {noun.rstrip("s") for item in right.node.numbers() for noun in (*item.nouns, *item.per)}
@@ -296,13 +270,6 @@ class _Finder:
             if labelled or foreign or stated.digits == 1:
                 return None
         return self._equation(left, right, stated, result, right.node)
-
-    def _run_on(self, node: Node, stated: Number) -> bool:
-        """``64 × 16 = 1024 ÷ 128 = 8``: the result is carried on."""
-        first = next(node.numbers())
-        return first.digits == stated.digits or any(
-            item.digits == stated.digits and item.unit == stated.unit for item in node.numbers()
-        )
 
     def _both(self, left: _Side, right: _Side, *, only_wrong: bool = False) -> Equation | None:
         """Arithmetic on both sides."""
