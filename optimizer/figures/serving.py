@@ -115,7 +115,7 @@ def steps_of(work: Workload, micro_batch: int, chunk: int | None) -> Steps:
 
 def share_met(steps: Steps, batch: int, pp: int) -> Fraction:
     """Share ψ of a sequence's decode steps that carry prompt tokens: those of the others in flight, its own is over."""
-    return steps.share * Fraction(batch - 1, -(-batch // pp) * pp)
+    return min(Fraction(1), steps.share * Fraction(batch - 1, -(-batch // pp) * pp))
 
 
 def keeps_step(work: Workload, steps: Steps) -> bool:
@@ -455,7 +455,9 @@ def _at_load(problem: Problem, evaluation: Evaluation, rate: Fraction, at: Calla
     """
     batch, pp, work = evaluation.layout.batch, evaluation.layout.pp, problem.workload
     top = evaluation.layout.micro_batch if evaluation.request_capacity >= rate else batch // pp
-    if evaluation.steps.share > 1 or top == 0:
+    if evaluation.steps.share > 1:  # no more run at a rate that is served than prompts keep up with
+        top = min(top, floor(evaluation.layout.micro_batch / evaluation.steps.share))
+    if top == 0:
         return evaluation
 
     def whole(micro: int) -> Evaluation:

@@ -69,6 +69,30 @@ def test_one_at_random_decodes_among_those_who_are_there(rate: Fraction) -> None
     assert float(found.tpot_s or 0) == pytest.approx(np.interp(others, range(41), by_count))
 
 
+def test_room_for_more_sequences_makes_no_rate_unserved() -> None:
+    """At 0.5 requests/s of 8,000 tokens an engine has 0.15 sequences in flight, however many it takes."""
+    problem = asked(Fraction(1, 2))
+    work = problem.workload.model_copy(update={"input_tokens": 8000, "output_tokens": 10})
+    problem = problem.changed(workload=work)
+    one, many, most = (
+        evaluate(problem, Layout(tp=1, batch=batch, prefill_chunk=2000)) for batch in (2, 16, 64)
+    )  # fmt: skip
+    assert (one.running, one.tpot_s, one.ttft_s) == (many.running, many.tpot_s, many.ttft_s)
+    assert many.request_capacity == one.request_capacity
+    assert not violations(problem, many.layout, many)
+    # what it holds at most it must have room for
+    assert {one.family.value for one in violations(problem, most.layout, most)} == {"memory"}
+    # a simulated engine: mean 10.6 ms, p50 7.7, p90 27.5, p99 47.3
+    told = [float(many.tpot_s or 0), *map(float, many.tpots.values())]
+    assert told == pytest.approx([0.0106, 0.0077, 0.0275, 0.0473], rel=0.02)
+    # a rate beyond what steps full of prompts serve stays refused
+    work = work.model_copy(update={"request_rate": Fraction(5)})
+    late = evaluate(problem.changed(workload=work), many.layout)
+    assert {"batch", "request_rate"} <= {
+        one.family.value for one in violations(problem.changed(workload=work), late.layout, late)
+    }
+
+
 def test_whole_micro_batches_that_just_serve_the_rate_serve_it() -> None:
     """One sequence more than whole micro-batches may serve less than they do: what they serve is not beyond them."""
     compared = 0
