@@ -83,7 +83,7 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
         violations = (
             *_request_table(started, verdict.evaluation), *_drafts(started, verdict.evaluation),
             *graphs_beside(started.problem, verdict.evaluation), *_sequence_blocks(started, verdict.evaluation),
-            *_prefix_blocks(started, verdict.evaluation),
+            *_prefix_blocks(started, verdict.evaluation), *_no_requests(started, verdict.evaluation),
         )  # fmt: skip
         verdict = replace(verdict, violations=(*verdict.violations, *violations))
     verdict = _despite_unmodelled(started, verdict)
@@ -192,12 +192,12 @@ def _sequence_blocks(started: Posed, evaluation: Evaluation, *, least: bool = Fa
     ----------
     least
         Of the least room within the error of what the engine keeps, and with drafts, for which kernels of attention
-        may leave such graphs out.
+        may leave such graphs out, or flags that change states.
     """
     problem, sequences = started.problem, started.problem.workload.max_num_seqs
     said, graphs = problem.cache.sequences_in_blocks, started.launch.operating.whole_graphs
-    drafts = bool(problem.workload.mtp_tokens)
-    if not said or not graphs or problem.workload.capture_sizes == () or sequences is None or drafts > least:
+    open_ = bool(problem.workload.mtp_tokens) or _states_told(started)
+    if not said or not graphs or problem.workload.capture_sizes == () or sequences is None or open_ > least:
         return
     room = room_of(problem, evaluation.shape, evaluation.cuts)
     if room.state_blocks is None or room.room_bytes <= 0:
@@ -210,6 +210,23 @@ def _sequence_blocks(started: Posed, evaluation: Evaluation, *, least: bool = Fa
             Family.MEMORY, f"{problem.engine.title} does not start: {message} (--max-num-seqs)",
             {"needed_bytes": -(-room.room_bytes * sequences // room.state_blocks), "room_bytes": left},
         )  # fmt: skip
+
+
+def _states_told(started: Posed) -> bool:
+    """Whether a flag changes states of linear attention in a way that is not modelled."""
+    return any(item.influence == "states" for item in started.launch.ignored)
+
+
+def _no_requests(started: Posed, evaluation: Evaluation) -> Iterator[Violation]:
+    """The pool of states has room for a request."""
+    problem = started.problem
+    room = room_of(problem, evaluation.shape, evaluation.cuts)
+    if problem.cache.serves_none and room.requests == 0 and not _states_told(started):
+        yield Violation(
+            Family.MEMORY,
+            f"{problem.engine.title} does not start: {problem.cache.serves_none} (--mem-fraction-static)",
+            {"room_bytes": room.room_bytes},
+        )
 
 
 def _prefix_blocks(started: Posed, evaluation: Evaluation) -> Iterator[Violation]:

@@ -438,6 +438,7 @@ def test_a_loop_of_more_than_fits_is_told_how_many_fit(
         ("vllm", "--max-num-seqs 1000", "no"),
         ("vllm", "--max-num-seqs 128", "yes"),
         ("vllm", "--enforce-eager", "yes"),
+        ("vllm", "--mamba-ssm-cache-dtype float16", "may not fit"),
         ("vllm", "-O.cudagraph_mode=PIECEWISE", "yes"),
         ("vllm", "-O.cudagraph_mode=FULL_DECODE_ONLY", "no"),
         ("vllm", "--speculative-config.method mtp --speculative-config.num_speculative_tokens 1", "may not fit"),
@@ -476,3 +477,23 @@ def test_a_step_takes_a_block_of_a_prefix(
     found = _json(capsys, "verify", *asked, status=1 if fits == "no" else 0)
     assert found["fits"] == fits, found["doubts"]
     assert ("block_size (2096) must be <= max_num_batched_tokens (2048)" in str(found["violations"])) is (fits == "no")
+
+
+@pytest.mark.parametrize(
+    ("engine", "flags", "fits"),
+    [
+        ("sglang", "0.38", "no"),
+        ("sglang@0.5.15", "0.37", "no"),
+        ("sglang@0.5.10", "0.38", "may not fit"),
+        ("sglang", "0.38 --max-mamba-cache-size 5", "may not fit"),
+        ("sglang", "0.38 --disable-radix-cache --max-running-requests 2", "may not fit"),
+        ("sglang", "0.85", "yes"),
+    ],
+)
+def test_states_have_room_for_a_request(engine: str, flags: str, fits: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of 1.7 GiB beside the weights 0.8 are for states of 0.144, of which a request wants five and one is spare."""
+    command = f"python3 -m sglang.launch_server --model-path Qwen/Qwen3.6-27B-FP8 --mem-fraction-static {flags}"
+    asked = ("--from", command, "--hardware", "h100-sxm-8", "--engine", engine)
+    found = _json(capsys, "verify", *asked, status=1 if fits == "no" else 0)
+    assert found["fits"] == fits, found["doubts"]
+    assert ("too small to serve any requests" in str(found["violations"])) is (fits == "no")

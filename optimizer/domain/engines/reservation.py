@@ -302,6 +302,8 @@ class CacheRules:
     state_ratio, slots_of_request
         States of linear attention have a pool of their own: its room ÷ that of tokens, and how many a request holds.
         `of` leaves it out for models without.
+    serves_none
+        What the engine says where that pool has no room for one request. Empty: it starts all the same.
     windows_freed
         Layers with sliding windows give back what lies before them where other layers hold every token.
     chunks
@@ -337,6 +339,7 @@ class CacheRules:
     window_states: bool = False
     state_ratio: Fraction | None = None
     slots_of_request: int = 1
+    serves_none: str = ""
     windows_freed: bool = True
     chunks: Literal["freed", "held", "whole"] = "freed"
     checked: Literal["own", "first", "all"] = "all"

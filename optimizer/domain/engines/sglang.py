@@ -372,6 +372,7 @@ NEWEST = Engine(
         scaled_latent_majors=(9,),
         state_ratio=Fraction(9, 10),
         slots_of_request=5,  # arg_groups/overrides.py: extra_buffer, from 0.5.16 on
+        serves_none="Hybrid (mamba/linear-attention) state cache is too small to serve any requests",
     ),
     waiting=WAITING,
     vocabulary_padding=64,
@@ -385,7 +386,8 @@ _SCALES_LEFT = replace(NEWEST.cache, slots_of_request=3, loaded_scales={"mxfp4":
 _EARLIER = replace(
     NEWEST, version="0.5.10", since="0.5.9",
     rules=(*_ALWAYS, NO_CONTEXT, NO_DECODE_CONTEXT, NO_PIPELINED_DRAFTS),
-    cache=replace(_SCALES_LEFT, window_states=True),  # 0.5.12 srt/model_executor/pool_configurator.py:386
+    # 0.5.12 srt/model_executor/pool_configurator.py:386
+    cache=replace(_SCALES_LEFT, window_states=True, serves_none=""),
     # mem_cache: the target's pool is measured before the draft is loaded, until pull request 23862 (April 2026)
     reservation=replace(NEWEST.reservation, defaults=SMALLER_DEFAULTS, drafts_beside="own"),
     flags={**FLAGS, "dp": "--dp-size --enable-dp-attention"},
