@@ -107,9 +107,11 @@ def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[
     """A "total" row that the rows above it do not add up to, although they nearly do or another column does."""
     groups: dict[tuple[int, str], list[_Row]] = {}
     named: dict[int, str] = {}
+    lists = 0
     for index, segment in enumerate(segments):
         if segment.row >= 0 and _TOTAL.match(segment.text):
             named.setdefault(segment.row, segment.text)
+        lists += not segment.item
         numbers = numbers_of(tokens[index])
         # the result of an equation, or what is behind a label
         numbers = numbers[-1:] if "=" in segment.text or (segment.item and ":" in segment.text) else numbers
@@ -124,7 +126,8 @@ def _sums(segments: tuple[Segment, ...], tokens: list[list[Token]]) -> Iterator[
             if _LABEL.fullmatch(label):
                 groups.setdefault((segment.block, "\0code"), []).append((label, numbers[0], segment))
         elif segment.item and ":" in segment.text and numbers[0].unit.dimensions != lexicon.NONE:
-            key = (-len(segment.section), "/".join(segment.section))
+            # a list ends where a paragraph begins
+            key = (-1 - lists, "/".join(segment.section))
             groups.setdefault(key, []).append((segment.text.partition(":")[0], numbers[0], segment))
     groups = {key: _to_total(rows) for key, rows in groups.items()}
     adding = {block for (block, _), rows in groups.items() if _adds_up(rows)}

@@ -47,6 +47,8 @@ _WITH_SIZE: Final = re.compile(rf"(?:{_SHORT_NAME})[-_ ]?\d+", re.IGNORECASE)
 _BEFORE: Final = 16
 _CODE_PAGE: Final = re.compile(r"cp\d{3,}")
 """``cp1254`` names an encoding, no degree of context parallelism."""
+_LOGGED_BY: Final = re.compile(r"\s*\[(?:[\d: ,.-]*\d )?(?:(?:DP|TP|PP|EP|CP)\d+ ?)+\]")
+"""``[DP7 TP7 EP7] Load weight end``: the ranks of the process that logs a line, no degrees."""
 _SYMBOL: Final = rf"(?:(?:{_LONG_NAME})[-_ ]parallel(?:ism)?|{_SHORT_NAME})(?:[-_ ]?(?:size|degree))?"
 _PRODUCT: Final = re.compile(rf"{_SYMBOL}(?:\s*[×x*·]\s*{_SYMBOL}){{1,6}}", re.IGNORECASE)
 _ONE: Final = re.compile(rf"(?P<long>{_LONG_NAME})|(?P<short>{_SHORT_NAME})", re.IGNORECASE)
@@ -69,7 +71,8 @@ def degrees_in(text: str) -> tuple[Degree, ...]:
 
 
 def _degrees(text: str) -> Iterator[Degree]:
-    for match in _DEGREE.finditer(text):
+    logged = _LOGGED_BY.match(text)
+    for match in _DEGREE.finditer(text, logged.end() if logged else 0):
         found = match.groupdict()
         formula = _IN_FORMULA.search(text, max(0, match.start() - _BEFORE), match.start())
         # "4 instances, each TP2" has a degree, "heads of each TP rank = 12" none

@@ -88,6 +88,7 @@ def test_a_total_that_its_parts_do_not_give_is_told(text: str, wrong: str, right
         "| State | B |\n|-|-|\n| Weights | 2 |\n| Gradients | 4 |\n| Adam | 12 / 8 = 1.5 |\n| Subtotal | 7.5 |",
         "- Mean context: 6,000 tokens\n\nThe old fleet had a mean context of 9,000 tokens.",
         "| Step | Value |\n|-|-|\n| Working memory | 2.0 GB |\n| Left for cache | 25.1 GB |",
+        "- Rent: $32,412\n- Per token: $3.45\n\nElsewhere:\n\n- In: $33,550\n- Out: $20,586\n- Together: $54,136",
         "# Model A\n\n- Layers: 61\n\n# Before the change\n\n- Layers: 48",
     ],
 )

@@ -185,3 +185,10 @@ def test_only_what_is_wrong_under_every_reading_fails(judged: dict[str, dict[str
         "0.62 GB per GPU", "2.48 GB per GPU", "83M parameters per expert", "10B parameters", "2.6B parameters",
         "30B parameters",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("stamp", ["", "2026-11-30 10:02:11 "])
+def test_the_ranks_that_log_a_line_are_no_degrees(stamp: str) -> None:
+    log = f"```\n[{stamp}DP7 TP7 EP7] Load weight end. mem usage=59.8 GB, at TP 16\n```\n"
+    facts = {(f["name"], f["value"]) for f in audit_document(log, "x").to_json()["facts"]}
+    assert facts & {("tp", 7), ("dp", 7), ("ep", 7), ("tp", 16)} == {("tp", 16)}
