@@ -74,7 +74,9 @@ UNSEEN_THIRD_HELD = DOCUMENTS.with_name("documents_unseen_third_held")
 UNSEEN_FOURTH = DOCUMENTS.with_name("documents_unseen_fourth")
 UNSEEN_FOURTH_HELD = DOCUMENTS.with_name("documents_unseen_fourth_held")
 DERIVED = DOCUMENTS.with_name("documents_derived")
-AUTHORS = tuple(DOCUMENTS.with_name(f"documents_author_{letter}") for letter in (*"abcdefghijklmnopqrstuvwxyz", "za", "zb"))
+AUTHORS = tuple(
+    DOCUMENTS.with_name(f"documents_author_{letter}") for letter in (*"abcdefghijklmnopqrstuvwxyz", "za", "zb")
+)
 FOLDERS = (DOCUMENTS, SECOND, FIELD_NOTES, PLANS, REVIEWS, REPORTS, MIXED)
 FIRST_SIGHT = {
     "sum": (1, 6), "degrees": (0, 6), "kv": (2, 6), "memory": (1, 6), "experts": (4, 6), "contradiction": (0, 6),
