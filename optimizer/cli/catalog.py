@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
+from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +11,9 @@ import typer
 
 from optimizer.cli.options import Json
 from optimizer.cli.output import emit, emit_json, heading, table
+from optimizer.domain.engines.reservation import CacheRules, Reservation
 from optimizer.errors import Fault, SpecError
+from optimizer.units import plain
 
 KINDS = ("models", "hardware", "scenarios", "clusters", "engines", "conventions")
 _SINGULAR = {
@@ -105,8 +109,6 @@ def _text(value: object) -> str:
 
 
 def _describe(kind: str, name: str) -> dict[str, Any]:
-    from dataclasses import asdict  # noqa: PLC0415 - one entry asks for it
-
     from optimizer.readers import catalog  # noqa: PLC0415 - the specs load when the command runs
 
     if kind == "models":
@@ -162,12 +164,8 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
             "union_of": [member.title for member in engine.members],
             "rules": {rule.name: f"{rule.statement} [{rule.source}]" for rule in engine.rules},
             "memory_utilization": float(engine.memory_utilization),
-            "reservation": {
-                name: value
-                for name, value in asdict(engine.reservation).items()
-                if "error" not in name and not callable(value)
-            },
-            "cache": {name: value for name, value in asdict(engine.cache).items() if not callable(value)},
+            "reservation": {name: value for name, value in _told(engine.reservation).items() if "error" not in name},
+            "cache": _told(engine.cache),
             "flags": dict(engine.flags),
             "source": engine.source,
         }
@@ -175,3 +173,9 @@ def _describe(kind: str, name: str) -> dict[str, Any]:
 
     rule = next(convention for known, convention in CONVENTIONS.items() if known == name)
     return {"device_count": rule.devices, "engine": rule.engine}
+
+
+def _told(row: Reservation | CacheRules) -> dict[str, Any]:
+    """The numbers and words of an engine's row; what is reckoned of a problem has neither."""
+    values = {name: value for name, value in asdict(row).items() if not callable(value)}
+    return {name: plain(value) if isinstance(value, Fraction) else value for name, value in values.items()}
