@@ -22,7 +22,6 @@ from optimizer.errors import SpecError
 from optimizer.explain import Explanation
 from optimizer.explain import explain as explain_problem
 from optimizer.explain.cluster import FleetExplanation, conflict_of, explain_cluster
-from optimizer.figures.derivation import derive
 from optimizer.readers import read
 from optimizer.readers.cluster import cluster_in, is_cluster
 from optimizer.readers.document import Document, load, load_text
@@ -79,8 +78,6 @@ class Result(Solved):
         """
         import pandas as pd  # noqa: PLC0415 - an optional library
 
-        priced = self.layout is not None and self.evaluation is not None
-        figures = derive(self.problem, self.layout, self.evaluation) if priced else {}  # type: ignore[arg-type]
         rows = [
             {
                 "figure": name,
@@ -88,7 +85,7 @@ class Result(Solved):
                 "ideal": None if figure.bound is None else float(figure.bound),
                 "formula": figure.formula,
             }
-            for name, figure in figures.items()
+            for name, figure in self.derived.items()
         ]
         return pd.DataFrame(rows, columns=["figure", "value", "ideal", "formula"]).set_index("figure")
 

@@ -298,7 +298,6 @@ def show(problem: Problem, result: Solved, document: dict[str, Any], limit: Time
     limit = limit or TimeLimit(None)
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
     from optimizer.domain.lattice import holds  # noqa: PLC0415 - the same
-    from optimizer.figures.derivation import derive  # noqa: PLC0415 - the same
     from optimizer.verify.placement import placed_experts  # noqa: PLC0415 - the same
 
     objective, status = document["objective"], document["status"]
@@ -317,7 +316,7 @@ def show(problem: Problem, result: Solved, document: dict[str, Any], limit: Time
         prose(f"assumed  {'; '.join(document['assumed'])}")
     prose(f"lattice  {holds(problem)}")
     if result.layout is not None and result.evaluation is not None:
-        present.figure_table(derive(problem, result.layout, result.evaluation))
+        present.figure_table(result.derived)
         present.accuracy_lines(document["accuracy"], problem)
         present.memory_table(problem, result.evaluation)
         placed = None if result.placement is None else placed_experts(problem, result.layout, result.placement)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 from optimizer.certificate.reading import RESULT_SCHEMA
@@ -15,7 +16,7 @@ from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.domain.uncertainty import MOST_TIES, TIES
 from optimizer.errors import Exit
-from optimizer.figures.derivation import figures_json
+from optimizer.figures.derivation import Figure, derive, figures_json
 from optimizer.figures.objective import Scored, better
 from optimizer.figures.serving import Evaluation
 from optimizer.search.pricing import MARGIN
@@ -120,6 +121,13 @@ class Solved:
             for near in self.search.near(self.best, apart, MOST_TIES)
         ]  # fmt: skip
 
+    @cached_property
+    def derived(self) -> dict[str, Figure]:
+        """Every figure of the best layout with its derivation; empty where nothing fits."""
+        if self.best is None or self.evaluation is None:
+            return {}
+        return derive(self.problem, self.best.layout, self.evaluation)
+
     def answer(self) -> dict[str, Any]:
         """As `to_json`, with how far to trust the times, and the ties."""
         document = self.to_json()
@@ -136,7 +144,7 @@ class Solved:
         if self.best is not None and self.evaluation is not None:
             value = self.best.value
             layout = self.best.layout.to_json() | {"placement": self.placement}
-            figures = figures_json(self.problem, self.best.layout, self.evaluation)
+            figures = figures_json(self.problem, self.best.layout, self.evaluation, self.derived)
         document: dict[str, Any] = {
             **opening(self.status, self.problem, self.problem.objective_row.unit, value, self.bound),
             "layout": layout,
