@@ -23,8 +23,8 @@ prompt tokens a step, ``P`` computed tokens of a prompt, ``e`` expected tokens a
 - Where requests come at random and decode, sequences in flight follow from the load (Little's law): a rank runs the
   least batch, up to that of the layout, that serves the requests asked of it, and TTFT and steps are of that batch.
   TPOT is of one among as many others as there are on average, those that wait for their first token too (Wolff 1982:
-  Poisson arrivals see time averages), up to the batch. Capacity is of the largest batch up to that of the layout that
-  keeps the limits on both. A batch that the problem's `search` fixes is in flight whatever the load.
+  Poisson arrivals see time averages), no fewer than steps are of and up to the batch. Capacity is of the largest batch
+  up to that of the layout that keeps the limits on both. A batch that `search` fixes is in flight whatever the load.
 - In a closed loop of `concurrency` requests a rank has its share of them in flight, rounded up, and serves that share.
 - Throughput counts output tokens (prompt tokens in phase prefill): requests/s × tokens a request.
 - Percentiles follow from how requests arrive (`figures.percentiles`). At random, TTFT has that of the wait in the M/D/1
@@ -471,9 +471,10 @@ def _at_load(problem: Problem, evaluation: Evaluation, rate: Fraction, at: Calla
     running = at(max((first - 1) * pp + 1, ceil_fraction(served)))
     late = bisect_left(range(first, top + 1), x=True, key=lambda micro: not _in_time(problem, whole(micro)))
     busiest = whole(first + late - 1 if late else top)
-    # one that comes meets as many as there are on average, those that wait for their first token among them
+    # one that comes meets as many as there are on average, those that wait for their first token among them, and no
+    # fewer than steps are of: what is best at the least batch that serves the rate is then best at the load
     latency_s = (running.ttft_s or 0) + (work.output_tokens - 1) * (running.tpot_s or 0)
-    met = rate / evaluation.layout.dp * latency_s
+    met = max(rate / evaluation.layout.dp * latency_s, Fraction(running.running - 1))
     part, fewer, more = met % 1, at(min(batch, floor(met) + 1)), at(min(batch, floor(met) + 2))
     cycles = tuple(a + part * (b - a) for a, b in zip(fewer.cycle_ticks, more.cycle_ticks, strict=True))
     growth = growth_of(fewer.running, max(fewer.cycle_ticks), max(at(1).cycle_ticks))

@@ -13,6 +13,7 @@ from optimizer.figures.derivation import derive
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.interface import read_problem
+from optimizer.search.search import Search
 from optimizer.verify.constraints import violations
 from tests.small_problems import layouts, small_problem
 
@@ -143,3 +144,9 @@ def test_a_batch_that_the_search_fixes_is_in_flight() -> None:
     problem = asked(Fraction(1, 10_000))
     fixed = problem.model_copy(update={"search": problem.search.model_copy(update={"batch": (64,)})})
     assert evaluate(fixed, layout(64)).tpot_s == with_all_in_flight(problem, 64).tpot_s
+
+
+def test_the_shortest_tpot_of_the_search_is_that_of_its_layout_at_the_load() -> None:
+    problem = small_problem(1151).model_copy(update={"objective": "tpot"})
+    best = Search(problem).run().best[0]
+    assert evaluate(problem, best.layout).tpot_s == best.value
