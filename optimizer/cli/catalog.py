@@ -5,15 +5,17 @@ from __future__ import annotations
 from dataclasses import asdict
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from optimizer.cli.options import Json
 from optimizer.cli.output import emit, emit_json, heading, table
-from optimizer.domain.engines.reservation import CacheRules, Reservation
 from optimizer.errors import Fault, SpecError
 from optimizer.units import plain
+
+if TYPE_CHECKING:
+    from optimizer.domain.engines.reservation import CacheRules, Reservation
 
 KINDS = ("models", "hardware", "scenarios", "clusters", "engines", "conventions")
 _SINGULAR = {

@@ -125,6 +125,10 @@ class Objective:
             return None
         return f"objective {self.name!r} needs workload.request_rate: the fewest devices that serve it"
 
+    def keeps(self, value: Fraction, bound: Fraction) -> bool:
+        """Whether a value keeps a limit on it: no less where more is better, else no more."""
+        return value >= bound if self.maximised else value <= bound
+
     def scale_of(self, premise: Premise) -> Scale:
         """Its scale in a problem.
 

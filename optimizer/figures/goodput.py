@@ -50,7 +50,7 @@ def goodput(problem: Problem, evaluation: Evaluation) -> tuple[Fraction, Fractio
         found = evaluate(asked, layout, costs=costs, memory=memory)
         if found.load >= 1:
             return False
-        values = ((value_of(row, problem, found), row.maximised, bound) for row, bound in limits)
-        return all(value is not None and (value == bound or (value > bound) == rises) for value, rises, bound in values)
+        values = ((row, value_of(row, problem, found), bound) for row, bound in limits)
+        return all(value is not None and row.keeps(value, bound) for row, value, bound in values)
 
     return Fraction(last_kept(in_time, 0, STEPS + 1), STEPS), capacity

@@ -170,6 +170,8 @@ class Rooms:
 
     def _states(self, memory: Memory, cuts: tuple[int, ...], rooms: list[int], tp: int) -> StatePool | None:
         problem, states, first = self.problem, [], 0
+        if problem.cache.state_ratio is None:
+            return None
         for layers in cuts:
             names = problem.model.layer_names[first : first + layers]
             states.append(layer_bytes([problem.model.blocks[name].attention for name in names], tp))

@@ -6,7 +6,10 @@ or of the incumbent is decided by the reference.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
+from functools import partial
 
 import numpy as np
 
@@ -343,20 +346,15 @@ class Pricer:
 
     def _absorbed(self, name: str) -> Floats:
         """16-bit copies of latent attention's unpacked key and value matrices."""
-        table = {
-            tp: float(absorbed_copy_bytes(self.problem.model, name, tp)) for tp in np.unique(self.meshes.tp).tolist()
-        }
-        return np.array([table[tp] for tp in self.meshes.tp.tolist()])
+        return self._by_tp(partial(absorbed_copy_bytes, self.problem.model, name))
 
     def _sequence(self, block: Block) -> Floats:
         if block.attention is None:
             return np.zeros(len(self.meshes))
         page = self.problem.engine.cache.block_tokens
         length = -(-self.problem.workload.held_tokens // page) * page
-        table = {
-            tp: float(self.cache.steady_bytes(block.attention, length, tp)) for tp in np.unique(self.meshes.tp).tolist()
-        }
-        return np.ceil(np.array([table[tp] for tp in self.meshes.tp.tolist()], dtype=float) / self.meshes.cp)
+        steady = self._by_tp(partial(self.cache.steady_bytes, block.attention, length))
+        return np.ceil(steady / self.meshes.cp)
 
     def admitted(self, tokens: int) -> Floats:
         """Bytes of a sequence of so many tokens over all layers of each mesh pair, as it is admitted."""
@@ -367,15 +365,16 @@ class Pricer:
                 attention = self.problem.model.blocks[name].attention
                 if attention is None:
                     continue
-                table = {
-                    tp: float(max(self.cache.admitted_bytes(attention, length, tp),
-                                  self.cache.steady_bytes(attention, length, tp)))
-                    for tp in np.unique(self.meshes.tp).tolist()
-                }  # fmt: skip
-                layer_bytes = np.array([table[tp] for tp in self.meshes.tp.tolist()]) / self.meshes.cp
-                total += self.problem.model.layer_names.count(name) * layer_bytes
+                kinds = (self.cache.admitted_bytes, self.cache.steady_bytes)
+                layer_bytes = np.maximum(*(self._by_tp(partial(kind, attention, length)) for kind in kinds))
+                total += self.problem.model.layer_names.count(name) * (layer_bytes / self.meshes.cp)
             self._admitted[tokens] = total
         return self._admitted[tokens]
+
+    def _by_tp(self, figure: Callable[[int], float | Fraction]) -> Floats:
+        """A figure of each mesh that its TP decides, reckoned once for each TP."""
+        table = {tp: float(figure(tp)) for tp in np.unique(self.meshes.tp).tolist()}
+        return np.array([table[tp] for tp in self.meshes.tp.tolist()])
 
     def _working(self) -> tuple[Floats, Floats]:
         problem, meshes = self.problem, self.meshes
@@ -383,7 +382,7 @@ class Pricer:
         for block in problem.model.blocks.values():
             ffn, attention = block.ffn, block.attention
             if isinstance(attention, CompressedAttention):
-                widest = np.maximum(widest, [compressed_elements(attention, tp) for tp in meshes.tp.tolist()])
+                widest = np.maximum(widest, self._by_tp(partial(compressed_elements, attention)))
             if ffn is None:
                 continue
             if isinstance(ffn, MixtureOfExperts):

@@ -103,7 +103,7 @@ def bounded(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
         if row.scale_of(problem).measure is Measure.CONTEXT:
             continue
         value = value_of(row, problem, evaluation)
-        if value is not None and value != bound and (value < bound) == row.maximised:
+        if value is not None and not row.keeps(value, bound):
             word = "wanted" if row.maximised else "allowed"
             if bound != stated:
                 word += f" for {format_quantity(stated, limit.dimension)} at {float(sure or 0):.0%} confidence"
