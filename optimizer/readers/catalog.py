@@ -10,8 +10,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, TypeVar, get_args
 
+from optimizer.domain.feedforward import DenseFeedForward
 from optimizer.domain.hardware import HardwareSpec
-from optimizer.domain.model import ModelSpec
+from optimizer.domain.model import Block, ModelSpec
 from optimizer.domain.precision import ModelPrecision
 from optimizer.errors import Fault, InternalError, SpecError
 from optimizer.readers.document import Document, load, load_text, parse
@@ -143,6 +144,8 @@ class Checkpoint:
         Longest sequence by its own config.json; None: not known here.
     precision
         Formats that it was published in, by part, where they are not those of the entry.
+    width
+        Of its dense feed-forward blocks, where its maker padded them.
     """
 
     name: str
@@ -150,15 +153,17 @@ class Checkpoint:
     weights: str | None
     context: int | None
     precision: Mapping[str, Any] = field(default_factory=dict)
+    width: int | None = None
 
     @property
     def shapes(self) -> ModelSpec:
-        """The model that its shapes are of, in the formats that it was published in."""
+        """The model that its shapes are of, in the formats, and the padded width, that it was published in."""
         shapes = load_model(self.file)
         if not self.precision:
             return shapes
         own = ModelPrecision.model_validate({**shapes.precision.model_dump(), **self.precision})
-        return shapes.model_copy(update={"precision": own})
+        blocks = {name: _padded(block, self.width) for name, block in shapes.blocks.items()}
+        return shapes.model_copy(update={"precision": own, "blocks": blocks})
 
     @property
     def model(self) -> ModelSpec:
@@ -187,7 +192,7 @@ def checkpoint(name: str) -> Checkpoint | None:
     rows = {spellings(file.stem)[0]: Release(load_model(file).max_context)} | _releases()
     own = name if is_hub_name(name) else Path(name).name
     if (quantised := rows.get(name.casefold())) is not None:
-        return Checkpoint(own, file, None, quantised.context, quantised.precision)
+        return Checkpoint(own, file, None, *quantised)
     release = next((rows[spelling] for spelling in spellings(name) if spelling in rows), Release(None))
     return Checkpoint(own, file, alike[1], release.context, release.precision)
 
@@ -197,6 +202,14 @@ class Release(NamedTuple):
 
     context: int | None
     precision: Mapping[str, Any] = MappingProxyType({})
+    width: int | None = None
+
+
+def _padded(block: Block, width: int | None) -> Block:
+    """A layer whose dense feed-forward block was padded to a width."""
+    if width is None or not isinstance(block.ffn, DenseFeedForward):
+        return block
+    return block.model_copy(update={"ffn": block.ffn.model_copy(update={"intermediate": width})})
 
 
 @cache
@@ -213,7 +226,8 @@ def _releases() -> dict[str, Release]:
             exceptions = tuple(tuple(part.split(":")) for part in formats if ":" in part)
             precision |= {"exceptions": exceptions} if exceptions else {}
             key = row["checkpoint"].casefold() if precision and len(names) > 1 else names[0]
-            releases[key] = Release(int(row["context"]) if row["context"] else None, precision)
+            width = int(row["width"]) if row["width"] else None
+            releases[key] = Release(int(row["context"]) if row["context"] else None, precision, width)
     return releases
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from optimizer.domain.feedforward import DenseFeedForward
 from optimizer.domain.model import ModelSpec
 from optimizer.errors import SpecError
 from optimizer.figures.parameters import parameter_table
@@ -385,6 +386,28 @@ def test_a_checkpoint_has_the_formats_it_was_published_in(
     for model in (known.shapes, known.model):
         own = model.precision
         assert (own.experts or own.weights, own.attention or own.weights) == (experts, attention)
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "weights"),
+    [
+        # 29,568 is no multiple of two groups of 128: Qwen padded its own before it quantised them
+        ("Qwen/Qwen2.5-72B-Instruct-AWQ", 29_696, "int4"),
+        ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int8", 29_696, "int8_g128"),
+        ("someone/Qwen2.5-72B-Instruct-AWQ", 29_568, "bf16"),
+        ("Qwen/Qwen2.5-72B-Instruct", 29_568, "bf16"),
+    ],
+)
+def test_a_checkpoint_is_as_wide_as_its_maker_padded_it(
+    name: str, width: int, weights: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
+    known = catalog.checkpoint(name)
+    assert known is not None
+    for model in (known.shapes, known.model):
+        ffn = model.blocks["full_attention"].ffn
+        assert isinstance(ffn, DenseFeedForward)
+        assert (ffn.intermediate, model.precision.weights) == (width, weights)
 
 
 def test_every_context_is_of_a_checkpoint_that_is_known_and_has_its_source() -> None:
