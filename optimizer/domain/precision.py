@@ -12,7 +12,7 @@ from optimizer.domain.tensor import Tensor, TensorRole
 
 FormatName = Literal[
     "fp32", "bf16", "fp16", "fp8", "fp8_block", "fp8_channel", "int8", "mxfp8", "mxfp4", "nvfp4", "int4", "int4_g32",
-    "int4_g64", "int4_channel", "int8_g128", "int8_g32", "nf4", "nf4_double",
+    "int4_g64", "int4_channel", "int8_g128", "int8_g32", "int8_channel", "nf4", "nf4_double",
 ]  # fmt: skip
 ComputeName = Literal["fp32", "bf16", "fp8", "fp4", "int8"]
 
@@ -62,6 +62,7 @@ FORMATS: dict[str, Format] = {
     "int4_channel": Format(bits=4, compute="bf16", block_rows=1, scale_bytes=2),
     "int8_g128": Format(bits=8, compute="bf16", block_rows=1, block_cols=128, scale_bytes=2),
     "int8_g32": Format(bits=8, compute="bf16", block_rows=1, block_cols=32, scale_bytes=2),
+    "int8_channel": Format(bits=8, compute="bf16", block_rows=1, scale_bytes=2),
     # bitsandbytes 4 bit: blocks of 64 with an FP32 maximum, or one of 8 bit (its own scale, 1/256 of it, not counted);
     # QLoRA (arXiv 2305.14314) section 3: 0.5 and 0.127 bits an element. Blocks run on where a row ends: no share of one
     # breaks them, which those along a column say.

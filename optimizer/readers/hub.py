@@ -41,7 +41,7 @@ FORMATS: Final = {
     "fp8": "fp8", "fp8-dynamic": "fp8", "w8a8": "fp8", "nvfp4": "nvfp4", "fp4": "nvfp4", "mxfp4": "mxfp4",
     "mxfp8": "mxfp8", "awq": "int4", "gptq": "int4", "gptq-int4": "int4", "int4": "int4", "w4a16": "int4",
     "int8": "int8", "bf16": "bf16", "quantized.w4a16": "int4", "quantized.w8a8": "int8",
-    "gptq-int8": "int8_g128", "int4-autoround": "int4", "fp8-block": "fp8_block",
+    "quantized.w8a16": "int8_channel", "gptq-int8": "int8_g128", "int4-autoround": "int4", "fp8-block": "fp8_block",
     "bnb-4bit": "nf4", "unsloth-bnb-4bit": "nf4",
 }  # fmt: skip
 """Endings of names that say a format of the weights."""

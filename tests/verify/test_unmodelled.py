@@ -65,7 +65,7 @@ def test_what_is_not_modelled_is_a_doubt(command: str, hardware: str, fits: str,
     [
         ("bitsandbytes", "l40s-8", "nf4", "yes"),
         ("fp8_per_block", "l40s-8", "fp8", "yes"),
-        ("int8_per_channel_weight_only", "h100-sxm-8", "int8", "yes"),
+        ("int8_per_channel_weight_only", "b200-sxm-8", "int8_channel", "yes"),
         ("nvfp4_per_token", "h100-sxm-8", "nvfp4", "yes"),
         # what it makes of them is in a file that is not here
         ("torchao", "l40s-8", "bf16", "may not fit"),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from optimizer.domain.attention import CompressedAttention, GroupedQueryAttention, LatentAttention, Mamba2
 from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.capability import capability
 from optimizer.domain.engines.rule import Breach, EngineRule, Premise
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
-from optimizer.domain.precision import Format
+from optimizer.domain.precision import FORMATS, Format
 from optimizer.domain.shape import Shape
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 
@@ -56,6 +56,42 @@ def sparse_attention_devices(majors: Collection[int], source: str, statement: st
         )
 
     return EngineRule("sparse_attention", statement, (), breach, source)
+
+
+Capabilities = tuple[tuple[int, int], tuple[int, int]]
+"""The least compute capability, and the first that is none of them any more."""
+
+
+def number_formats(
+    kernels: Mapping[str, Capabilities],
+    sentence: str,
+    source: str,
+    statement: str,
+    roles: Collection[TensorRole] = frozenset(TensorRole),
+) -> EngineRule:
+    """Formats of matrices have kernels for some of NVIDIA's devices; `sentence` takes format, least, own and device."""
+
+    def breach(premise: Premise, _: Shape) -> str | None:
+        device, model = premise.hardware.device, premise.model
+        own = capability(device)
+        if own is None:
+            return None
+        stored = [
+            model.precision.of(tensor)
+            for block in model.blocks.values()
+            for tensor in block.tensors(model.hidden_size)
+            if tensor.matrix and tensor.role in roles
+        ]
+        for name, (least, beyond) in kernels.items():
+            if not least <= own < beyond and FORMATS[name] in stored:
+                return sentence.format(format=name, least=_number(least), own=_number(own), device=device.name)
+        return None
+
+    return EngineRule("number_formats", statement, (), breach, source)
+
+
+def _number(capability_of: tuple[int, int]) -> int:
+    return 10 * capability_of[0] + capability_of[1]
 
 
 def no_overlap(source: str, statement: str = "no two-batch overlap") -> EngineRule:

@@ -173,6 +173,14 @@ NO_PIPELINED_DRAFTS = replace(
     source="sglang 0.5.2, 0.5.10, 0.5.15 srt/server_args.py check_server_args",
 )
 
+NVFP4 = checks.number_formats(
+    {"nvfp4": ((10, 0), (99, 0))},
+    "The quantization method modelopt_fp4 is not supported for the current GPU. Minimum capability: {least}. Current "
+    "capability: {own}.",
+    "sglang 0.5.2, 0.5.6, 0.5.10, 0.5.12 srt/layers/quantization/modelopt_quant.py get_min_capability (80 in 0.5.15)",
+    "NVFP4 has kernels from Blackwell on",
+)
+
 _ALWAYS = (
     EXPERT_MESH, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EVEN_EXPERTS, EXPERT_WIDTH, FP8_EXPERT_BLOCKS, FP8_BLOCKS,
     GROUPS, TP_WITHIN_EXPERTS, OVERLAP, DEVICES,
@@ -385,7 +393,7 @@ _HOPPER = ("h100", "h200", "h20", "h800")
 _SCALES_LEFT = replace(NEWEST.cache, slots_of_request=3, loaded_scales={"mxfp4": dict.fromkeys(_HOPPER, 4)})
 _EARLIER = replace(
     NEWEST, version="0.5.10", since="0.5.9",
-    rules=(*_ALWAYS, NO_CONTEXT, NO_DECODE_CONTEXT, NO_PIPELINED_DRAFTS),
+    rules=(*_ALWAYS, NO_CONTEXT, NO_DECODE_CONTEXT, NO_PIPELINED_DRAFTS, NVFP4),
     # 0.5.12 srt/model_executor/pool_configurator.py:386
     cache=replace(_SCALES_LEFT, window_states=True, serves_none=""),
     # mem_cache: the target's pool is measured before the draft is loaded, until pull request 23862 (April 2026)

@@ -30,6 +30,8 @@ def _attention_dp(_: Premise, shape: Shape) -> str | None:
     )
 
 
+_FROM_ADA, _FROM_HOPPER, _FROM_BLACKWELL = ((8, 9), (99, 0)), ((9, 0), (99, 0)), ((10, 0), (99, 0))
+
 RULES = (
     EngineRule(
         name="expert_mesh",
@@ -81,6 +83,15 @@ RULES = (
         "tensorrt_llm/mapping.py@b35ac1b6 (no such option; Helix is its context parallelism)"
     ),
     checks.no_overlap("tensorrt_llm/llmapi/llm_args.py (main): no such option"),
+    checks.number_formats(
+        dict.fromkeys(("fp8", "fp8_channel", "fp8_block"), _FROM_ADA)
+        | {"mxfp4": _FROM_HOPPER}
+        | dict.fromkeys(("mxfp8", "nvfp4"), _FROM_BLACKWELL),
+        "{format} has kernels from compute capability {least} on, and {device} has {own}.",
+        "nvidia.github.io/TensorRT-LLM features/quantization.html; nvidia.github.io/Model-Optimizer "
+        "guides/0_support_matrix.html (FP8: Ada and later; FP4: Blackwell and later); MXFP4 of gpt-oss on Hopper",
+        "FP8 has kernels from Ada on, MXFP4 from Hopper on, MXFP8 and NVFP4 from Blackwell on",
+    ),
     checks.devices_of("TensorRT-LLM", ("NVIDIA",), "nvidia.github.io/TensorRT-LLM/supported-hardware.html"),
 )
 WAITING = Waiting(

@@ -163,9 +163,17 @@ FIRST_SPARSE_ATTENTION = checks.sparse_attention_devices(
     "the same, of DeepSeek-V3.2 and GLM-5 nor those of workstations (SM12)",
 )
 
+INT8 = checks.number_formats(
+    {"int8": ((7, 5), (10, 0))},
+    "Int8 not supported on SM{own}. Use FP8 quantization instead, or run on older arch (SM < 100).",
+    "vllm csrc/quantization/w8a8/cutlass/c3x/scaled_mm_helper.hpp; docs/features/quantization/int8.md",
+    "weights and activations of 8-bit integers, but experts', have no kernels from Blackwell on",
+    roles=checks.SPLIT_BY_TP,
+)
+
 _ALWAYS = (
     EXPERTS_USE_ALL_RANKS, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EXPERT_WIDTH, VOCABULARY, GROUPS, EPLB_EVEN,
-    TP_WITHIN_EXPERTS, DECODE_CONTEXT, STATES_IN_GROUPS,
+    TP_WITHIN_EXPERTS, DECODE_CONTEXT, STATES_IN_GROUPS, INT8,
 )  # fmt: skip
 FLAGS = {
     "tp": "--tensor-parallel-size",

@@ -67,6 +67,7 @@ _GROUPED = {
     (4, -1): "int4_channel",
     (8, 32): "int8_g32",
     (8, 128): "int8_g128",
+    (8, -1): "int8_channel",
 }
 """Formats of weights alone, by bits and group; -1: one group a row."""
 _UNQUANTISED_BITS = 16
@@ -220,7 +221,10 @@ def _compressed(section: Config) -> FormatOf:
             groups.refuse(name, "has no weights")
         targets = [target for target in group.items("targets") or ["Linear"] if isinstance(target, str)]
         everything = "Linear" in targets
-        formats.append((None if everything else Patterns(targets, source=section.source), _weights_format(weights)))
+        wanted = _weights_format(weights)
+        if wanted == "int8" and group.section("input_activations") is None:
+            wanted = "int8_channel"
+        formats.append((None if everything else Patterns(targets, source=section.source), wanted))
 
     def format_of(tensor: Tensor, names: tuple[str, ...]) -> str | None:
         if unquantised.match(*names):
@@ -320,7 +324,7 @@ def _bitsandbytes(section: Config) -> FormatOf:
     section.only("bnb_4bit_quant_type", "nf4", "fp4", why="the library has these two")
     double = section.flag("bnb_4bit_use_double_quant")
     unquantised = _patterns(section, "llm_int8_skip_modules")
-    return _all_but(unquantised, "int8" if eight else "nf4_double" if double else "nf4")
+    return _all_but(unquantised, "int8_channel" if eight else "nf4_double" if double else "nf4")
 
 
 def _kv_cache(section: Config) -> str | None:

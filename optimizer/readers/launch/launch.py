@@ -473,7 +473,7 @@ ACTIVATION_FORMATS: Final[Mapping[str, str | None]] = {
 
 ONLINE_FORMATS: Final[Mapping[str, str]] = {
     "fp8": "fp8", "fp8_per_tensor": "fp8", "fp8_per_block": "fp8", "fp8_per_channel": "fp8_channel",
-    "ptpc_fp8": "fp8_channel", "w8a8_fp8": "fp8", "mxfp8": "mxfp8", "int8_per_channel_weight_only": "int8",
+    "ptpc_fp8": "fp8_channel", "w8a8_fp8": "fp8", "mxfp8": "mxfp8", "int8_per_channel_weight_only": "int8_channel",
     "w8a8_int8": "int8", "nvfp4_per_token": "nvfp4", "bitsandbytes": "nf4",
 }  # fmt: skip
 """Quantisations that an engine applies to a 16-bit checkpoint while it loads it, and what the weights become. Blocks of

@@ -8,12 +8,11 @@ from typing import Final
 from optimizer.domain.engines.reservation import Paged
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
+from optimizer.readers.launch import checkpoints
+from optimizer.readers.launch.checkpoints import Refusal
 from optimizer.readers.launch.flags import Given
 from optimizer.readers.launch.kernels import ATTENTION_BACKENDS, sglang_kernels, vllm_kernels
 from optimizer.readers.launch.launch import Launch
-
-Refusal = tuple[Given | str, str]
-"""The flag, or the variable, that is refused, and the engine's words."""
 
 MOE_ONLY_SINCE: Final = "0.17"
 """Release of vLLM from which on external data parallelism was read to be for models with experts alone."""
@@ -121,7 +120,7 @@ def _devices_of_node(launch: Launch, problem: Problem) -> Iterator[Refusal]:
 
 
 RULES: Final[Mapping[str, tuple[Callable[[Launch, Problem], Iterator[Refusal]], ...]]] = {
-    "vllm": (_experts_wanted, _even_experts, vllm_kernels),
-    "sglang": (_whole_pages, _whole_experts_fp8, _devices_of_node, sglang_kernels),
+    "vllm": (_experts_wanted, _even_experts, vllm_kernels, *checkpoints.VLLM),
+    "sglang": (_whole_pages, _whole_experts_fp8, _devices_of_node, sglang_kernels, *checkpoints.SGLANG),
 }
 """Of each engine."""

@@ -121,13 +121,23 @@ def test_a_format_that_differs_from_layer_to_layer_is_refused() -> None:
     assert "q_a_proj is stored in nvfp4 in 3 layers and bf16 in 1 layers" in message
 
 
+def test_integers_are_multiplied_where_activations_have_8_bits_too() -> None:
+    """vllm docs/features/quantization/int8: W8A8; without `input_activations` the weights alone are (w8a16)."""
+    eight = {"num_bits": 8, "type": "int", "strategy": "channel"}
+    groups = {
+        "group_0": {"targets": ["Linear"], "weights": eight, "input_activations": {"num_bits": 8, "dynamic": True}}
+    }
+    section = {"quant_method": "compressed-tensors", "config_groups": groups, "ignore": ["lm_head"]}
+    assert formats(section) == {"weights": "int8"}
+
+
 @pytest.mark.parametrize(
     ("weights", "wanted"),
     [
         ({"num_bits": 8, "type": "float", "strategy": "channel"}, "fp8_channel"),
         ({"num_bits": 8, "type": "float", "strategy": "tensor"}, "fp8"),
         ({"num_bits": 8, "type": "float", "strategy": "block", "block_structure": [128, 128]}, "fp8_block"),
-        ({"num_bits": 8, "type": "int", "strategy": "channel"}, "int8"),
+        ({"num_bits": 8, "type": "int", "strategy": "channel"}, "int8_channel"),
         ({"num_bits": 4, "type": "int", "strategy": "group", "group_size": 128}, "int4"),
         ({"num_bits": 4, "type": "int", "strategy": "group", "group_size": 32}, "int4_g32"),
         ({"num_bits": 4, "type": "float", "strategy": "group", "group_size": 32}, "mxfp4"),
@@ -209,7 +219,7 @@ def test_bitsandbytes_in_four_and_eight_bits() -> None:
     found = formats(section)
     assert (found["attention"], found["experts"]) == ("bf16", "nf4_double")
     assert formats({"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"}) == {"weights": "nf4"}
-    assert formats({"load_in_8bit": True, "quant_method": "bitsandbytes"}) == {"weights": "int8"}
+    assert formats({"load_in_8bit": True, "quant_method": "bitsandbytes"}) == {"weights": "int8_channel"}
     # 64 elements in 4 bits, and their maximum in 4 bytes or in 1.
     assert [FORMATS[name].stored_bytes(64, 1) for name in ("nf4", "nf4_double")] == [36, 33]
 
