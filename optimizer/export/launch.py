@@ -15,11 +15,13 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from optimizer.domain.engines import ENGINES, Engine
 from optimizer.domain.fleet import NodeShare
 from optimizer.export.plan import ExportPlan, Plan, engine_plan
-from optimizer.export.transfer import ports_of_its_own
+from optimizer.export.transfer import address_of_a_pod, ports_of_its_own
 
 HEAD: Final = "HEAD_ADDRESS"
 RPC_PORT, RENDEZVOUS_PORT, HTTP_PORT = 13345, 29500, 8000
 """Ports: vLLM's data-parallel coordinator, torch.distributed's rendezvous, the server's."""
+ANYWHERE: Final = "0.0.0.0"  # noqa: S104 - requests come from a router in front, often of another node
+"""Where servers listen: SGLang (srt/server_args.py) and trtllm-serve (commands/serve.py) hear their host alone."""
 
 IMAGES: Final[Mapping[str, str]] = {
     "vllm": "vllm/vllm-openai:v{version}",
@@ -220,11 +222,11 @@ def _sglang(plan: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
         words += ["--nnodes", str(part.of), "--node-rank", str(part.rank)]
         words += ["--dist-init-addr", f"{_address()}:{RENDEZVOUS_PORT}"]
     _, own = ports_of_its_own(plan.arguments, part.instance, answer.problem.hardware.devices_per_node)
-    return [*words, *own, "--port", str(part.port)]
+    return [*words, *own, "--host", ANYWHERE, "--port", str(part.port)]
 
 
 def _trtllm(plan: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
-    serve = ["trtllm-serve", answer.model_name, "--config", YAML_FILE, "--port", str(part.port)]
+    serve = ["trtllm-serve", answer.model_name, "--config", YAML_FILE, "--host", ANYWHERE, "--port", str(part.port)]
     if part.of == 1:
         return serve
     hosts = "${HOSTFILE:?a file that names the nodes}"
@@ -343,6 +345,11 @@ def _placing(plan: Plan, answer: ExportPlan, per_node: int) -> Iterator[str]:
     if size > per_node and priced.places(layout.shape) != numbered.places(layout.shape):
         orders = [" × ".join((*engine.order, "|", *engine.expert_order)) for engine in (numbered, priced)]
         yield f"ranks: {numbered.name} numbers them by {orders[0]}; {orders[1]} was priced".replace("× | ×", "|")
+    if plan.engine in IMAGES:
+        yield (
+            f"nodes: pods of kubernetes.yaml take any node with devices to spare; a nodeSelector of your labels keeps "
+            f"them to those of {answer.problem.hardware.name}"
+        )
 
 
 def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:
@@ -353,7 +360,6 @@ def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:
     size = plan.instance.devices
     nodes = -(-size // per_node)
     name = answer.problem.name.lower().replace("_", "-").replace(".", "-")[:52].strip("-") or "shardproof"
-    environment = [{"name": key, "value": value} for key, value in plan.environment.items()]
     files = _named_files(plan, answer, MOUNTED)
 
     def pod(rank: int) -> dict[str, Any]:
@@ -371,22 +377,12 @@ def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:
             "resources": {"limits": {"nvidia.com/gpu": str(min(per_node, size))}},
         }
         container["args"] = words[len(container["command"]) :]
-        if environment:
-            container["env"] = environment
-        if not files:
-            return {"spec": {"containers": [container]}}
-        container["volumeMounts"] = [{"name": "launch", "mountPath": MOUNTED.rstrip("/")}]
-        return {
-            "spec": {
-                "containers": [container],
-                "volumes": [{"name": "launch", "configMap": {"name": f"{name}-launch"}}],
-            }
-        }
+        return _pod(plan, container, f"{name}-launch" if files else None)
 
     if plan.engine == "trtllm" and nodes > 1:
         return "# TensorRT-LLM's ranks on several nodes are started by MPI: see launch.sh and the MPI operator\n"
     if plan.engine == "vllm" and nodes > 2 and plan.instance.dp > 1:
-        return _ranked(plan, answer, name, nodes, environment)
+        return _ranked(plan, answer, name, nodes)
     template: dict[str, Any] = {
         "size": nodes,
         "restartPolicy": "RecreateGroupOnPodRestart",
@@ -410,7 +406,24 @@ def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:
     )
 
 
-def _ranked(plan: Plan, answer: ExportPlan, name: str, nodes: int, environment: list[dict[str, str]]) -> str:
+def _pod(plan: Plan, container: Mapping[str, Any], config: str | None) -> dict[str, Any]:
+    """A pod of one container, with its environment and the files of a ConfigMap.
+
+    Ranks of a pod exchange through /dev/shm, of which a container has 64 MB unless memory is mounted there
+    (docs.vllm.ai/deployment/k8s, docs.sglang.ai/references/multi_node_deployment/lws_pd).
+    """
+    environment = [{"name": key, "value": value} for key, value in plan.environment.items()]
+    environment += address_of_a_pod(plan.arguments)
+    mounts = [{"name": "shm", "mountPath": "/dev/shm"}]  # noqa: S108 - of the pod
+    volumes: list[dict[str, Any]] = [{"name": "shm", "emptyDir": {"medium": "Memory"}}]
+    if config is not None:
+        mounts.append({"name": "launch", "mountPath": MOUNTED.rstrip("/")})
+        volumes.append({"name": "launch", "configMap": {"name": config}})
+    told = {"env": environment} if environment else {}
+    return {"spec": {"containers": [{**container, **told, "volumeMounts": mounts}], "volumes": volumes}}
+
+
+def _ranked(plan: Plan, answer: ExportPlan, name: str, nodes: int) -> str:
     """Workers whose first data-parallel rank follows from their number, which a shell reckons."""
     per_node = answer.problem.hardware.devices_per_node
     replica = plan.instance.tp * plan.instance.cp * plan.instance.pp
@@ -425,9 +438,7 @@ def _ranked(plan: Plan, answer: ExportPlan, name: str, nodes: int, environment: 
             "name": "vllm", "image": _image(plan), "command": ["/bin/bash", "-c"],
             "args": [f"exec {line} {more}\n"], "resources": {"limits": {"nvidia.com/gpu": str(per_node)}},
         }  # fmt: skip
-        if environment:
-            container["env"] = environment
-        return {"spec": {"containers": [container]}}
+        return _pod(plan, container, None)
 
     rank = f"--data-parallel-start-rank $((LWS_WORKER_INDEX * {local})) --headless"
     return yaml_text(

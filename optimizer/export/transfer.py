@@ -62,3 +62,10 @@ def ports_of_its_own(
     if arguments.get("--disaggregation-mode") == "prefill":
         return {}, ["--disaggregation-bootstrap-port", str(BOOTSTRAP_PORT + instance)]
     return {}, []
+
+
+def address_of_a_pod(arguments: Mapping[str, str | None]) -> list[dict[str, Any]]:
+    """Environment of a pod of a role: where servers in other pods reach it (vLLM's default is localhost)."""
+    if "--kv-transfer-config" not in arguments:
+        return []
+    return [{"name": "VLLM_NIXL_SIDE_CHANNEL_HOST", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]

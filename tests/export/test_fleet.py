@@ -134,5 +134,9 @@ def test_servers_of_two_roles_are_told_to_hand_caches_on(
     assert all("roles: this is the" in (folder / "differences.md").read_text() for folder in (first, second))
     names = [(folder / "kubernetes.yaml").read_text().split("name: ")[1].split()[0] for folder in (first, second)]
     assert [name.removesuffix("-launch") for name in names] == ["chat-prefill-0", "chat-decode-2"]
+    for folder in (first, second):  # vLLM's handshake names localhost unless it is told where others reach it
+        manifest = (folder / "kubernetes.yaml").read_text()
+        assert ("VLLM_NIXL_SIDE_CHANNEL_HOST" in manifest) == ("status.podIP" in manifest) == (engine == "vllm")
+        assert "nodeSelector" in (folder / "differences.md").read_text()
     for script in out.rglob("*.sh"):
         subprocess.run(["bash", "-n", str(script)], check=True)  # noqa: S607 - our own script
