@@ -8,8 +8,8 @@ from typing import Any
 __version__ = "0.1.0"
 
 __all__ = [
-    "Cluster", "FleetResult", "Layout", "Problem", "Result", "audit", "certify", "explain", "place", "read_problem",
-    "solve", "verify",
+    "Cluster", "FleetResult", "Layout", "Problem", "Result", "SpecError", "audit", "certify", "explain", "place",
+    "read_problem", "solve", "verify",
 ]  # fmt: skip
 
 

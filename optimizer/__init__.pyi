@@ -14,6 +14,9 @@ from optimizer.interface import (
     Result as Result,
 )
 from optimizer.interface import (
+    SpecError as SpecError,
+)
+from optimizer.interface import (
     audit as audit,
 )
 from optimizer.interface import (

@@ -15,7 +15,7 @@ from optimizer.certificate import certify as certify_document
 from optimizer.cli.options import LONGEST_LIMIT_S, PROBLEM_OPTIONS, overrides_of
 from optimizer.cluster import SolvedFleet, mix, solve_cluster
 from optimizer.cluster.stand import judge_document
-from optimizer.domain.cluster import Cluster
+from optimizer.domain.cluster import ALWAYS, Cluster
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 __all__ = [
-    "Cluster", "FleetResult", "Layout", "Problem", "Result", "audit", "certify", "explain", "place", "read_problem",
-    "solve", "verify",
+    "Cluster", "FleetResult", "Layout", "Problem", "Result", "SpecError", "audit", "certify", "explain", "place",
+    "read_problem", "solve", "verify",
 ]  # fmt: skip
 
 Asked = Problem | Cluster | Solved | SolvedFleet | str | Path | Mapping[str, Any]
@@ -89,6 +89,9 @@ class Result(Solved):
         ]
         return pd.DataFrame(rows, columns=["figure", "value", "ideal", "formula"]).set_index("figure")
 
+    def __repr__(self) -> str:
+        return _in_short(self.to_json(), self.problem.name)
+
     def _repr_html_(self) -> str:
         """The page of `shardproof report`, in a frame of its own."""
         return _frame(page(read_subject(_written(self.to_json()), None)), self.problem.name)
@@ -113,10 +116,44 @@ class FleetResult(SolvedFleet):
         document = super().to_json()
         return document | (conflict_of(self.cluster, self.columns) if self.status == "infeasible" else {})
 
+    def to_frame(self) -> pd.DataFrame:
+        """The replicas as a table: a row for each kind and period, with what each serves and where they stand.
+
+        Values are in the base unit that ends the name. Empty where nothing fits.
+
+        Raises
+        ------
+        ImportError
+            Where pandas is not installed.
+        """
+        import pandas as pd  # noqa: PLC0415 - an optional library
+
+        fleet = self.to_json()["fleet"] or {"replicas": [], "periods": {}}
+        rows = [
+            {"period": period, **{name: replicas[name] for name in _OF_REPLICAS}, **replicas["figures"],
+             "nodes": [[share["node"] for share in shares] for shares in replicas["nodes"]]}
+            for period, stated in (fleet["periods"] or {ALWAYS: fleet}).items()
+            for replicas in stated["replicas"]
+        ]  # fmt: skip
+        return pd.DataFrame(rows, columns=None if rows else ["period", *_OF_REPLICAS, "nodes"])
+
+    def __repr__(self) -> str:
+        return _in_short(self.to_json(), self.cluster.name)
+
     def _repr_html_(self) -> str:
         """The page of `shardproof report`, in a frame of its own."""
         document = _written(self.to_json())
         return _frame(fleet_page(fleet_in(document, or_none=True), None), self.cluster.name)
+
+
+_OF_REPLICAS = ("demand", "role", "pool", "name", "count", "devices", "requests_per_s", "share")
+
+
+def _in_short(document: Mapping[str, Any], name: str) -> str:
+    """Status and objective: the whole of a result is its JSON."""
+    objective = document["objective"]
+    value = "" if objective["value"] is None else f", {objective['name']} {objective['value']:,.6g}"
+    return f"<{name}: {document['status']}{value}>"
 
 
 def _frame(text: str, title: str) -> str:

@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 import optimizer
-from optimizer import audit, certify, explain, place, read_problem, solve, verify
+from optimizer import SpecError, audit, certify, explain, place, read_problem, solve, verify
 from optimizer.cli.main import run
-from optimizer.errors import SpecError
 
 SMALL = {
     "model": "qwen3-32b",
@@ -106,6 +105,27 @@ def test_a_result_shows_itself(result: optimizer.Result) -> None:
     assert nothing.status == "infeasible"
     assert nothing.to_frame().empty
     assert nothing._repr_html_()
+
+
+def test_a_fleet_is_a_table_of_its_replicas(tmp_path: Path) -> None:
+    cluster = {
+        "pools": {"a": {"devices_per_node": 4, "nodes": 2, "price": "1 $/h"}},
+        "demands": {"chat": {}},
+        "periods": {"day": {"hours": 16, "rates": {"chat": 4}}, "night": {"hours": 8, "rates": {"chat": 1}}},
+        "objective": "devices",
+    }
+    table = "pool,demand,layout,devices,requests_per_s\na,chat,small,1,1\na,chat,large,2,3\n"
+    (tmp_path / "rates.csv").write_text(table)
+    solved = solve(cluster | {"rates": str(tmp_path / "rates.csv")})
+    nothing = solve(cluster | {"rates": str(tmp_path / "rates.csv"), "limits": {"budget": "1 $/h"}})
+    frame = solved.to_frame()
+    assert repr(solved) == "<cluster: optimal, devices 2.33333>"
+    by_period = {name: dict(zip(rows["name"], rows["count"], strict=True)) for name, rows in frame.groupby("period")}
+    assert by_period == {"day": {"small": 1, "large": 1}, "night": {"small": 1}}
+    assert (frame["count"] * frame["devices"]).groupby(frame["period"]).sum().to_dict() == {"day": 3, "night": 1}
+    assert (frame["share"]).groupby(frame["period"]).sum().to_dict() == {"day": 1.0, "night": 1.0}
+    assert all(len(row.nodes) == row.count for row in frame[["nodes"]].assign(count=frame["count"]).itertuples())
+    assert nothing.to_frame().empty
 
 
 def test_a_result_is_certified_whatever_holds_its_numbers(result: optimizer.Result) -> None:

@@ -13,8 +13,9 @@ from optimizer.domain.fleet import over_hours
 from optimizer.figures.derivation_figure import shown
 from optimizer.fleet.ceiling import unlooked
 from optimizer.fleet.column import NO_BOUND, TIMES, missing_time, traffic_words
+from optimizer.fleet.words import demand_words, hours_words, pool_words
 from optimizer.readers.cluster import stray_options
-from optimizer.units import Dimension
+from optimizer.units import Dimension, counted
 from optimizer.verify.fleet_document import unit_lost
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def _show_judged(judged: FleetJudgement, *, derivations: bool) -> None:
     count = len(judged.violations)
     answer = "feasible" if judged.feasible else f"infeasible: {count} violated constraint{'s' * (count > 1)}"
     present.verdict_line(answer, good=judged.feasible)
-    _limits(judged.proposal.cluster)
+    _asked(judged.proposal.cluster)
     document = judged.proposal.document
     for broken, at in judged.violations:
         where = "" if at is None else f"{document.source}:{document.locate(at)[0]}: "
@@ -147,7 +148,7 @@ def show(result: SolvedFleet, document: dict[str, Any], alone: Fraction | None =
         more = f"{float(result.value / alone - 1):.2%} more than with one (--max-kinds 1)"
         value += f" with {kinds} kinds of layout, {more}"
     present.verdict_line(status + reached + value + proof, good=status in {"optimal", "feasible"})
-    _limits(result.cluster)
+    _asked(result.cluster)
     fleet = document["fleet"]
     if fleet is not None:
         for name, period in (fleet["periods"] or {"": fleet}).items():
@@ -166,7 +167,7 @@ def show(result: SolvedFleet, document: dict[str, Any], alone: Fraction | None =
     search = document["search"]
     emit()
     emit(_over(result))
-    emit(paint(f"{search['candidates']:,} kinds of replica in {search['wall_s']:.2f} s", "dim"))
+    emit(paint(f"{counted(search['candidates'], 'kinds')} of replica in {search['wall_s']:.2f} s", "dim"))
 
 
 _OPEN = "open is what layouts that are not among them would do, of which no bound is known"
@@ -186,9 +187,17 @@ def _over(result: SolvedFleet) -> str:
     return "proved over fleets of all layouts" + (f" but {'; '.join(besides)}" if besides else "")
 
 
-def _limits(cluster: Cluster) -> None:
+def _asked(cluster: Cluster) -> None:
+    """Print the pools and what every demand asks for, and how sure its limits on times are."""
     from optimizer.figures.accuracy_text import kept_how  # noqa: PLC0415 - needs the figures
 
+    for pool in cluster.pools:
+        emit(f"pool     {pool.name}: {pool_words(pool)}")
+    if cluster.rates:
+        emit("demands  as the table of rates has their replicas, whatever models and limits stand beside it")
+        return
+    for demand in cluster.demands:
+        emit(f"demand   {demand.name}: {demand_words(demand)}")
     lines = [
         f"times of {demand.name} are {kept_how(demand.limits)}" for demand in cluster.demands if demand.limits.on_times
     ]
@@ -197,7 +206,7 @@ def _limits(cluster: Cluster) -> None:
 
 
 def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:
-    heading("Replicas" + (f" in period {name}" if name else ""))
+    heading("Replicas" + (f" in period {hours_words(cluster, name)}" if name else ""))
     rows = [
         [entry["demand"], entry["role"], entry["pool"], entry["name"], str(entry["count"]), f"{entry['devices']:,}",
          f"{entry['requests_per_s']:,.5g}", f"{entry['share']:.1%}", _nodes(entry["nodes"])]

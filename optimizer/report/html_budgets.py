@@ -76,7 +76,7 @@ def memory_section(subject: Subject) -> str:
          f"{memory.total_bytes / capacity:.1%}"]
         for name, layers, memory in runs
     ]  # fmt: skip
-    head = ["stage", "layers", *(title for title, _ in PARTS.values()), "total", "used"]
+    head = ["stage", "layers", *(title for title, _ in PARTS.values()), "total", "of what may be used"]
     return section(
         "memory", "Memory of the fullest device",
         legend((colour, title) for title, colour in PARTS.values()),

@@ -11,6 +11,7 @@ from optimizer.certificate.verdict import Check
 from optimizer.domain.cluster import Cluster, Period, Pool
 from optimizer.domain.fleet import over_hours
 from optimizer.fleet.column import TIMES, column_layout, missing_time, traffic_words
+from optimizer.fleet.words import demand_words, hours_words, pool_words
 from optimizer.readers.fleet import FleetDocument, Proposed
 from optimizer.report.html_parts import (
     COLOURS,
@@ -26,7 +27,7 @@ from optimizer.report.html_parts import (
     shell,
     table,
 )
-from optimizer.units import counted
+from optimizer.units import Dimension, counted, format_quantity
 from optimizer.verify.replica import layout_name
 
 MOST_NODES = 192
@@ -95,7 +96,7 @@ def fleet_page(proposal: FleetDocument, check: Check | None) -> str:
     cluster, data = proposal.cluster, proposal.document.data
     parts = []
     for name, entries in proposal.periods.items():
-        called = "" if len(proposal.periods) == 1 else f" in period {name}"
+        called = "" if len(proposal.periods) == 1 else f" in period {hours_words(cluster, name)}"
         at = proposal.claimed_at[name]
         stated = proposal.document.get(at)
         seats = seats_of(entries)
@@ -132,13 +133,14 @@ def _head(cluster: Cluster, data: Mapping[str, Any], check: Check | None) -> str
     good = data.get("status") != "infeasible" and (check is None or check.accepted)
     strong = element("strong", escape(headline), class_="good" if good else "bad")
     pools = "; ".join(
-        f"{pool.name}: {counted(pool.devices, 'devices')} on {counted(len(pool.free), 'nodes')}"
-        for pool in cluster.pools
+        f"{pool.name}: {pool_words(pool)}, on {counted(len(pool.free), 'nodes')}" for pool in cluster.pools
     )
+    asked = {} if cluster.rates else {demand.name: demand_words(demand) for demand in cluster.demands}
     return (
         element("h1", escape(cluster.name))
         + element("p", strong, escape(f"{proof} · {checked}"), class_="lead")
         + paragraph(f"{pools}.")
+        + "".join(paragraph(f"{name}: {words}.") for name, words in asked.items())
     )
 
 
@@ -150,11 +152,12 @@ def _legend(entries: Sequence[Proposed]) -> str:
     rows = []
     for kind, entry in enumerate(entries):
         swatch = element("span", "\u00a0\u00a0\u00a0", class_=_colour(kind))
-        cells = [entry.demand.name, entry.role, entry.pool.name, _layout(entry), f"{entry.count:,}"]
+        held = entry.row.devices if entry.row is not None else entry.layout.devices if entry.layout is not None else 0
+        cells = [entry.demand.name, entry.role, entry.pool.name, _layout(entry), f"{entry.count:,}", f"{held:,}"]
         rate = "" if entry.rate is None else f"{float(entry.rate):,.5g}"
         body = "".join(element("td", escape(cell)) for cell in [*cells, rate])
         rows.append(element("tr", element("td", swatch), body))
-    titles = ["", "demand", "role", "pool", "layout", "replicas", "requests/s each"]
+    titles = ["", "demand", "role", "pool", "layout", "replicas", "devices each", "requests/s each"]
     head = element("tr", *(element("th", title) for title in titles))
     return element("div", element("table", element("thead", head), element("tbody", *rows)), class_="scroll")
 
@@ -216,9 +219,15 @@ def _demands(cluster: Cluster, stated: Mapping[str, Any]) -> str:
             if isinstance(worst, Mapping) and isinstance(worst.get(unit), list):
                 loss = f"{shown(worst.get('capacity_per_s'))} without {unit} {'/'.join(map(str, worst[unit]))}"
         capacity = demand.get("capacity_per_s")
-        times = [shown(demand.get(key)) or missing_time(cluster, str(name), key, capacity) for key in TIMES]
+        stated_times = [(key, demand.get(key)) for key in TIMES]
+        times = [
+            format_quantity(time_s, Dimension.SECONDS)
+            if isinstance(time_s, int | float)
+            else missing_time(cluster, str(name), key, capacity)
+            for key, time_s in stated_times
+        ]
         rows.append([str(name), shown(demand.get("requests_per_s")), shown(capacity), *times, loss])
-    head = ["demand", "requests/s", "capacity", "TTFT (s)", "TPOT (s)", "after the worst loss"]
+    head = ["demand", "requests/s", "capacity", "TTFT at capacity", "TPOT at capacity", "after the worst loss"]
     return element("h3", "Demands") + table(head, rows, right=(1, 2, 3, 4))
 
 

@@ -110,3 +110,36 @@ def test_a_cluster_that_nothing_serves_has_a_page_with_its_conflict(tmp_path, ca
     document = json.loads(file.read_text())
     unknown = fleet_page(fleet_in(load_text(json.dumps(document | {"status": "unknown"})), or_none=True), None)
     assert "none is ruled out" in unknown
+
+
+def test_the_page_and_the_answer_say_what_was_asked(tmp_path, capsys):
+    """Two demands that differ in what their prompts and steps are spared look different."""
+    file, out = tmp_path / "cluster.yaml", tmp_path / "fleet.json"
+    file.write_text(
+        """
+pools: {a: {hardware: h100-sxm-8, devices: 2, billing: on_demand, price: 2 $/h}}
+demands:
+  chat:
+    model: llama-3.1-8b
+    workload: {input_tokens: 2000, output_tokens: 100, prefix_cache_hit: 50%, mtp_tokens: 2, mtp_acceptance: 70%}
+    limits: {ttft: {p99: 2 s}, tpot: 40 ms}
+periods: {day: {hours: 16, rates: {chat: 4}}, night: {hours: 8, rates: {chat: 1}}}
+objective: devices
+replica_devices: 1
+"""
+    )
+    asked = (
+        "llama-3.1-8b, aggregated, 2,000 in / 100 out, 50% of prompt tokens cached, 2 tokens drafted a step and 70% "
+        "accepted, TPOT ≤ 40 ms, p99 of TTFT ≤ 2 s, engine any"
+    )
+    assert run(["solve", str(file), "--out", str(out)]) == 0
+    told = capsys.readouterr().out
+    assert f"demand   chat: {asked}\n" in told
+    assert "pool     a: 2 devices of h100-sxm-8, on_demand at 2 $/h\n" in told
+    assert "Replicas in period night (8 h)\n" in told
+    page = fleet_page(fleet_in(load_text(out.read_text())), None)
+    assert f"chat: {asked}." in page
+    assert "The fleet in period day (16 h)" in page
+    file.write_text(file.read_text().replace("mtp_tokens: 2, ", ""))
+    assert run(["solve", str(file)]) == 2
+    assert "demands.chat.workload.mtp_acceptance: is of drafted tokens" in capsys.readouterr().err

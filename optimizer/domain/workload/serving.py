@@ -14,7 +14,7 @@ from optimizer.domain.base import FieldError, Grown
 from optimizer.domain.limits import AsTuple
 from optimizer.domain.quantity import PositiveRate, Ratio
 from optimizer.domain.workload.workload import Arrival, Evaluated, OwnFigure, Part
-from optimizer.units import Dimension, format_quantity
+from optimizer.units import Dimension, counted, format_quantity
 
 PhaseName = Literal["aggregated", "prefill", "decode", "disaggregated"]
 
@@ -73,6 +73,15 @@ PHASES: dict[str, Phase] = {
         ),
     )
 }  # fmt: skip
+
+
+def spared_and_drafted(cached: Fraction, tokens: int, acceptance: Fraction) -> list[str]:
+    """What prompts and steps are spared, in words: the share of prompts in the cache, and drafts."""
+    words = [f"{format_quantity(cached, Dimension.RATIO)} of prompt tokens cached"] if cached else []
+    if tokens:
+        accepted = format_quantity(acceptance, Dimension.RATIO) if acceptance else "none"
+        words.append(f"{counted(tokens, 'tokens')} drafted a step and {accepted} accepted")
+    return words
 
 
 class ServingWorkload(Grown):
@@ -174,6 +183,9 @@ class ServingWorkload(Grown):
         if self.mtp_acceptance > 1:
             message = "is a probability, at most 1"
             raise FieldError(message, ("mtp_acceptance",))
+        if self.mtp_acceptance and not self.mtp_tokens:
+            message = "is of drafted tokens: say in mtp_tokens how many"
+            raise FieldError(message, ("mtp_acceptance",))
         return self
 
     @property
@@ -183,9 +195,15 @@ class ServingWorkload(Grown):
 
     def told(self, *, short: bool = False) -> str:
         """The work in a few words."""
-        if short:
-            return f"{self.phase}, {self.input_tokens:,} in / {self.output_tokens:,} out"
-        return f"{self.phase}, {self.input_tokens:,} tokens in and {self.output_tokens:,} out"
+        length = f"{self.input_tokens:,} in / {self.output_tokens:,} out"
+        if not short:
+            length = f"{self.input_tokens:,} tokens in and {self.output_tokens:,} out"
+        alone = ["alone"] if self.arrival == "alone" else []
+        flight = [f"{self.concurrency:,} in flight"] if self.concurrency is not None else []
+        return ", ".join(
+            [self.phase, length, *flight, *alone,
+             *spared_and_drafted(self.prefix_cache_hit, self.mtp_tokens, self.mtp_acceptance)]
+        )  # fmt: skip
 
     def alone(self, part: Part) -> ServingWorkload:
         return self.model_copy(update={"phase": "prefill" if part is Part.FIRST else "decode", "request_rate": None})

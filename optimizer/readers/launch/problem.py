@@ -332,6 +332,8 @@ def _own(launch: Launch, stated: set[tuple[Any, ...]]) -> tuple[list[Override], 
     put("--swa-full-tokens-ratio", ("limits", "window_share"), pools)
     if point.draft_tokens:
         put("--mtp-tokens", ("workload", "mtp_tokens"), point.draft_tokens)
+        # nothing in a command says how many: the least that drafting brings
+        put("--mtp-acceptance", ("workload", "mtp_acceptance"), 0, "no drafted token accepted (--mtp-acceptance)")
     put("--objective", ("objective",), "throughput")
     share = SHARES.get(launch.engine)
     if share is not None and point.memory_utilization is not None and ("limits", "memory_utilization") not in stated:

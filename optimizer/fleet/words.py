@@ -1,0 +1,39 @@
+"""What was asked of a fleet, in words: its pools, demands and periods."""
+
+from __future__ import annotations
+
+from optimizer.domain.cluster import Cluster, Demand, Pool
+from optimizer.domain.limit_table import LIMITS, ObjectiveLimit
+from optimizer.domain.workload import spared_and_drafted
+from optimizer.units import Dimension, counted, format_quantity
+
+
+def demand_words(demand: Demand) -> str:
+    """What a demand asks of its replicas, in one line; empty where a table of rates has them."""
+    if demand.model is None or not demand.buckets:
+        return ""
+    longest = demand.buckets[-1]
+    lengths = f"{longest.input_tokens:,} in / {longest.output_tokens:,} out"
+    if demand.several:
+        lengths = f"up to {lengths} in {len(demand.buckets)} buckets"
+    stated = [(row, getattr(demand.limits, row.name, None)) for row in LIMITS if isinstance(row, ObjectiveLimit)]
+    return ", ".join(
+        [
+            demand.model.name, demand.phase, lengths,
+            *spared_and_drafted(demand.prefix_cache_hit, demand.mtp_tokens, demand.mtp_acceptance),
+            *(row.told(value) for row, value in stated if value is not None), f"engine {demand.engine_name}",
+        ]
+    )  # fmt: skip
+
+
+def pool_words(pool: Pool) -> str:
+    """How many devices of what a pool has, and who pays for them."""
+    hardware = "" if pool.hardware is None else f" of {pool.hardware.name}"
+    price = "" if pool.price is None else f" at {format_quantity(pool.price, Dimension.DOLLARS_PER_HOUR)}"
+    return f"{counted(pool.devices, 'devices')}{hardware}, {pool.billing}{price}"
+
+
+def hours_words(cluster: Cluster, name: str) -> str:
+    """Name and length of a period."""
+    (hours,) = (period.hours for period in cluster.periods if period.name == name)
+    return f"{name} ({float(hours):g} h)"
