@@ -1,4 +1,4 @@
-"""Lines of a start-up log of vLLM or SGLang, each judged against the model and the lines before it."""
+"""Lines of a start-up log of vLLM, SGLang or TensorRT-LLM, each judged against the model and the lines before it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,31 @@ from optimizer.readers.catalog import load_hardware
 _LOGGED: Final = Fraction(1, 20)
 """Share by which an engine's pages and groups may differ from bytes over bytes a token."""
 _LOADED: Final = re.compile(
-    r"Model loading took (\d+(?:\.\d+)?) ?(GiB|GB)|Load weight end\..*?mem usage=(\d+(?:\.\d+)?) ?(GB)", re.IGNORECASE
+    r"(?:Model loading|Loading model weights) took (\d+(?:\.\d+)?) ?(GiB|GB)"
+    r"|model weights take (\d+(?:\.\d+)?) ?(GiB)|Load weight end\..*?mem usage=(\d+(?:\.\d+)?) ?(GB)",
+    re.IGNORECASE,
 )
-_AVAILABLE: Final = re.compile(r"Available KV cache memory: (\d+(?:\.\d+)?) ?(GiB|GB)", re.IGNORECASE)
+_AVAILABLE: Final = re.compile(
+    r"(?:Available KV cache memory:|memory reserved for KV Cache is) (\d+(?:\.\d+)?) ?(GiB|GB)", re.IGNORECASE
+)
 _CACHED: Final = re.compile(
-    r"GPU KV cache size: ([\d,]+) tokens|max_total_num_tokens=(\d+)|KV Cache is allocated\. #tokens: (\d+)",
+    r"GPU KV cache size: ([\d,]+) tokens|max_total_num_tokens=(\d+)|KV Cache is allocated\. #tokens: (\d+)"
+    r"|for max tokens in paged KV cache \((\d+)\)",
     re.IGNORECASE,
 )
 _POOL: Final = re.compile(
-    r"#tokens: \d+, (?:K size: (\d+(?:\.\d+)?) GB, V size: (\d+(?:\.\d+)?) GB|KV size: (\d+(?:\.\d+)?) GB)",
+    r"#tokens: \d+, (?:K size: (\d+(?:\.\d+)?) GB, V size: (\d+(?:\.\d+)?) GB|KV size: (\d+(?:\.\d+)?) GB)"
+    r"|Allocated (\d+(?:\.\d+)?) GiB for max tokens in paged KV cache",
     re.IGNORECASE,
 )
-"""SGLang's pool of one rank; its GB are GiB (mem_cache/memory_pool.py)."""
+"""SGLang's pool of one rank, whose GB are GiB (mem_cache/memory_pool.py), and TensorRT-LLM's."""
+_REFUSED: Final = re.compile(
+    r"max seq len \((?P<length>\d+)\),? \(?(?P<needed>\d+(?:\.\d+)?) GiB KV cache is needed,.*?"
+    r"available KV cache memory \((?P<room>\d+(?:\.\d+)?) GiB\)",
+    re.IGNORECASE,
+)
+_LONGEST: Final = re.compile(r"estimated maximum model length is (\d+)", re.IGNORECASE)
+"""vLLM's v1/core/kv_cache_utils.py check_enough_kv_cache_memory."""
 _CONCURRENT: Final = re.compile(r"Maximum concurrency for ([\d,]+) tokens per request: (\d+(?:\.\d+)?)x", re.IGNORECASE)
 
 
@@ -68,7 +81,8 @@ def _hybrid(problem: Problem) -> bool:
 
 def _loaded(sentence: Sentence, match: re.Match[str], tp: int, pp: int) -> JudgedClaims:
     """Weights of a device against every share of the model that the degrees, or the devices, may give."""
-    known, value = sentence.known, size(match[1] or match[3], match[2] or match[4])
+    number, unit_text = (found for found in match.groups() if found)
+    known, value = sentence.known, size(number, unit_text)
     ep = known.degrees.get("ep")
     degrees = ((tp,), (pp,), (), (ep,) if ep else ())
     shares = weight_shares(known.model, known.precision, degrees, (known.devices,) if known.devices else ())
@@ -81,7 +95,7 @@ def _loaded(sentence: Sentence, match: re.Match[str], tp: int, pp: int) -> Judge
     near = abs(nearest - value) <= nearest * ROUGHLY
     # A precision that nobody names may be half as wide.
     if known.precision or abs(nearest / 2 - value) > nearest * ROUGHLY:
-        note, unit = "" if near else "no share of the model's weights is this", UNITS[match[2] or match[4]]
+        note, unit = "" if near else "no share of the model's weights is this", UNITS[unit_text]
         yield claim_at(sentence, match, "weights", value, unit, verdict_of(right=near), readings, note)
 
 
@@ -89,6 +103,38 @@ def _pool(text: str) -> Fraction | None:
     """Bytes of the pool that SGLang allocates for keys and values."""
     sizes = _POOL.search(text)
     return None if sizes is None else sum((size(part, "GiB") for part in sizes.groups() if part), Fraction(0))
+
+
+def _refused(sentence: Sentence, match: re.Match[str], tp: int, pp: int) -> JudgedClaims:
+    """What a sequence needs against the bytes of its tokens, and the longest that is told against both."""
+    priced = priced_on(sentence.known, tp)
+    if priced is None:
+        return
+    length, needed = int(match["length"]), size(match["needed"], "GiB")
+    each = Fraction(priced[2].figures["kv_cache_bytes_per_token"].value) / pp
+    # 0.14 and 0.15 ask one stage for the layers of all (issue 32105)
+    sizes = [each * layers * bits / 16 for bits in (16, 8) for layers in {1, pp}]
+    readings = [Derivation("bytes of its tokens", one * length, "tokens · bytes of a token",
+                           f"{length:,} · {plain(one)}") for one in sizes]  # fmt: skip
+    readings.sort(key=lambda one: abs(one.value - needed))
+    near = abs(readings[0].value - needed) <= readings[0].value * _LOGGED
+    open_one = not near and (_hybrid(priced[0]) or pp > 1)
+    verdict = Verdict.UNSUPPORTED if open_one else verdict_of(right=near)
+    yield claim_at(sentence, match, "kv_cache_per_sequence", needed, UNITS["GiB"], verdict, readings)
+
+
+def _longest(sentence: Sentence, match: re.Match[str], refused: re.Match[str], tp: int) -> JudgedClaims:
+    """The longest that would fit against what one needs, and what there is."""
+    priced = priced_on(sentence.known, tp)
+    if priced is None or _hybrid(priced[0]):
+        return
+    told = f"{refused['room']} GiB ÷ {refused['needed']} GiB · {refused['length']}"
+    value = size(refused["room"], "GiB") / size(refused["needed"], "GiB") * int(refused["length"])
+    reading = Derivation("of what one needs", value, "room ÷ needed · tokens", told)
+    right = abs(value - int(match[1])) <= value * _LOGGED
+    yield claim_at(
+        sentence, match, "longest_context_tokens", Fraction(match[1]), ONE, verdict_of(right=right), [reading]
+    )
 
 
 def _concurrent(sentence: Sentence, match: re.Match[str], cached: Fraction, tp: int) -> JudgedClaims:
@@ -106,12 +152,17 @@ def _concurrent(sentence: Sentence, match: re.Match[str], cached: Fraction, tp: 
 
 def judge_log(found: Sequence[Sentence], launches: Sequence[Launched] = ()) -> JudgedClaims:
     """Lines of a start-up log, each against the command before it, else the model and the lines before it."""
-    room = cached = pooled = None
+    room = cached = pooled = refused = None
     for sentence in found:
         launch = _own_launch(sentence, launches)
         text, known, every = sentence.text, sentence.known, sentence.whole.every("tp")
-        tp = known.degrees.get("tp") or (every[0] if len(every) == 1 else None)
         pp = known.degrees.get("pp", 1)
+        tp = known.degrees.get("tp") or (every[0] if len(every) == 1 else 1 if known.devices in {1, pp} else None)
+        if (match := _REFUSED.search(text)) is not None and tp:
+            refused = match
+            yield from _refused(sentence, match, tp, pp)
+        if (match := _LONGEST.search(text)) is not None and refused is not None and tp:
+            yield from _longest(sentence, match, refused, tp)
         if (match := _LOADED.search(text)) is not None:
             room = cached = pooled = None
             yield from _loaded(sentence, match, tp, pp) if tp else ()

@@ -12,6 +12,9 @@
   of tp/d ranks (vLLM v1/kv_cache_interface.py; SGLang pool_configurator.py:340). States are not divided.
 - Kinds of layers in equal groups (vLLM `kv_cache_utils`): groups as large as the smallest kind, or as the largest
   where that is less than 1.5 times as many; a kind that leaves a remainder is padded.
+- States of linear attention beside layers of tokens (vLLM HybridAttentionMambaModelConfig): a block of every layer has
+  as many tokens as fill a state, in whole 16 (64 of latent attention), and the convolution's row of every drafted token
+  is part of a state. A sequence that is admitted takes whole blocks of every group, padded layers included.
 - A model's own drafts: the draft layer keeps its cache beside the layers that it is alike (here shared out over them),
   and in vLLM a state of linear attention is held for every drafted token too, and padded to the group's layers
   (MambaSpec.max_memory_usage_bytes).
@@ -25,8 +28,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
+from dataclasses import dataclass
 from fractions import Fraction
+from math import lcm
 
 from optimizer.domain.attention import (
     Attention,
@@ -56,6 +62,25 @@ WINDOW_PAGE_TOKENS = 64
 WINDOW_GROUPS = 2
 OVERLAPPING_STATE_TOKENS = 4
 STATE_TOKENS = 8
+LATENT_BLOCK = 64
+"""Tokens that blocks of latent attention are whole multiples of beside states."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateBlocks:
+    """Blocks of a model of states and layers of tokens.
+
+    Attributes
+    ----------
+    tokens, bytes
+        Of one block in one layer, and its bytes.
+    padded
+        Layers of the groups of each kind of layer ÷ those of the model.
+    """
+
+    tokens: int
+    bytes: Fraction
+    padded: dict[bool, Fraction]
 
 
 class CacheLayout:
@@ -69,6 +94,7 @@ class CacheLayout:
         self.shared_by = problem.workload.decode_context_parallel
         self.window_share = window_share(problem)
         self._padding = self._group_padding()
+        self._state_blocks: dict[int, StateBlocks | None] = {}
 
     def steady_bytes(self, attention: Attention, tokens: int, tp: int) -> Fraction:
         """Bytes of a sequence of `tokens` tokens that decodes."""
@@ -77,7 +103,61 @@ class CacheLayout:
     def admitted_bytes(self, attention: Attention, tokens: int, tp: int) -> Fraction:
         """Bytes of a sequence while its prompt is computed in the largest steps: what an engine asks of its pool."""
         states, _ = self.prefix_states(attention)
-        return self._bytes(attention, tokens, tp, step=self.step) * self._drafted(attention, states)
+        blocks = self.state_blocks(tp)
+        if blocks is None:
+            return self._bytes(attention, tokens, tp, step=self.step) * self._drafted(attention, states)
+        stated = isinstance(attention, Recurrent)
+        drafts = self._drafts if isinstance(attention, STATES) else 0
+        held = states + drafts if stated else -(-tokens // blocks.tokens)
+        return held * blocks.bytes * blocks.padded[stated]
+
+    @property
+    def _drafts(self) -> int:
+        return self.problem.workload.mtp_tokens if self.problem.model.mtp is not None else 0
+
+    def state_bytes(self, attention: Recurrent, tp: int) -> Fraction:
+        """Bytes of a state of a sequence in a layer, the convolution's rows of drafted tokens included."""
+        return Fraction(attention.drafting_bytes(self._drafts if self.rules.equal_groups else 0, tp))
+
+    def block_tokens(self, tp: int) -> int:
+        """Tokens of a block: as many as fill a state, where layers keep any."""
+        attentions = [self.problem.model.blocks[name].attention for name in self.problem.model.layer_names]
+        states = [kind for kind in attentions if isinstance(kind, Recurrent)]
+        tokens = [self.token_bytes(kind, tp) for kind in attentions if kind and not isinstance(kind, Recurrent)]
+        latent = bool(states) and any(isinstance(kind, LatentAttention) for kind in attentions)
+        aligned = lcm(
+            LATENT_BLOCK if latent else self.rules.block_tokens, *(self.prefix_states(kind)[1] for kind in states)
+        )
+        state = max((self.state_bytes(kind, tp) for kind in states), default=Fraction(0))
+        return max(aligned, round_up(-(-state // max(tokens)), aligned))
+
+    def state_blocks(self, tp: int) -> StateBlocks | None:
+        """Blocks of a model that has states and one kind of layers that hold every token, in an engine with groups."""
+        if tp not in self._state_blocks:
+            self._state_blocks[tp] = self._blocks_of_states(tp)
+        return self._state_blocks[tp]
+
+    def _blocks_of_states(self, tp: int) -> StateBlocks | None:
+        model = self.problem.model
+        attentions = [model.blocks[name].attention for name in model.layer_names]
+        kinds = Counter(kind for kind in attentions if kind is not None)
+        whole = [kind for kind in kinds if not isinstance(kind, Recurrent)]
+        if not self.rules.equal_groups or len(kinds) != 2 or len(whole) != 1 or self.shared_by > 1:
+            return None
+        (full,) = whole
+        if not isinstance(full, LatentAttention) and not (
+            isinstance(full, GroupedQueryAttention) and full.window is None and not full.shares_cache
+        ):
+            return None
+        drafts = model.mtp.count if model.mtp is not None and self._drafts else 0
+        held = {isinstance(kind, Recurrent): count for kind, count in kinds.items()}
+        alike = drafts if model.mtp is not None and model.blocks[model.mtp.block].attention == full else 0
+        size = group_size([held[True], held[False] + alike])
+        padded = {
+            stated: Fraction(round_up(count + (0 if stated else alike), size), count) for stated, count in held.items()
+        }
+        tokens = self.block_tokens(tp)
+        return StateBlocks(tokens, tokens * self.token_bytes(full, tp), padded)
 
     def token_bytes(self, attention: Attention, tp: int) -> Fraction:
         """Bytes of one token in a layer of a kind, however its group is padded."""

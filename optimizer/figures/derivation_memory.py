@@ -177,7 +177,8 @@ def _room(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         "max_concurrency",
         room.concurrency,
         Dimension.COUNT,
-        f"min over stages of room ÷ bytes of a sequence of {room.length:,} tokens as it is admitted",
+        f"min over stages of room, in whole blocks where groups of layers share them, ÷ bytes of a sequence of "
+        f"{room.length:,} tokens as it is admitted",
         f"{_b(max(room.request_room_bytes, 0))} ÷ {_b(room.request_bytes)}",
         inputs={"max_model_len": room.length},
         error=room.concurrency * share,

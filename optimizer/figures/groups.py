@@ -18,16 +18,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import lcm
 
 from optimizer.domain.attention import Attention, GroupedQueryAttention, LatentAttention
 from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.problem import Problem
 from optimizer.figures.cache import CacheLayout, group_size
-from optimizer.figures.weights import round_up
-
-LATENT_BLOCK = 64
-"""Tokens that blocks of latent attention are whole multiples of beside states."""
 
 Kind = tuple[int | None, Fraction]
 """Tokens that a layer holds (None: all of them; 0: a state), and bytes of one of them, or of the state."""
@@ -41,6 +36,8 @@ class BlockGroups:
     ----------
     layers
         Kind of each layer; None: it keeps nothing of its own.
+    drafts
+        Kinds of the draft layers, which the last stage has.
     of
         Groups of each kind.
     block_tokens, block_bytes
@@ -50,6 +47,7 @@ class BlockGroups:
     """
 
     layers: tuple[Kind | None, ...]
+    drafts: tuple[Kind, ...]
     of: dict[Kind, int]
     block_tokens: int
     block_bytes: Fraction
@@ -61,14 +59,25 @@ class BlockGroups:
 
     def blocks(self, rooms: Sequence[int], cuts: Sequence[int]) -> int:
         """Blocks of every group, of stages with some room and layers."""
-        blocks, first = [], 0
-        for room, count in zip(rooms, cuts, strict=True):
+        sizes = zip(rooms, self._sizes(cuts), strict=True)
+        return int(min((max(room, 0) // size for room, size in sizes if size), default=0))
+
+    def whole(self, rooms: Sequence[int], cuts: Sequence[int]) -> list[int]:
+        """Bytes of each stage's room that are these blocks."""
+        blocks = self.blocks(rooms, cuts)
+        return [int(blocks * size) if size else room for room, size in zip(rooms, self._sizes(cuts), strict=True)]
+
+    def _sizes(self, cuts: Sequence[int]) -> list[Fraction]:
+        """Bytes of a block in all layers of the largest group of each stage."""
+        sizes, first = [], 0
+        for count in cuts:
             held = Counter(kind for kind in self.layers[first : first + count] if kind is not None)
             first += count
-            if held:
-                largest = max(-(-layers // self.of[kind]) for kind, layers in held.items())
-                blocks.append(max(room, 0) // (largest * self.block_bytes))
-        return int(min(blocks, default=0))
+            held.update(self.drafts if first == len(self.layers) else ())
+            sizes.append(
+                self.block_bytes * max((-(-layers // self.of[kind]) for kind, layers in held.items()), default=0)
+            )
+        return sizes
 
 
 def groups(problem: Problem, tp: int) -> BlockGroups | None:
@@ -84,26 +93,20 @@ def groups(problem: Problem, tp: int) -> BlockGroups | None:
         if attention is None or (isinstance(attention, GroupedQueryAttention) and attention.shares_cache):
             return None
         if isinstance(attention, Recurrent):
-            return 0, Fraction(attention.cache_fixed_bytes(1, tp))
+            return 0, layout.state_bytes(attention, tp)
         window = attention.window if isinstance(attention, GroupedQueryAttention) and not rules.whole else None
         return window, layout.token_bytes(attention, tp)
 
     layers = tuple(map(kind_of, attentions))
     counts = Counter(kind for kind in layers if kind is not None)
-    if model.mtp is not None and problem.workload.mtp_tokens:
-        drafts = kind_of(model.blocks[model.mtp.block].attention)
-        if drafts is not None:
-            counts[drafts] += model.mtp.count
+    draft = kind_of(model.blocks[model.mtp.block].attention) if model.mtp and problem.workload.mtp_tokens else None
+    drafts = (draft,) * model.mtp.count if model.mtp is not None and draft is not None else ()
+    counts.update(drafts)
     token_bytes = max((size for held, size in counts if held != 0), default=Fraction(0))
     if len({held for held, _ in counts}) < 2 or not token_bytes:
         return None
     size = group_size(counts.values())
-    state = max((size for held, size in counts if held == 0), default=Fraction(0))
-    latent = any(isinstance(attention, LatentAttention) for attention in attentions)
-    held = [layout.prefix_states(attention) for attention in attentions if isinstance(attention, Recurrent)]
-    aligned = lcm(LATENT_BLOCK if latent and state else rules.block_tokens, *(tokens for _, tokens in held))
-    tokens = max(aligned, round_up(-(-state // token_bytes), aligned))
-    return BlockGroups(
-        layers, {kind: -(-count // size) for kind, count in counts.items()}, tokens, tokens * token_bytes,
-        max((states for states, _ in held), default=0),
-    )  # fmt: skip
+    tokens = layout.block_tokens(tp)
+    states = [layout.prefix_states(attention)[0] for attention in attentions if isinstance(attention, Recurrent)]
+    of = {kind: -(-count // size) for kind, count in counts.items()}
+    return BlockGroups(layers, drafts, of, tokens, tokens * token_bytes, max(states, default=0))

@@ -97,12 +97,12 @@ class Rooms:
         rooms = _left(memory.kept(), cuts)
         tightest = rooms.index(min(rooms))
         length = problem.workload.max_model_len or sequence_tokens(problem)
-        requests = self._requests(memory, cuts, length)
-        stages = [(room, size) for room, size in zip(rooms, requests, strict=True) if size]
+        requests, grouped = self._requests(memory, cuts, length), groups(problem, shape.tp)
+        whole = rooms if grouped is None else grouped.whole(rooms, cuts)
+        stages = [(room, size) for room, size in zip(whole, requests, strict=True) if size]
         holding = ((Fraction(max(room, 0), size), room, size) for room, size in stages)
         concurrency, request_room, request = min(holding, default=(Fraction(0), min(rooms), 0))
-        checked = (sum(requests), min(rooms)) if memory.asked_whole else (request, request_room)
-        grouped = groups(problem, shape.tp)
+        checked = (sum(requests), min(rooms)) if memory.asked_whole else (request, rooms[whole.index(request_room)])
         tokens = self._tokens(memory, cuts, rooms, concurrency, grouped)
         context = longest_context(problem, memory, cuts)
         apart = self._states(memory, cuts, rooms, shape.tp)

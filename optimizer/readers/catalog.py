@@ -191,7 +191,9 @@ def checkpoint(name: str) -> Checkpoint | None:
     file = path("models", alike[0])
     rows = {spellings(file.stem)[0]: Release(load_model(file).max_context)} | _releases()
     own = name if is_hub_name(name) else Path(name).name
-    if (quantised := rows.get(name.casefold())) is not None:
+    padded = (key for key, row in rows.items() if row.width and key.rpartition("/")[2] == own.casefold())
+    full_name = name if is_hub_name(name) else next(padded, name)  # without an owner: its maker's
+    if (quantised := rows.get(full_name.casefold())) is not None:
         return Checkpoint(own, file, None, *quantised)
     release = next((rows[spelling] for spelling in spellings(name) if spelling in rows), Release(None))
     return Checkpoint(own, file, alike[1], release.context, release.precision)

@@ -124,6 +124,48 @@ def test_a_start_up_log_is_judged_line_by_line(figures: tuple[str, ...], wrong: 
     assert found["kv_cache_room_bytes"] == "unsupported"
 
 
+REFUSED = """# {}
+
+ValueError: To serve at least one request with the models's max seq len ({}), ({} GiB KV cache is needed, which is
+larger than the available KV cache memory ({} GiB). Based on the available memory, the
+estimated maximum model length is {}.
+"""
+FIRST_V1 = """# Qwen2.5-32B-Instruct on 2 L40S, vLLM
+
+TP=2.
+
+```
+INFO model weights take {}GiB; the rest of the memory reserved for KV Cache is 7.71GiB.
+```
+"""
+TRTLLM = "[TensorRT-LLM][INFO] [MemUsageChange] Allocated {} GiB for max tokens in paged KV cache ({})."
+
+
+@pytest.mark.parametrize(
+    ("text", "wrong"),
+    [
+        # a log of TensorRT-LLM: 28 layers of 2 · 8 · 128 in 16 bits
+        (f"# Qwen3-0.6B, one H100, TensorRT-LLM\n\n{TRTLLM.format(68.69, 643136)}", set()),
+        (f"# Qwen3-0.6B, one H100, TensorRT-LLM\n\n{TRTLLM.format(68.69, 543136)}", {"kv_cache_tokens"}),
+        # vllm issue 32105: eight stages, each asked for the layers of all
+        (REFUSED.format("GLM-4.7-FP8, PP=8 on 8 A100, TP=1", 202752, 71.16, 28.57, 81392), set()),
+        (
+            REFUSED.format("GLM-4.7-FP8, TP=8 on 8 H100", 202752, 71.16, 28.57, 81392),
+            {"kv_cache_per_sequence"},
+        ),
+        (REFUSED.format("Qwen3-32B on one H100, vLLM", 40960, "10.00", 4.45, 18224), set()),
+        (REFUSED.format("Qwen3-32B on one H100, vLLM", 40960, "10.00", 4.45, 28224), {"longest_context_tokens"}),
+        # layers with windows hold less than all tokens
+        (REFUSED.format("Gemma-3-27B-it on one H100, vLLM", 131072, 10.5, 9.2, 111000), set()),
+        # vllm issue 15815 (0.8)
+        (FIRST_V1.format(30.71), set()),
+        (FIRST_V1.format(61.02), {"weights"}),
+    ],
+)
+def test_lines_of_other_logs(text: str, wrong: set[str]) -> None:
+    assert {name for name, verdict in verdicts(text).items() if verdict in ACCUSATIONS} == wrong
+
+
 ON_H200 = "# DeepSeek-R1 on 8 x H200\n\nWe serve DeepSeek-R1 in FP8, 671 GB, on one node of 8 x H200, at TP8.\n\n"
 SLATE = (
     "# Nodes\n\nLlama-3.1-405B is big.\n\n| Node | GPUs |\n|---|---|\n| slate | 4 x A100 40GB |\n"

@@ -89,6 +89,27 @@ def test_blocks_of_states(model: str, tp: int, gib: float, logged: int | None) -
     assert room_of(problem, Shape(tp, 1, 1, 1, 1), (problem.model.layer_count,)).state_blocks == logged
 
 
+@pytest.mark.parametrize(
+    ("model", "engine", "gib", "work", "tokens", "concurrency"),
+    [
+        # Thor, vLLM 0.19: 448 blocks of 12 layers; 32 and three groups of two states of a sequence
+        ("qwen3.5-122b-a10b", "vllm@0.19", 21.43, {"max_model_len": 131_072}, 467_712, "11.79"),
+        # with drafts: 462 of 13 layers, whose states have the convolution's rows of two tokens; 63 and 3 · 3
+        ("qwen3.5-122b-a10b", "vllm@0.19", 24.05, {"max_model_len": 262_144, "mtp_tokens": 1}, 482_080, "6.42"),
+        # one L40S, vLLM 0.26, without prefixes: 184 of 168 + 3
+        ("qwen3.6-27b", "vllm@0.26", 8.82, {"max_model_len": 131_072, "prefix_caching": False}, 141_036, "1.08"),
+    ],
+)
+def test_sequences_are_whole_blocks_of_every_group(
+    model: str, engine: str, gib: float, work: dict[str, Any], tokens: int, concurrency: str
+) -> None:
+    """vLLM's own lines on a Jetson Thor and on an L40S (home-ops 13226)."""
+    cache = {} if "27b" in model else {"precision": {"kv_cache": "fp8"}}
+    problem = asked(model, engine, gib, workload={"prefix_caching": True} | work, **cache)
+    found = room_of(problem, Shape(1, 1, 1, 1, 1), (problem.model.layer_count,))
+    assert (found.tokens, f"{float(found.concurrency):.2f}") == (tokens, concurrency)
+
+
 def test_the_stage_with_the_largest_groups_decides() -> None:
     """Two stages of a model of 18 full layers and 18 windows: nine of each; a stage of 30 layers has 15 of each."""
     problem = asked("gpt-oss-120b", "vllm@0.20", 20)
@@ -105,3 +126,6 @@ def test_drafts_are_layers_of_a_group() -> None:
     assert plain is not None
     assert drafted is not None
     assert sum(plain.of.values()) == sum(drafted.of.values()) == 4
+    room, layers = [10 * GIB], [len(plain.layers)]
+    assert plain.blocks(room, layers) == 10 * GIB // (16 * plain.block_bytes)
+    assert drafted.blocks(room, layers) == 10 * GIB // (17 * drafted.block_bytes)

@@ -394,6 +394,7 @@ def test_a_checkpoint_has_the_formats_it_was_published_in(
         # 29,568 is no multiple of two groups of 128: Qwen padded its own before it quantised them
         ("Qwen/Qwen2.5-72B-Instruct-AWQ", 29_696, "int4"),
         ("Qwen/Qwen2.5-72B-Instruct-GPTQ-Int8", 29_696, "int8_g128"),
+        ("/models/Qwen2.5-72B-Instruct-AWQ", 29_696, "int4"),
         ("someone/Qwen2.5-72B-Instruct-AWQ", 29_568, "bf16"),
         ("Qwen/Qwen2.5-72B-Instruct", 29_568, "bf16"),
     ],

@@ -48,6 +48,10 @@ class Recurrent(Spec):
         (elements, element_bytes), (channels, span) = self._state(tp), self._convolved(tp)
         return elements * element_bytes + channels * (span - 1) * 2
 
+    def drafting_bytes(self, drafts: int, tp: int) -> int:
+        """Bytes of the state where so many tokens are drafted: the convolution keeps a row of each."""
+        return self.cache_fixed_bytes(1, tp) + self._convolved(tp)[0] * drafts * 2
+
     def prefill_flops(self, first: int, last: int, tp: int) -> int:
         (elements, _), (channels, span) = self._state(tp), self._convolved(tp)
         return (self.flops_of_element * elements + 2 * span * channels) * max(0, last - first + 1)
