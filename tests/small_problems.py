@@ -9,6 +9,8 @@ from fractions import Fraction
 from random import Random
 from typing import Any
 
+import pytest
+
 from optimizer.domain.attention import GatedDeltaNet, GroupedQueryAttention, LatentAttention
 from optimizer.domain.engines import ENGINES
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
@@ -29,6 +31,11 @@ GIB = 2**30
 OBJECTIVES = ("throughput_per_device", "throughput", "devices", "ttft", "tpot", "cost", "memory_headroom", "context")
 LARGEST_WORK = 6000
 """Evaluations that one problem may take."""
+
+
+def blocks(first: int, stop: int, size: int, *, quick: int) -> list[Any]:
+    """First seeds of blocks of random problems; the blocks that begin at ``quick`` or later are slow."""
+    return [pytest.param(seed, marks=[pytest.mark.slow] if seed >= quick else []) for seed in range(first, stop, size)]
 
 
 def _attention(rng: Random) -> Any:

@@ -13,7 +13,7 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.serving import evaluate
 from optimizer.search.search import Search
 from optimizer.verify.constraints import violations
-from tests.small_problems import MAXIMISED, OBJECTIVES, Priced, layouts, small_problem, value
+from tests.small_problems import MAXIMISED, OBJECTIVES, Priced, blocks, layouts, small_problem, value
 
 BLOCK = 30
 
@@ -65,13 +65,13 @@ def compare(seed: int) -> None:
         assert problem.experts is not None or len(set(degrees)) == len(degrees)
 
 
-@pytest.mark.parametrize("first", range(0, 150, BLOCK))
+@pytest.mark.parametrize("first", blocks(0, 150, BLOCK, quick=60))
 def test_the_search_finds_the_best_of_all_layouts(first: int) -> None:
     for seed in range(first, first + BLOCK):
         compare(seed)
 
 
-@pytest.mark.parametrize("first", range(0, 90, BLOCK))
+@pytest.mark.parametrize("first", blocks(0, 90, BLOCK, quick=60))
 def test_the_proof_refutes_every_worse_claim(first: int) -> None:
     """A proof that dismissed too much would accept the second best."""
     for seed in range(first, first + BLOCK):

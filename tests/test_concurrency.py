@@ -32,7 +32,7 @@ FLIGHT = (1, 2, 3, 5, 8, 13)
 def asked() -> list[tuple[Problem, list[Priced]]]:
     """Small problems in a closed loop, each with a number of requests in flight and all layouts of any number."""
     found = []
-    for seed in range(70):
+    for seed in range(40):
         plain = small_problem(seed)
         if plain.expert_loads or plain.workload.arrivals != "closed":
             continue

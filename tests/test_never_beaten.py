@@ -19,7 +19,7 @@ from optimizer.figures.objective import objective_of
 from optimizer.figures.serving import evaluate
 from optimizer.search.search import Search
 from optimizer.verify.constraints import violations
-from tests.small_problems import replica_counts, shapes, small_problem
+from tests.small_problems import blocks, replica_counts, shapes, small_problem
 
 
 def opened(seed: int) -> Problem:
@@ -51,7 +51,7 @@ def random_layouts(problem: Problem, rng: Random, count: int) -> list[Layout]:
     return found
 
 
-@pytest.mark.parametrize("first", range(0, 150, 30))
+@pytest.mark.parametrize("first", blocks(0, 150, 30, quick=90))
 def test_no_layout_that_is_verified_beats_what_is_proved(first: int) -> None:
     feasible = 0
     for seed in range(first, first + 30):
@@ -70,7 +70,7 @@ def test_no_layout_that_is_verified_beats_what_is_proved(first: int) -> None:
     assert feasible > 20
 
 
-@pytest.mark.parametrize("first", range(0, 200, 100))
+@pytest.mark.parametrize("first", blocks(0, 200, 100, quick=100))
 def test_any_engine_is_no_stricter_than_each(first: int) -> None:
     better = 0
     for seed in range(first, first + 100):
@@ -88,7 +88,7 @@ def test_any_engine_is_no_stricter_than_each(first: int) -> None:
     assert better > 20
 
 
-@pytest.mark.parametrize("first", range(0, 200, 100))
+@pytest.mark.parametrize("first", blocks(0, 200, 100, quick=100))
 def test_one_more_prompt_token_or_sequence_costs_no_more_than_a_step(first: int) -> None:
     compared = 0
     for seed in range(first, first + 100):

@@ -31,7 +31,7 @@ from optimizer.search.lattice import Meshes, meshes, replicas_that_fit
 from optimizer.search.pricing import Pricer
 from optimizer.search.rows import Rows
 from optimizer.search.targets import target
-from tests.small_problems import layouts, replica_counts, shapes, small_problem
+from tests.small_problems import blocks, layouts, replica_counts, shapes, small_problem
 
 CLOSE = 1e-9
 MODELS = catalog.names("models")
@@ -197,7 +197,7 @@ def assert_reachable(problem: Problem, shape: Shape, chunk: int | None, layout: 
         assert bounds.most_requests(goal)[0] * (1 + CLOSE) >= float(found.request_capacity / layout.devices)
 
 
-@pytest.mark.parametrize("first", range(0, 200, 50))
+@pytest.mark.parametrize("first", blocks(0, 200, 50, quick=100))
 def test_bounds_admit_every_layout(first: int) -> None:
     for seed in range(first, first + 50):
         problem = small_problem(seed)
@@ -217,7 +217,7 @@ def test_bounds_admit_every_layout(first: int) -> None:
                 assert_bounds(problem, shape, chunk, layout)
 
 
-@pytest.mark.parametrize("first", range(0, 100, 50))
+@pytest.mark.parametrize("first", blocks(0, 100, 50, quick=50))
 def test_feasible_layouts_are_never_dismissed(first: int) -> None:
     for seed in range(first, first + 50):
         problem = small_problem(seed)

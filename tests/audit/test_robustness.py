@@ -261,6 +261,6 @@ def _calls(text: str) -> int:
 @pytest.mark.parametrize("shape", GROWING)
 def test_work_grows_no_faster_than_the_text(shape: str) -> None:
     text = GROWING[shape]
-    _calls(text(20))
-    small, large = _calls(text(40)), _calls(text(160))
+    _calls(text(12))
+    small, large = _calls(text(24)), _calls(text(96))
     assert large <= 5 * small, (small, large)

@@ -39,7 +39,13 @@ def test_its_fleet_is_judged_as_a_person_s_is():
     assert replicas[1]["layout"]["batch"] == 104
 
 
-@pytest.mark.parametrize("name", ["CLI guide, end to end", "generator overview", "DeepSeek-V3"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "generator overview",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("CLI guide, end to end", "DeepSeek-V3")),
+    ],
+)
 def test_ours_serves_no_less(name):
     own = compare(KNOWN[name], rows()[name])
     assert own.as_named is not None
@@ -49,6 +55,7 @@ def test_ours_serves_no_less(name):
     assert 0 < own.as_named <= own.as_best * 1.002 <= own.ours * 1.004
 
 
+@pytest.mark.slow
 def test_where_it_finds_nothing_there_is_a_fleet():
     own = compare(KNOWN["deployment guide, tight"], rows()["deployment guide, tight"])
     assert own.as_named is None

@@ -22,7 +22,7 @@ from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import evaluate
 from optimizer.figures.topology import replicas_that_fit
-from tests.small_problems import Priced, keeps_limits, layouts, small_problem
+from tests.small_problems import Priced, blocks, keeps_limits, layouts, small_problem
 from tests.solve.joint_problems import joint_problem
 
 PARTS = ("decode", "prefill_flop", "prefill_read", "per_token", "per_prompt", "per_seq", "fixed")
@@ -94,7 +94,7 @@ def layouts_of(problem: Problem) -> Iterator[tuple[Shape, list[str]]]:
                 yield shape, wrong
 
 
-@pytest.mark.parametrize("first", range(0, 150, 30))
+@pytest.mark.parametrize("first", blocks(0, 150, 30, quick=90))
 def test_relaxations_are_below_all_that_they_cover(first: int) -> None:
     for seed in range(first, first + 30):
         for shape, wrong in layouts_of(small_problem(seed)):

@@ -15,16 +15,17 @@ from tests.cluster.brute_force import (
     with_everything,
     with_racks,
 )
+from tests.small_problems import blocks
 
 EACH = 40
 
 
-@pytest.mark.parametrize("first", range(0, 320, EACH))
+@pytest.mark.parametrize("first", blocks(0, 320, EACH, quick=160))
 def test_the_answer_is_the_best_of_every_fleet(first):
     _compare({seed: random_cluster(seed) for seed in range(first, first + EACH)})
 
 
-@pytest.mark.parametrize("first", range(1000, 1120, EACH))
+@pytest.mark.parametrize("first", blocks(1000, 1120, EACH, quick=1080))
 def test_the_answer_is_the_best_of_every_fleet_for_requests_of_several_lengths(first):
     clusters = {seed: with_buckets(random_cluster(seed), seed) for seed in range(first, first + EACH)}
     several = {seed: own for seed, own in clusters.items() if any(demand.several for demand in own.demands)}
@@ -40,7 +41,7 @@ def test_the_answer_is_the_best_of_every_fleet_in_racks(first, lost):
     _compare(clusters)
 
 
-@pytest.mark.parametrize("first", range(2000, 2120, EACH))
+@pytest.mark.parametrize("first", blocks(2000, 2120, EACH, quick=2080))
 def test_the_answer_is_the_best_of_every_fleet_where_all_constraints_meet(first):
     clusters = {}
     for seed in range(first, first + EACH):
