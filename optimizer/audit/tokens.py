@@ -339,7 +339,7 @@ def _ends(text: str, at: int) -> bool:
     return not mark or not (mark.isalpha() or mark in _PHRASE_STARTS)
 
 
-_PERCENT: Final = re.compile(r" ?(?:%|per ?cent\b)", re.IGNORECASE)
+_PERCENT: Final = re.compile(r" *(?:%|per ?cent\b)", re.IGNORECASE)
 
 
 def _phrase(text: str, number: Number, unit: Unit | None, at: int) -> None:
