@@ -76,6 +76,9 @@ KV_BYTES: dict[str, Fraction] = {
     "fp8": Fraction(1),
     "fp32": Fraction(4),
     "int8": Fraction(1),
+    # half a byte, and a byte of scale for 16: vllm 0.33.0 utils/torch_utils.py nvfp4_kv_cache_full_dim, SGLang 0.5.23
+    # srt/model_executor/pool_configurator.py
+    "nvfp4": Fraction(9, 16),
 }
 ACTIVATION_BYTES: dict[str, Fraction] = {
     "bf16": Fraction(2),
@@ -99,7 +102,7 @@ class ModelPrecision(Spec):
     lm_head: FormatName = "bf16"
     mtp: FormatName | None = None
     other: FormatName | None = None
-    kv_cache: Literal["bf16", "fp16", "fp8", "fp32", "int8"] = "bf16"
+    kv_cache: Literal["bf16", "fp16", "fp8", "fp32", "int8", "nvfp4"] = "bf16"
     activations: Literal["bf16", "fp16", "fp8", "fp32"] = "bf16"
     exceptions: tuple[tuple[str, FormatName], ...] = Field(
         default=(), strict=False, description="formats of single tensors, by name, before those of roles"
@@ -137,7 +140,7 @@ class PrecisionOverride(Spec):
     dense_ffn: FormatName | None = None
     shared_experts: FormatName | None = None
     activations: Literal["bf16", "fp16", "fp8", "fp32"] | None = Field(default=None)
-    kv_cache: Literal["bf16", "fp16", "fp8", "fp32", "int8"] | None = Field(default=None)
+    kv_cache: Literal["bf16", "fp16", "fp8", "fp32", "int8", "nvfp4"] | None = Field(default=None)
 
     def applied_to(self, precision: ModelPrecision) -> ModelPrecision:
         """The model's precision with these changes; a new `weights` resets the parts the model had quantised apart."""

@@ -250,7 +250,7 @@ def _vllm(answer: ExportPlan, version: str) -> Plan:
     plan.put("max_num_seqs", layout.batch)
     plan.put("max_num_batched_tokens", _budget(plan, answer))
     plan.put("max_model_len", answer.longest)
-    cache = _cache(answer, {"fp8": "fp8"})
+    cache = _cache(answer, {"fp8": "fp8", "nvfp4": "nvfp4"})
     if cache is not None:
         plan.put("kv_cache", cache)
     if work.mtp_tokens:
@@ -296,7 +296,7 @@ def _sglang(answer: ExportPlan, version: str) -> Plan:
     if work.prompts:
         plan.put("prefill_chunk", _whole_pages(plan, answer) * instance.dp)
     plan.put("max_model_len", answer.longest)
-    cache = _cache(answer, {"fp8": "fp8_e4m3"})
+    cache = _cache(answer, {"fp8": "fp8_e4m3", "nvfp4": "nvfp4"})
     if cache is not None:
         plan.put("kv_cache", cache)
     if work.mtp_tokens:
@@ -379,8 +379,8 @@ def _trtllm(answer: ExportPlan, version: str) -> Plan:
         "max_seq_len": answer.longest,
         "kv_cache_config": {"free_gpu_memory_fraction": float(_decimal(_free_share(answer)))},
     }
-    if problem.precision.kv_cache == "fp8":
-        plan.yaml["kv_cache_config"]["dtype"] = "fp8"
+    if problem.precision.kv_cache in {"fp8", "nvfp4"}:
+        plan.yaml["kv_cache_config"]["dtype"] = problem.precision.kv_cache
     if work.mixes:
         plan.yaml["enable_chunked_prefill"] = True
     if work.mtp_tokens:

@@ -210,3 +210,11 @@ def test_steps_in_flight(engine: str, *, ahead: bool | None, steps: int) -> None
     layout = CacheLayout(problem)
     held_tokens = layout.admitted_bytes(window, 131_072, 1) / layout.token_bytes(window, 1)
     assert held_tokens == pytest.approx(1024 + steps * 8192, rel=0.16)  # 52 windows of 6 groups of 10
+
+
+@pytest.mark.parametrize(("cache", "token_bytes"), [("bf16", 131_072), ("fp8", 65_536), ("nvfp4", 36_864)])
+def test_bytes_of_a_token_by_format(cache: str, token_bytes: int) -> None:
+    """NVFP4: half a byte an element, and a byte of scale for 16 (vllm 0.33.0 nvfp4_kv_cache_full_dim)."""
+    problem = asked("qwen3-32b", "vllm", precision={"kv_cache": cache})
+    (kind,) = {problem.model.blocks[name].attention for name in problem.model.layer_names}
+    assert 64 * CacheLayout(problem).token_bytes(kind, 2) == token_bytes

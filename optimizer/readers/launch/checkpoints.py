@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from optimizer.domain.attention import LatentAttention
 from optimizer.domain.capability import capability
 from optimizer.domain.problem import Problem
 from optimizer.readers.launch.flags import Given
@@ -42,6 +43,7 @@ _UNSCALED_SINCE: Final = "0.23"
 """Release of vLLM from which on a checkpoint without scales of the cache may have it (0.25 attention.py:205)."""
 _MODELOPT_ON_AMPERE: Final = "0.27"
 """Release of vLLM from which on ModelOpt's FP8 runs before Ada (layers/quantization/modelopt.py get_min_capability)."""
+_NVFP4_CACHE_SINCE: Final = "0.20"
 _ADA: Final = (8, 9)
 _E5M2: Final = "fp8_e5m2"
 LORA_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
@@ -79,6 +81,17 @@ def cache_of_checkpoint(launch: Launch, problem: Problem) -> Iterator[Refusal]:
         refused = _has_fp8(problem) and not launch.flag("--quantization")
     if refused:
         yield option, "fp8_e5m2 kv-cache is not supported with fp8 checkpoints"
+
+
+def cache_of_latents(launch: Launch, problem: Problem) -> Iterator[Refusal]:
+    """No kernel reads latents in NVFP4 (config/vllm.py:3432), and none reads it before 0.21."""
+    option = launch.flag("--kv-cache-dtype")
+    if option is None or not re.fullmatch("nvfp4(?:_4over6)?", option.text):
+        return
+    if any(isinstance(block.attention, LatentAttention) for block in problem.model.blocks.values()):
+        yield option, "nvfp4 KV cache is not supported with MLA (Multi-head Latent Attention) backends"
+    elif launch.before(_NVFP4_CACHE_SINCE):
+        yield option, f"invalid choice: {option.text} is a format of the cache from {_NVFP4_CACHE_SINCE} on"
 
 
 def sparse_cache(launch: Launch, problem: Problem) -> Iterator[Refusal]:
@@ -136,5 +149,12 @@ def head_of_ranks(launch: Launch, _: Problem) -> Iterator[Refusal]:
         yield option, "--enable-dp-lm-head requires attention DP (--attn-dp-size)"
 
 
-VLLM: Final = (other_method, cache_of_checkpoint, written_by_modelopt, whole_blocks_of_bitsandbytes, adapters)
+VLLM: Final = (
+    other_method,
+    cache_of_checkpoint,
+    cache_of_latents,
+    written_by_modelopt,
+    whole_blocks_of_bitsandbytes,
+    adapters,
+)
 SGLANG: Final = (other_method, sparse_cache, written_by_modelopt, whole_blocks_of_bitsandbytes, head_of_ranks)

@@ -463,6 +463,7 @@ def meshes(
 KV_FORMATS: Final[Mapping[str, str | None]] = {
     "auto": None, "bfloat16": "bf16", "bf16": "bf16", "float16": "fp16", "half": "fp16", "fp16": "fp16", "fp8": "fp8",
     "fp8_e4m3": "fp8", "fp8_e5m2": "fp8", "fp8_inc": "fp8", "fp8_ds_mla": "fp8", "float32": "fp32", "int8": "int8",
+    "nvfp4": "nvfp4", "nvfp4_4over6": "nvfp4", "fp4_e2m1": "nvfp4",
 }  # fmt: skip
 """Engines' names of cache formats; None: as the checkpoint has it."""
 
@@ -491,9 +492,9 @@ CHECKPOINT_FORMATS: Final[Mapping[str, str]] = {
 
 UNPRICED: Final = frozenset(
     {
-        "nvfp4", "nvfp4_4over6", "nvfp4_ds_mla", "int4_per_token_head", "int8_per_token_head", "fp8_per_token_head",
+        "nvfp4_ds_mla", "int4_per_token_head", "int8_per_token_head", "fp8_per_token_head",
         "turboquant_k8v4", "turboquant_4bit_nc", "turboquant_k3v4_nc", "turboquant_3bit_nc", "octave_k3v4",
-        "octave_k3v3", "octave_k3v3_compact", "ultraquant_4bit", "fp4_e2m1",
+        "octave_k3v3", "octave_k3v3_compact", "ultraquant_4bit", "fp4_mx_block16", "mxfp8",
     }
 )  # fmt: skip
 """Formats of the cache of vLLM 0.33.0 (config/cache.py) and SGLang 0.5.23 whose bytes are not known here."""

@@ -35,7 +35,7 @@ WHOLE_OR_NONE: Final = frozenset({"flashinfer_cutlass", "flashinfer_cutedsl"})
 """Kernels of experts that run on the whole width or without expert parallelism (srt/arg_groups/moe_hook.py:92)."""
 
 CACHES: Final[Mapping[str, str | None]] = {
-    name: KV_FORMATS[name] for name in ("auto", "bf16", "bfloat16", "fp8_e4m3", "fp8_e5m2")
+    name: KV_FORMATS[name] for name in ("auto", "bf16", "bfloat16", "fp8_e4m3", "fp8_e5m2", "nvfp4", "fp4_e2m1")
 }
 """Formats of the cache that have a name here (srt/server_args.py --kv-cache-dtype)."""
 ROLES: Final = frozenset({"null", "prefill", "decode", "encode"})
