@@ -32,7 +32,7 @@ from optimizer.domain.quantity import (
     Ratio,
     Watts,
 )
-from optimizer.domain.workload import PHASES, Arrival
+from optimizer.domain.workload import PHASES, Arrival, check_drafts
 
 ReplicaRole = Literal["aggregated", "prefill", "decode"]
 ROLES: dict[str, ReplicaRole] = {role: role for role in get_args(ReplicaRole)}
@@ -123,6 +123,7 @@ class DemandWorkload(Spec):
         if self.prefix_of_trace and self.prefix_cache_hit:
             message = "give either a share, or prefix_of_trace"
             raise FieldError(message, ("prefix_cache_hit",))
+        check_drafts(self.mtp_tokens, self.mtp_acceptance)
         return self
 
 

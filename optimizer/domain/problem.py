@@ -24,7 +24,7 @@ from optimizer.domain.model import ModelSpec
 from optimizer.domain.objectives import OBJECTIVES, Objective, ObjectiveName, Scale
 from optimizer.domain.precision import FormatName, ModelPrecision, PrecisionOverride
 from optimizer.domain.quantity import Ratio
-from optimizer.domain.workload import AnyWorkload, ServingWorkload
+from optimizer.domain.workload import AnyWorkload, ServingWorkload, check_drafts
 from optimizer.errors import SpecError
 
 
@@ -101,6 +101,7 @@ class ProblemFile(Spec):
         except ValueError as unknown:
             close = get_close_matches(self.engine, (ANY, *ENGINES), 1)
             raise FieldError(str(unknown), ("engine",), next(iter(close), None)) from None
+        check_drafts(self.workload.mtp_tokens, self.workload.mtp_acceptance, ("workload",))
         if self.limits.step_time is not None:
             message = "step_time belongs to training workloads; this is a serving workload"
             raise ValueError(message)

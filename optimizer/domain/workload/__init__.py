@@ -7,7 +7,14 @@ from typing import Annotated, Any
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
-from optimizer.domain.workload.serving import PHASES, Phase, PhaseName, ServingWorkload, spared_and_drafted
+from optimizer.domain.workload.serving import (
+    PHASES,
+    Phase,
+    PhaseName,
+    ServingWorkload,
+    check_drafts,
+    spared_and_drafted,
+)
 from optimizer.domain.workload.workload import Arrival, Evaluated, OwnFigure, Part, Workload
 
 WORKLOADS: dict[str, type[Workload]] = {"serving": ServingWorkload}
@@ -50,5 +57,6 @@ __all__ = [
     "PhaseName",
     "ServingWorkload",
     "Workload",
+    "check_drafts",
     "spared_and_drafted",
 ]

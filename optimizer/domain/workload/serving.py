@@ -75,6 +75,18 @@ PHASES: dict[str, Phase] = {
 }  # fmt: skip
 
 
+def check_drafts(tokens: int, acceptance: Fraction, at: tuple[str, ...] = ()) -> None:
+    """Refuse an acceptance that somebody writes and nothing is drafted for.
+
+    Raises
+    ------
+    FieldError
+        Where it is.
+    """
+    if acceptance and not tokens:
+        raise FieldError("is of drafted tokens: say in mtp_tokens how many", (*at, "mtp_acceptance"))
+
+
 def spared_and_drafted(cached: Fraction, tokens: int, acceptance: Fraction) -> list[str]:
     """What prompts and steps are spared, in words: the share of prompts in the cache, and drafts."""
     words = [f"{format_quantity(cached, Dimension.RATIO)} of prompt tokens cached"] if cached else []
@@ -182,9 +194,6 @@ class ServingWorkload(Grown):
             raise FieldError(message, ("prefix_cache_hit",))
         if self.mtp_acceptance > 1:
             message = "is a probability, at most 1"
-            raise FieldError(message, ("mtp_acceptance",))
-        if self.mtp_acceptance and not self.mtp_tokens:
-            message = "is of drafted tokens: say in mtp_tokens how many"
             raise FieldError(message, ("mtp_acceptance",))
         return self
 
