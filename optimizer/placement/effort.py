@@ -18,6 +18,9 @@ ROUNDS_PER_SLOT, ROUNDS_PER_SLOT_OF_FEW = 20, 200
 """Rounds of search for each slot of a mesh; the second with three to five slots a device. ROUNDS_PER_SLOT: half
 +11e-6, 0.64x; twice -3e-6, 1.54x. The second is not read on meshes that small."""
 
+ROUNDS_PER_SLOT_OF_SEVERAL = 14
+"""The same over several workloads. TODO"""
+
 TURNS = ((0.35, 0.65, 50), (0.75, 0.95, 10), (1.0, 1.0, 10))
 """With three slots a device and a deadline: parts of the time after which search, then prices, end, and the gap in
 tolerances that calls for prices."""
@@ -38,16 +41,9 @@ FIRST_ROUNDS = 400
 SEARCH_TURNS = ((0.3, 0.45), (0.65, 0.75), (0.9, 1.0))
 """Parts of the time after which search, then variants of the counts, end, in turn."""
 
-ATTEMPTS = 4
-"""Generations of variants in a turn; each lets one copy more change hands. Half the same, 0.86x; twice -129e-6,
-1.16x."""
-
 VARIANTS = 4
 """Variants of a layer's counts searched side by side. Half +56e-6, 0.88x; twice -101e-6, 1.10x. None at all: gap of
 288/72 on four nodes 0.040% -> 0.068%."""
-
-FAR = 4.0
-"""Times its goal's excess from which a layer's counts are varied. Half the same, 1.05x; twice +40e-6, 0.88x."""
 
 VARIANT_PART = 20
 """Part of the rounds, one in so many, that a variant gets. Half -4e-6, 1.37x; twice the same, 0.82x."""
@@ -59,27 +55,23 @@ LAST_TURNS = 6
 LAYERS_A_PROCESS = 4
 """Open layers from which a process is worth while."""
 
-SINK_FEW_SLOTS, SINK_MANY_SLOTS = 0.97, 0.5
+SINK_FEW_SLOTS, SINK_MANY_SLOTS = 0.97, 0.7
 """Part of the excess over the floor that the limit of the next round keeps, up to five slots and beyond.
 SINK_FEW_SLOTS: half +4e-6, -39 visits, 1.11x; twice +1497e-6, -57 visits, 2.73x. SINK_MANY_SLOTS: half the same,
 0.83x; twice the same, 1.18x."""
 
-SHAKE = 8
-"""Rounds, one in so many, in which all pairs are shared out anew where slots are many, not the hot ones alone."""
+BUNDLES = 1000
+"""Bundles of a layer from which none of more copies are exchanged. TODO"""
 
 PART_SLOTS = 4
-"""Slots of a device that take part in sharing out under several workloads, where not all ways are tried. Half
+"""Slots of a device that take part in sharing out where not all ways are tried. Half
 +2280e-6, 0.87x; twice -1000e-6, 54.80x."""
 
 POWERS = (8, 16, 32, 64)
 """Powers of the norm of the loads under several workloads, in turn; the last ends each sweep. Half +680e-6, 0.93x;
 twice -1298e-6, 0.95x."""
 
-MIX_ROUNDS = 24
-"""Rounds in which the first counts are compared: by worst, mean and between. Half -1526e-6, 0.95x; twice -1583e-6,
-1.01x."""
-
-PAIR_ROUNDS = 24
+PAIR_ROUNDS = 48
 """Rounds of a sweep over several workloads. Half +1633e-6, 0.52x; twice -787e-6, 1.89x."""
 
 PRICE_FINENESS = 3

@@ -14,7 +14,7 @@ from optimizer.figures.locality import nodes_visited
 from optimizer.figures.placement_bounds.locality import best_partners
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
-from optimizer.placement.descent import Descent, deal, descend
+from optimizer.placement.descent import Aim, Descent, deal, descend
 from optimizer.placement.exchange import MOST_NODES, ExchangeStep, Groups, LayerState, Visiting, best_swaps
 from optimizer.placement.layer_model import fewest_visits
 from optimizer.placement.moves import align_on_nodes
@@ -129,10 +129,11 @@ class _Ways:
             experts = np.nonzero(on)[0]
             dealt = deal((shares[experts] * on[experts])[None], on[experts][None], size)
             start[node] = experts[dealt[0]]
-        search = Descent.start(np.tile(shares, (nodes, 1)), start)
+        every = np.zeros((nodes, 1, question.experts))
+        every[:, 0] = shares * state.on
+        search = Descent.start(Aim.of(question), every, start, state.load[0] / size, np.full(nodes, self.limit))
         rounds = effort.ROUNDS_PER_SLOT * size * question.slots
-        goal = np.full(nodes, self.limit)
-        descend(search, state.load[0] / size, goal, rounds=rounds, seed=question.seed, deadline=self.layer.deadline)
+        descend(search, rounds=rounds, seed=question.seed, deadline=self.layer.deadline)
         return tuples(search.best_held.reshape(question.devices, question.slots))
 
     def _exchange(self, state: LayerState, visiting: Visiting, limit: Floats) -> None:
