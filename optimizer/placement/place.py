@@ -11,7 +11,7 @@ import numpy as np
 from optimizer.figures.placement import max_over_mean
 from optimizer.figures.placement_bounds.balance import bound_of
 from optimizer.placement import effort
-from optimizer.placement.bounds import WitnessedBound, bound_for, with_budget_bound, witness_for
+from optimizer.placement.bounds import WitnessedBound, counted_bound, with_budget_bound
 from optimizer.placement.counts import Ints, divisor_replicas
 from optimizer.placement.descent import Aim, Descent, descend
 from optimizer.placement.free_split import exchanged_for_split, split_freely
@@ -55,8 +55,7 @@ def place(question: Question, *, time_limit_s: float | None = None) -> Placement
         relaxed = place(padded(question), time_limit_s=limit).layers
         placements = [without_blanks(layer, placement) for layer, placement in zip(layers, relaxed, strict=True)]
     else:
-        witnesses = [witness_for(question, layer) for layer in range(question.layers)]
-        bounds = [(bound_for(question, layer, witness), witness) for layer, witness in enumerate(witnesses)]
+        bounds = [counted_bound(question, layer) for layer in range(question.layers)]
         until = deadline
         later = question.split == "free" or question.nearness is not None or question.max_moves is not None
         if time_limit_s is not None and later:
