@@ -13,7 +13,7 @@ from optimizer.domain.fleet import over_hours
 from optimizer.figures.derivation_figure import shown
 from optimizer.fleet.ceiling import unlooked
 from optimizer.fleet.column import NO_BOUND, TIMES, missing_time, traffic_words
-from optimizer.fleet.words import demand_words, hours_words, pool_words
+from optimizer.fleet.words import as_stated, demand_words, hours_words, pool_words
 from optimizer.readers.cluster import stray_options
 from optimizer.units import Dimension, counted
 from optimizer.verify.fleet_document import unit_lost
@@ -158,7 +158,7 @@ def show(result: SolvedFleet, document: dict[str, Any], alone: Fraction | None =
             emit("No fleet keeps these together; without any one of them some does:")
         else:
             emit("No fleet serves anything.")
-        for limit in document["conflict"]:
+        for limit in (as_stated(result.cluster, limit) for limit in document["conflict"]):
             emit(f"  {paint(limit['limit'], 'red')} {amount(limit['value'], limit['unit'])}".rstrip())
         for sentence in document["unserved"]:
             emit(sentence)

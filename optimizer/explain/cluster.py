@@ -11,18 +11,21 @@ from typing import Any
 from optimizer.certificate.fleet import TOLERANCE, bare_fleet_json, step_json
 from optimizer.cluster import columns_that_fit, fleet_that_fits
 from optimizer.cluster.derive import derive
-from optimizer.domain.cluster import Cluster, ClusterLimits
+from optimizer.domain.cluster import Cluster, ClusterLimits, Pool
 from optimizer.domain.fleet import Fleet, better, measure_of
-from optimizer.explain.unserved import unserved
+from optimizer.explain.unserved import unserved, without_any
 from optimizer.figures.rates import last_kept
 from optimizer.fleet.column import Column
 from optimizer.fleet.families import StatedLimit, limits_of, without_others
 from optimizer.fleet.statement import proves_none, state
+from optimizer.fleet.words import as_stated, in_devices
 from optimizer.units import eased, plain
 from optimizer.verify.fleet import FleetVerdict, cost_per_h, judge_fleet, power_in_use
 
 _COARSE = Fraction(1, 1000)
 """Relative step of the bisection for the nearest limit that fits: from there on better fleets are asked for."""
+_FEW_NODES, _MOST_NODES = 2, 8
+"""Nodes of a pool up to which larger replicas than it holds are looked for: of demands that have some, and none."""
 _DIGITS = 12
 """Significant digits of a changed limit."""
 _MORE = 1 + Fraction(1, 2**40)
@@ -58,8 +61,11 @@ class FleetExplanation:
 
 
 def explain_cluster(cluster: Cluster) -> dict[str, Any]:
-    """``shardproof/explain/1`` of a cluster; every statement is over fleets of the same columns."""
-    columns = columns_that_fit(cluster).listed
+    """``shardproof/explain/1`` of a cluster; every statement is over fleets of the same columns.
+
+    Where nothing fits they are also those of pools with more devices.
+    """
+    columns: Sequence[Column] = columns_that_fit(cluster).listed
     fleet = fleet_that_fits(cluster, columns)
     document: dict[str, Any] = {
         "schema": "shardproof/explain/1",
@@ -72,18 +78,44 @@ def explain_cluster(cluster: Cluster) -> dict[str, Any]:
         document["objective"] = {"name": measure_of(cluster), "value": _number(fleet.value)}
         document["binding"] = list(_binding(cluster, columns, fleet.value))
         return document
-    members = _minimal(cluster, columns)
-    document["conflict"] = [_entry(limit) for limit in members]
-    helped = [(limit, _smallest(cluster, columns, limit)) for limit in members]
+    larger = _with_larger(cluster, columns)
+    members = _minimal(cluster, larger)
+    stated = [as_stated(cluster, _entry(limit)) for limit in members]
+    document["conflict"] = stated
+    helped = [(entry, _smallest(cluster, larger, limit)) for limit, entry in zip(members, stated, strict=True)]
     document["relaxations"] = [
-        {"limit": limit.name, "from": limit.value, "to": _written(to, limit.value), "unit": limit.unit, "layout": None}
-        for limit, to in helped
+        {
+            "limit": entry["limit"], "from": entry["value"], "to": _written(to, entry["value"]), "unit": entry["unit"],
+            "layout": None,
+        }
+        for entry, to in helped
         if to is not None
-    ]
-    document["hopeless"] = [limit.name for limit, to in helped if to is None]
+    ]  # fmt: skip
+    document["hopeless"] = [entry["limit"] for entry, to in helped if to is None]
     document["sentences"] = [limit.sentence for limit in members]
     document["unserved"] = unserved(cluster, columns)
     return document
+
+
+def _with_larger(cluster: Cluster, columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Columns, and those that need more devices than a pool has on a node, or has nodes.
+
+    A node in part is looked at whole, one node beside another; as long as a demand has no replica, twice as many.
+    """
+    known, nodes = {column.name: column for column in columns}, _FEW_NODES
+    while not cluster.rates and nodes <= _MOST_NODES:
+        roomy = cluster.model_copy(update={"pools": tuple(_roomy(pool, nodes) for pool in cluster.pools)})
+        lacking = any(without_any(cluster, list(known.values())))
+        if roomy != cluster and (nodes == _FEW_NODES or lacking):
+            known = {column.name: column for column in columns_that_fit(roomy).listed} | known
+        nodes = nodes * 2 if lacking or nodes == _FEW_NODES else _MOST_NODES + 1
+    return tuple(known.values())
+
+
+def _roomy(pool: Pool, nodes: int) -> Pool:
+    """A pool with a whole node, and at least so many."""
+    more = max(nodes - len(pool.free), int(max(pool.free) < pool.devices_per_node))
+    return pool.model_copy(update={"free": (*pool.free, *(pool.devices_per_node,) * max(0, more))})
 
 
 def conflict_of(cluster: Cluster, columns: Sequence[Column]) -> dict[str, Any]:
@@ -161,7 +193,7 @@ def _binding(cluster: Cluster, columns: Sequence[Column], value: Fraction | None
         reached = None if fleet is None else fleet.value
         if reached is not None and value is not None and better(cluster, reached, value):
             gain = float(abs(reached - value) / abs(value)) if value else None
-            yield _entry(limit) | {"without": float(reached), "gain": gain}
+            yield as_stated(cluster, _entry(limit)) | {"without": float(reached), "gain": gain}
 
 
 def _smallest(cluster: Cluster, columns: Sequence[Column], limit: StatedLimit) -> Fraction | int | None:
@@ -172,9 +204,13 @@ def _smallest(cluster: Cluster, columns: Sequence[Column], limit: StatedLimit) -
     if kind == "demands":
         return _largest_rate(cluster, columns, key.removesuffix(".request_rate"))
     if kind == "pools":
-        return _count(limit.value, lambda n: _grown(cluster, key.removesuffix(".nodes"), n), columns)
+        name = key.removesuffix(".nodes")
+        pool = cluster.pool[name]
+        count = pool.devices if in_devices(pool) else len(pool.free)
+        return _count(count, lambda n: _grown(cluster, name, n), columns)
     if kind == "max_kinds":
-        return _count(limit.value, lambda n: cluster.model_copy(update={"max_kinds": n}), columns)
+        kinds = cluster.max_kinds or 0
+        return _count(kinds, lambda n: cluster.model_copy(update={"max_kinds": n}), columns)
     if kind == "survive":
         survive = cluster.survive
         assert survive is not None  # noqa: S101 - the limit says so
@@ -212,9 +248,8 @@ def _least_total(cluster: Cluster, columns: Sequence[Column], key: str) -> Fract
     return high
 
 
-def _count(value: object, at: Callable[[int], Cluster], columns: Sequence[Column]) -> int | None:
+def _count(value: int, at: Callable[[int], Cluster], columns: Sequence[Column]) -> int | None:
     """The fewest above a value that fit, by doubling and halving."""
-    assert isinstance(value, int)  # noqa: S101 - counts are
     low, step = value, 1
     while _some_fleet(at(low + step), columns) is None:
         low, step = low + step, step * 2
@@ -223,12 +258,15 @@ def _count(value: object, at: Callable[[int], Cluster], columns: Sequence[Column
     return last_kept(lambda count: _some_fleet(at(count), columns) is None, low, low + step) + 1
 
 
-def _grown(cluster: Cluster, name: str, nodes: int) -> Cluster:
-    pools = []
-    for pool in cluster.pools:
-        new_nodes = (pool.devices_per_node,) * (nodes - len(pool.free))
-        pools.append(pool.model_copy(update={"free": (*pool.free, *new_nodes)}) if pool.name == name else pool)
-    return cluster.model_copy(update={"pools": tuple(pools)})
+def _grown(cluster: Cluster, name: str, count: int) -> Cluster:
+    """A cluster whose pool has so many nodes, or devices where it counts them: these fill the last node first."""
+    pool = cluster.pool[name]
+    each = pool.devices_per_node
+    free = (*pool.free, *(each,) * (count - len(pool.free)))
+    if in_devices(pool):
+        free = (each,) * (count // each) + ((count % each,) if count % each else ())
+    grown = pool.model_copy(update={"free": free})
+    return cluster.model_copy(update={"pools": tuple(grown if p.name == name else p for p in cluster.pools)})
 
 
 def _largest_rate(cluster: Cluster, columns: Sequence[Column], demand: str) -> Fraction | None:

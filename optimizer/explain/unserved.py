@@ -18,12 +18,12 @@ def unserved(cluster: Cluster, columns: Sequence[Column]) -> list[str]:
         return []
     return [
         f"{demand.name}: no {role} replica on {pool.name}: {_why(cluster, demand, role, pool)}"
-        for demand, role in _without_any(cluster, columns)
+        for demand, role in without_any(cluster, columns)
         for pool in cluster.pools
     ]
 
 
-def _without_any(cluster: Cluster, columns: Sequence[Column]) -> Iterator[tuple[Demand, ReplicaRole]]:
+def without_any(cluster: Cluster, columns: Sequence[Column]) -> Iterator[tuple[Demand, ReplicaRole]]:
     """Demands of which a part of every request is served by nothing, with the role that would be the first to."""
     for demand in cluster.demands:
         present = {column.role for column in columns if column.demand == demand.name}

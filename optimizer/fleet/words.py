@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from optimizer.domain.cluster import Cluster, Demand, Pool
 from optimizer.domain.limit_table import LIMITS, ObjectiveLimit
 from optimizer.domain.workload import spared_and_drafted
@@ -31,6 +34,20 @@ def pool_words(pool: Pool) -> str:
     hardware = "" if pool.hardware is None else f" of {pool.hardware.name}"
     price = "" if pool.price is None else f" at {format_quantity(pool.price, Dimension.DOLLARS_PER_HOUR)}"
     return f"{counted(pool.devices, 'devices')}{hardware}, {pool.billing}{price}"
+
+
+def in_devices(pool: Pool) -> bool:
+    """Whether a pool is full nodes and a part of one more, as `devices` states it: it grows by single devices."""
+    *full, last = pool.free
+    return 0 < last < pool.devices_per_node and all(free == pool.devices_per_node for free in full)
+
+
+def as_stated(cluster: Cluster, limit: Mapping[str, Any]) -> dict[str, Any]:
+    """A limit of a conflict, that of a pool in devices where the pool is stated in them."""
+    for pool in cluster.pools:
+        if limit["limit"] == f"pools.{pool.name}.nodes" and in_devices(pool):
+            return {**limit, "limit": f"pools.{pool.name}.devices", "value": pool.devices, "unit": "devices"}
+    return dict(limit)
 
 
 def hours_words(cluster: Cluster, name: str) -> str:
