@@ -354,11 +354,12 @@ def value_of(cluster: Cluster, known: Mapping[str, Column], fleet: Fleet, verdic
             total += share * power_in_use(known, replicas)
         else:
             total += share * cost_per_h(cluster, known, replicas)
-            total += cluster.start_cost / cluster.hours * _started(fleet, cluster.periods[number - 1], period)
+            total += cluster.start_cost / cluster.hours * started(fleet, cluster.periods[number - 1], period)
     return total
 
 
-def _started(fleet: Fleet, before: Period, period: Period) -> int:
+def started(fleet: Fleet, before: Period, period: Period) -> int:
+    """Replicas that a period has more than the one before it, column by column."""
     if before.name == period.name:
         return 0
     running = {r.column: r.count for r in fleet.get(before.name, ())}

@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Final
+from typing import Any
 
-from optimizer.domain.cluster import Cluster, FleetObjective, Period
+from optimizer.domain.cluster import Period
 from optimizer.domain.convention import CONVENTIONS
 from optimizer.domain.engines import ANY
-from optimizer.domain.fleet import Fleet, Replicas, counts_tokens, measure_of
-from optimizer.figures.derivation_figure import Figure, Sheet
+from optimizer.domain.fleet import Fleet, Replicas, measure_of
+from optimizer.figures.derivation_figure import Figure
 from optimizer.figures.serving import evaluate
 from optimizer.fleet.column import (
     ROLE_ORDER,
-    TIMES,
     Column,
     column_layout,
     cost_of,
     given_column,
     power_of,
-    slowest,
 )
 from optimizer.readers.claims import Claim, ClaimReader
 from optimizer.readers.fleet import At, FleetDocument, Proposed
@@ -30,8 +28,14 @@ from optimizer.readers.places import PathStep
 from optimizer.units import Dimension, plain
 from optimizer.verify.claims import ClaimVerdict, ComparedClaim, Judged, matches
 from optimizer.verify.constraints import BLOCKING, structural_violations
-from optimizer.verify.fleet import Broken, FleetVerdict, judge_fleet, left_without, parts_of, units_of, value_of
+from optimizer.verify.fleet import (
+    Broken,
+    FleetVerdict,
+    judge_fleet,
+    left_without,
+)
 from optimizer.verify.fleet_document import fleet_json, unit_lost
+from optimizer.verify.fleet_figures import figures_of, measured_as
 from optimizer.verify.replica import (
     UnservedError,
     layout_name,
@@ -45,19 +49,6 @@ _ROUNDING = Fraction(1, 10**12)
 """Relative error of sums of floats in a result; what a person writes is judged by its last digit."""
 _LEAST_RATE = Fraction(1, 10**6)
 """Requests/s at which a replica that serves nothing is asked what it violates: its load is as good as none."""
-_DIMENSIONS: dict[FleetObjective, Dimension] = {
-    "cost": Dimension.DOLLARS_PER_HOUR, "devices": Dimension.COUNT, "growth": Dimension.COUNT,
-    "throughput": Dimension.TOKENS_PER_SECOND, "power": Dimension.WATTS,
-}  # fmt: skip
-_REQUESTS: Final = (Dimension.PER_SECOND, "Σ over demands of requests/s served, mean over the hours")
-"""Throughput where lengths are not known."""
-_FORMULAS: dict[FleetObjective, str] = {
-    "cost": "price · devices of pools paid whole + price · devices in use elsewhere, mean over the hours",
-    "devices": "devices in use, mean over the hours",
-    "growth": "least over demands of requests/s served (what is left after the loss to be survived) ÷ asked for",
-    "throughput": "Σ over demands of tokens of a request · requests/s served, mean over the hours",
-    "power": "Σ watts of replicas in use, mean over the hours",
-}
 _SUFFIXES = (
     ("_dollars_per_h", Dimension.DOLLARS_PER_HOUR), ("_per_s", Dimension.PER_SECOND), ("_s", Dimension.SECONDS),
     ("_w", Dimension.WATTS), ("share", Dimension.RATIO),
@@ -271,89 +262,6 @@ def judge_proposed(
     return FleetJudgement(proposal, priced, fleet, verdict, tuple(violations), figures, claims, chosen)
 
 
-# figures
-
-
-def _measured(cluster: Cluster, name: FleetObjective) -> tuple[Dimension, str]:
-    """Dimension and formula of an objective."""
-    in_requests = name == "throughput" and not counts_tokens(cluster)
-    return _REQUESTS if in_requests else (_DIMENSIONS[name], _FORMULAS[name])
-
-
-def figures_of(cluster: Cluster, columns: Sequence[Column], fleet: Fleet, verdict: FleetVerdict) -> dict[str, Figure]:
-    """Every figure of a fleet that a claim may name: of the whole, and of each demand and pool in each period."""
-    known = {column.name: column for column in columns}
-    sheet = Sheet()
-    has_rates = any(rate for period in cluster.periods for rate in period.rates.values())
-    for name in _DIMENSIONS:
-        lacking = {
-            "cost": any(p.price is None for p in cluster.pools) and any(c.cost is None for c in columns),
-            "power": any(c.power_w is None for c in columns), "growth": not has_rates,
-        }.get(name, False)  # fmt: skip
-        if not lacking:
-            value = value_of(cluster.model_copy(update={"objective": name}), known, fleet, verdict)
-            if value is not None:
-                sheet.put(name, value, *_measured(cluster, name))
-    for period in cluster.periods:
-        label = "" if len(cluster.periods) == 1 else f"{period.name}."
-        _figures_of_period(sheet, label, cluster, period, known, fleet, verdict)
-    return sheet
-
-
-def _figures_of_period(
-    sheet: Sheet, label: str, cluster: Cluster, period: Period, known: Mapping[str, Column], fleet: Fleet,
-    verdict: FleetVerdict,
-) -> None:  # fmt: skip
-    replicas = fleet.get(period.name, ())
-    terms = " + ".join(f"{r.count}·{known[r.column].devices}" for r in replicas) or "0"
-    sheet.count(f"{label}replicas", sum(r.count for r in replicas), "Σ count")
-    for pool in cluster.pools:
-        used = sum(r.count * known[r.column].devices for r in replicas if r.pool == pool.name)
-        sheet.count(f"{label}{pool.name}.devices", used, "Σ count · devices of a replica")
-        sheet.count(f"{label}{pool.name}.idle", pool.devices - used, "free − in use", f"{pool.devices:,} − {used:,}")
-    idle = sum(verdict.idle.get(period.name, {}).values())
-    sheet.count(f"{label}idle", idle, "free − Σ count · devices of a replica", f"… − ({terms})")
-    for name, figures in verdict.demands.get(period.name, {}).items():
-        at = f"{label}{name}"
-        of_demand, rate = [r for r in replicas if r.demand == name], Dimension.PER_SECOND
-        sheet.put(f"{at}.request_rate", figures.rate, rate, "requests/s asked for")
-        chain = "least over its chains of roles of Σ count · requests/s of a replica"
-        served = _served(cluster, name, period, known, of_demand, None)
-        sheet.put(f"{at}.capacity", figures.capacity, rate, chain, served)
-        left = _served(cluster, name, period, known, of_demand, figures.worst)
-        sheet.put(
-            f"{at}.after_loss", figures.after_worst, rate, "the same without the worst node, or rack, to lose", left
-        )
-        sheet.count(f"{at}.replicas", sum(r.count for r in of_demand), "Σ count")
-        sheet.count(f"{at}.devices", sum(r.count * known[r.column].devices for r in of_demand), "Σ count · devices")
-        for figure in TIMES:
-            time_s = slowest((known[r.column] for r in of_demand), figure)
-            if time_s is not None:
-                sheet.put(f"{at}.{figure.removesuffix('_s')}", time_s, Dimension.SECONDS, "slowest of its replicas")
-
-
-def _served(
-    cluster: Cluster, name: str, period: Period, known: Mapping[str, Column], replicas: Sequence[Replicas],
-    lost: tuple[str, int] | None,
-) -> str:  # fmt: skip
-    """The replicas of each chain, and of each bucket's requests, as numbers; without those that a loss takes."""
-    sums = []
-    for roles, bucket, share in parts_of(cluster.demand[name], period):
-        terms = []
-        for group in replicas:
-            column = known[group.column]
-            dead = sum(
-                lost is not None and group.pool == lost[0] and lost[1] in units_of(cluster, group.pool, places)
-                for places in group.places
-            )
-            if group.role in roles and column.bucket >= bucket and group.count > dead:
-                terms.append(f"{group.count - dead}·{float(column.requests_per_s):.6g}")
-        text = " + ".join(terms) or "0"
-        sums.append(text if share == 1 else f"({text}) ÷ {float(share):.6g}")
-    distinct = list(dict.fromkeys(sums))
-    return distinct[0] if len(distinct) == 1 else f"min({', '.join(distinct)})"
-
-
 # claims
 
 
@@ -412,7 +320,7 @@ def _stated(
         yield from _leaves(proposal, (*at, "idle"), derived_here["idle"])
     name = measure_of(cluster)
     if proposal.is_result and proposal.document.get(("objective", "name")) == name:
-        claim = _claim(proposal, ("objective", "value"), _measured(cluster, cluster.objective)[0])
+        claim = _claim(proposal, ("objective", "value"), measured_as(cluster, cluster.objective)[0])
         if claim is not None and cluster.objective in figures:
             yield _judged(claim, figures[cluster.objective])
 

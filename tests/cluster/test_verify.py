@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from fractions import Fraction
 
 import jsonschema
@@ -18,7 +19,7 @@ from optimizer.readers.document import load_text
 from optimizer.readers.fleet import fleet_in, unplaced
 from optimizer.readers.read import read_question
 from optimizer.verify.proposed import judge_proposed, price
-from tests.cluster.brute_force import leaves, random_cluster
+from tests.cluster.brute_force import leaves, random_cluster, with_everything
 from tests.cluster.questions import DISAGGREGATED
 
 
@@ -63,15 +64,21 @@ def test_without_nodes_some_way_to_lay_it_is_found_that_survives():
     assert tried > 4
 
 
-def test_the_numbers_put_in_give_what_a_demand_has_and_what_a_loss_leaves():
-    lost = 0
-    for document in _answers(range(60)):
+def test_the_numbers_put_in_give_the_figure():
+    lost, started, of_all = 0, 0, {"cost", "devices", "growth", "throughput", "power"}
+    by_periods = (with_everything(random_cluster(seed), seed) for seed in range(30))
+    costly = (cluster.model_copy(update={"start_cost": Fraction(7)}) for cluster in by_periods)
+    solved = (json.loads(json.dumps(solve_cluster(cluster).to_json())) for cluster in costly)
+    for document in [*_answers(range(60)), *(document for document in solved if document["fleet"] is not None)]:
         for name, figure in _judged(document).figures.items():
-            if name.endswith((".capacity", ".after_loss")):
-                reckoned = eval(figure.substituted.replace("·", "*").replace("÷", "/"), {"min": min})  # noqa: S307 - ours
+            if name.endswith((".capacity", ".after_loss", "idle")) or name in of_all:
+                plain = re.sub(r"(?<=\d),(?=\d{3})", "", figure.substituted).replace("−", "-")
+                reckoned = eval(plain.replace("·", "*").replace("÷", "/"), {"min": min})  # noqa: S307 - ours
                 assert reckoned == pytest.approx(float(figure.value), rel=1e-4), (name, figure.substituted)
                 lost += name.endswith("loss") and "min(" in figure.substituted
+                started += "start_cost" in figure.formula and "·0 ÷" not in figure.substituted
     assert lost > 1
+    assert started > 1
 
 
 def test_every_figure_that_a_result_states_is_judged():
