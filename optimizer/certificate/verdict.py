@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,11 +73,20 @@ def _same(claimed: object, expected: object) -> bool:
     return type(claimed) is type(expected) and claimed == expected
 
 
+def _of_mappings(claimed: Sequence[object], expected: Sequence[object]) -> bool:
+    """Whether entries are as many mappings, of which the first that differs can be named."""
+    return len(claimed) == len(expected) and all(isinstance(entry, dict) for entry in expected)
+
+
 def equal(item: str, claimed: object, expected: object) -> None:
     """Reject at the first part of `expected` that differs."""
     if isinstance(expected, dict) and isinstance(claimed, dict) and claimed.keys() == expected.keys():
         for name, value in expected.items():
             equal(f"{item}.{name}", claimed[name], value)
+        return
+    if isinstance(expected, list | tuple) and isinstance(claimed, list) and _of_mappings(claimed, expected):
+        for index, value in enumerate(expected):
+            equal(f"{item}[{index}]", claimed[index], value)
         return
     if not _same(claimed, expected):
         raise Rejected(item, f"is {brief(claimed)}, should be {brief(expected)}")

@@ -129,7 +129,7 @@ def show(document: dict[str, Any], over: str = "") -> None:
         return
     degrees = " ".join(f"{name}={layout[name]}" for name in ("tp", "cp", "dp", "pp", "etp", "ep", "edp", "batch"))
     degrees += " two-batch overlap" if layout.get("overlap") == "two_batch" else ""
-    emit(f"{document['objective']['name']} {_number(document['objective']['value'])}: {degrees}")
+    emit(f"{_objective(document)}: {degrees}")
     if document["binding"]:
         heading("Limits that bind: without each alone")
         rows = [
@@ -142,8 +142,15 @@ def show(document: dict[str, Any], over: str = "") -> None:
     table(["change", "objective", "change"], rows, right=(1, 2))
 
 
+def _objective(document: dict[str, Any]) -> str:
+    """The objective as `solve` has it."""
+    from optimizer.cli.present import objective_text  # noqa: PLC0415 - needs the figures
+
+    return objective_text(document["objective"]["name"], document["objective"]["value"])
+
+
 def _bound_fleet(document: dict[str, Any], over: str) -> None:
-    emit(f"{document['objective']['name']} {_number(document['objective']['value'])}{over}")
+    emit(f"{_objective(document)}{over}")
     if document["binding"]:
         heading("Limits that bind: without each alone")
         rows = [[b["limit"], amount(b["value"], b["unit"]), _number(b["without"])] for b in document["binding"]]

@@ -69,7 +69,9 @@ class PoolFile(Spec):
     nodes_per_rack: int | None = Field(default=None, ge=2, le=10**4, description="the hardware's own otherwise")
     price: DollarsPerHour | None = Field(default=None, description="per device; the hardware's own otherwise")
     billing: Billing = "owned"
-    availability: PositiveRatio = Field(default=Fraction(1), description="share of time that a device is there")
+    availability: PositiveRatio = Field(
+        default=Fraction(1), description="share of time that a device is there, and of its rate that counts"
+    )
     power: Watts | None = Field(default=None, description="per device in use; the hardware's rated one otherwise")
 
     @model_validator(mode="after")
@@ -199,7 +201,10 @@ class ClusterFile(Spec):
     max_kinds: int | None = Field(default=None, ge=1, le=1000)
     objective: FleetObjective | None = None
     rates: str | None = None
-    start_cost: Dollars = Fraction(0)
+    start_cost: Dollars = Field(
+        default=Fraction(0),
+        description="of each replica that a period has more than the one before it, the first follows the last",
+    )
     replica_devices: int | None = Field(default=None, ge=1, le=10**6, description="largest replica that is priced")
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     notes: str = ""

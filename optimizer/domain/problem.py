@@ -95,7 +95,7 @@ class ProblemFile(Spec):
     def _consistent(self) -> ProblemFile:
         if (self.devices is None) == (self.nodes is None):
             message = "give either devices or nodes"
-            raise ValueError(message)
+            raise FieldError(message, () if self.devices is None else ("nodes",))
         try:
             engine_named(self.engine)
         except ValueError as unknown:
@@ -103,8 +103,8 @@ class ProblemFile(Spec):
             raise FieldError(str(unknown), ("engine",), next(iter(close), None)) from None
         check_drafts(self.workload.mtp_tokens, self.workload.mtp_acceptance, ("workload",))
         if self.limits.step_time is not None:
-            message = "step_time belongs to training workloads; this is a serving workload"
-            raise ValueError(message)
+            message = "belongs to training workloads; this is a serving workload"
+            raise FieldError(message, ("limits", "step_time"))
         if self.limits.mem_fraction_static is not None:
             if engine_named(self.engine).reservation.static_fraction is None:
                 message = f"is SGLang's share of memory; engine {self.engine} takes memory_utilization"

@@ -6,6 +6,7 @@ A potential is a norm of the loads, the experts loaded anew, or the nodes visite
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -100,6 +101,16 @@ def members(held: Ints, experts: int) -> Marks:
     member = np.zeros((len(held), experts), dtype=bool)
     member[np.arange(len(held))[:, None], held] = True
     return member
+
+
+class Potential(Protocol):
+    """What a search brings down."""
+
+    def value(self, state: LayerState) -> float:
+        """The potential."""
+
+    def swaps(self, state: LayerState) -> Floats:
+        """Its change, exact or nearly, if two slots swapped experts, ``[slots, slots]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +217,14 @@ class ExchangeStep:
 
 
 def best_swaps(
-    state: LayerState, change: Floats, most: int, limit: Floats, among: Marks | None = None
+    state: LayerState, potential: Potential, most: int, limit: Floats, among: Marks | None = None
 ) -> list[ExchangeStep]:
-    """Swaps that lower a potential, the best first, at most so many.
+    """Swaps that lower the potential, the best first, at most so many.
 
     Parameters
     ----------
-    state
-        The layer.
-    change
-        What each swap would add to the potential, ``[slots, slots]``.
+    state, potential
+        The layer, and what is to be lowered.
     most
         Most swaps.
     limit
@@ -225,7 +234,7 @@ def best_swaps(
     """
     fits = (state.swapped() <= limit[:, state.home, None]).all(axis=0)
     allowed = state.swappable() & fits & fits.T & (True if among is None else among)
-    return [ExchangeStep(*low) for low in _lowest(change, np.triu(allowed), most)]
+    return [ExchangeStep(*low) for low in _lowest(potential.swaps(state), np.triu(allowed), most)]
 
 
 def best_steps(state: LayerState, norm: Norm, most: int, price: MovedExperts, room: float) -> list[ExchangeStep]:

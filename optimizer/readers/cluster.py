@@ -38,6 +38,7 @@ from optimizer.units import counted
 
 MOST_PERIODS = 288
 """Five minutes of a day each: the program has replicas of every column in every period."""
+NO_CLUSTER_HERE = "is a cluster: solve, explain, certify and report take it, and verify with a `fleet` beside it"
 _WANTED = "is required where no table of rates stands for it"
 
 

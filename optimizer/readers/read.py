@@ -17,7 +17,14 @@ from optimizer.domain.problem import Problem, ProblemFile, at_no_rate, resolve
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
 from optimizer.readers.claims import Claim, ClaimReader
-from optimizer.readers.cluster import cluster_content, cluster_in, goes_into_cluster, is_cluster, stray_options
+from optimizer.readers.cluster import (
+    NO_CLUSTER_HERE,
+    cluster_content,
+    cluster_in,
+    goes_into_cluster,
+    is_cluster,
+    stray_options,
+)
 from optimizer.readers.diagnosis import diagnose
 from optimizer.readers.document import Document, load, validate
 from optimizer.readers.measured import coactivation, current_placement, expert_loads
@@ -326,7 +333,7 @@ def problem_in(document: Document, at: tuple[PathStep, ...] = (), overrides: Seq
     """
     content = document.get(at) if at else document.data
     if is_cluster(content):
-        raise document.error("is a cluster, which only solve, verify, certify and explain read", at)
+        raise document.error(NO_CLUSTER_HERE, at)
     if not overrides and _is_resolved(content):
         return _resolved(document, at)
     return _problem(_merge(document, at, overrides), document.folder)

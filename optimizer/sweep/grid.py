@@ -31,7 +31,7 @@ from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import ProblemFile
 from optimizer.errors import SpecError
 from optimizer.readers import catalog
-from optimizer.readers.cluster import is_cluster
+from optimizer.readers.cluster import NO_CLUSTER_HERE, is_cluster
 from optimizer.readers.diagnosis import Finding, diagnose
 from optimizer.readers.document import Document, load, parse
 from optimizer.readers.messages import kind_of, nearest, shown
@@ -137,7 +137,7 @@ def _base(document: Document, written: GridFile) -> _Base:
     if not isinstance(problem, Mapping):
         raise document.error(f"a problem is wanted (a mapping), not {kind_of(problem)}", ("problem",))
     if is_cluster(problem):
-        raise inner.error("is a cluster, which only solve, verify, certify and explain read", at)
+        raise inner.error(NO_CLUSTER_HERE, at)
     data = {
         key: value if key in written.grid else _carried(inner, (*at, key), key, folder)
         for key, value in problem.items()

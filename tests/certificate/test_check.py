@@ -13,6 +13,7 @@ import pytest
 from optimizer.certificate import certify
 from optimizer.certificate.meshes import lattice
 from optimizer.certificate.optimality import prove
+from optimizer.certificate.verdict import Rejected, equal
 from optimizer.domain.lattice import axes
 from optimizer.domain.problem import Problem
 from optimizer.figures.objective import Scored, better
@@ -274,3 +275,12 @@ def test_a_value_of_zero_is_no_optimum_under_a_bound_above_it() -> None:
             assert certify(document).item in ("status", "certificate.layout")
             return
     raise AssertionError
+
+
+def test_a_difference_within_a_list_of_mappings_is_named() -> None:
+    with pytest.raises(Rejected, match=r"pools\[1\]\.free: is 3, should be 4"):
+        equal("pools", [{"free": 1}, {"free": 3}], ({"free": 1}, {"free": 4}))
+    equal("pools", [{"free": 1}], [{"free": 1}])
+    for stated, expected in (([], None), ([], {}), ([], [{"free": 1}]), ([{}], []), ([1], [True]), ({}, [])):
+        with pytest.raises(Rejected):
+            equal("pools", stated, expected)

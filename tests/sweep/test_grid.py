@@ -80,7 +80,7 @@ def test_key_is_that_of_the_resolved_question(tmp_path: Path) -> None:
     ("text", "line", "words", "suggestion"),
     [
         ("grid: {modle: [qwen3-8b]}", 1, "'modle' is no key of a problem", "model"),
-        ("problem: {pools: {}, demands: {}}\ngrid: {demands.x: [1]}", 1, "is a cluster, which only solve", None),
+        ("problem: {pools: {}, demands: {}}\ngrid: {demands.x: [1]}", 1, "is a cluster: solve, explain", None),
         ("gird: {model: [qwen3-8b]}", 1, "unknown key", "grid"),
         ("problem: {}\ngrid: {}", 2, "", None),
         ("problem: {}\ngrid: {devices: []}", 2, "not an empty one", None),
