@@ -96,17 +96,22 @@ def test_blocks_of_states(model: str, tp: int, gib: float, logged: int | None) -
         ("qwen3.5-122b-a10b", "vllm@0.19", 21.43, {"max_model_len": 131_072}, 467_712, "11.79"),
         # with drafts: 462 of 13 layers, whose states have the convolution's rows of two tokens; 63 and 3 · 3
         ("qwen3.5-122b-a10b", "vllm@0.19", 24.05, {"max_model_len": 262_144, "mtp_tokens": 1}, 482_080, "6.42"),
-        # one L40S, vLLM 0.26, without prefixes: 184 of 168 + 3
+        # one L40S, vLLM 0.26, without prefixes and with a cache of 16 bits: 184 of 168 + 3
         ("qwen3.6-27b", "vllm@0.26", 8.82, {"max_model_len": 131_072, "prefix_caching": False}, 141_036, "1.08"),
+        # one RTX 5090, vLLM 0.24 (club-3090 issue 612): 299 of 63 + 3 · 2
+        ("qwen3.5-35b-a3b", "vllm@0.24", 5.98, {"max_model_len": 131_072}, 567_978, "4.33"),
+        # two RTX 3090 (issue 642), three drafts: 426 of 164 + 3 · 5
+        ("qwen3.6-27b", "vllm@0.22", 11.051, {"max_model_len": 262_144, "mtp_tokens": 3}, 623_873, "2.38"),
     ],
 )
 def test_sequences_are_whole_blocks_of_every_group(
     model: str, engine: str, gib: float, work: dict[str, Any], tokens: int, concurrency: str
 ) -> None:
-    """vLLM's own lines on a Jetson Thor and on an L40S (home-ops 13226)."""
-    cache = {} if "27b" in model else {"precision": {"kv_cache": "fp8"}}
+    """vLLM's own lines on a Jetson Thor, an L40S (home-ops 13226) and others."""
+    cache = {"precision": {"kv_cache": "fp8"}} if work.get("prefix_caching", True) else {}
     problem = asked(model, engine, gib, workload={"prefix_caching": True} | work, **cache)
-    found = room_of(problem, Shape(1, 1, 1, 1, 1), (problem.model.layer_count,))
+    tp = 2 if work.get("mtp_tokens") == 3 else 1
+    found = room_of(problem, Shape(tp, 1, 1, 1, 1), (problem.model.layer_count,))
     assert (found.tokens, f"{float(found.concurrency):.2f}") == (tokens, concurrency)
 
 
