@@ -279,10 +279,13 @@ _KEPT: Final = ("fp8", "nvfp4", "mxfp")
 def _in_16_bits(started: Posed) -> Iterator[str]:
     """What a checkpoint's name leaves open: whether attention is quantised too, where it matters to the answer.
 
-    Meta's FP8 checkpoints quantise feed-forward layers alone (arXiv 2407.21783 section 6.2), others every matrix.
+    Meta's FP8 checkpoints quantise feed-forward layers alone (arXiv 2407.21783 section 6.2), others every matrix, as do
+    those in blocks (Qwen's and DeepSeek's).
     """
     problem, precision = started.problem, started.problem.precision
     if started.named is None or not started.named.startswith(_KEPT) or precision.attention is not None:
+        return
+    if precision.weights == "fp8_block":
         return
     unquantised = problem.model.model_copy(update={"precision": precision.model_copy(update={"attention": "bf16"})})
     reposed = replace(started, problem=problem.changed(model=unquantised))
