@@ -49,6 +49,8 @@ def certificate_of(result: object) -> dict[str, Any]:
     if not isinstance(result, dict) or result.get("schema") != RESULT_SCHEMA:
         raise Rejected("schema", f"not a {RESULT_SCHEMA} document")
     claim = result.get("certificate")
+    if claim == {} and result.get("status") == "unknown":
+        raise Rejected("certificate", "none: an answer of status 'unknown' proves nothing")
     if not isinstance(claim, dict) or claim.get("schema") != SCHEMA:
         raise Rejected("certificate.schema", f"not {SCHEMA}")
     keys("certificate", claim, _CERTIFICATE)

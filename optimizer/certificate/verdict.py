@@ -40,7 +40,7 @@ class Check:
     """
 
     accepted: bool = False
-    asked: Problem | Cluster | None = None
+    asked: Problem | Cluster | None = field(default=None, repr=False)
     status: str | None = None
     objective: dict[str, Any] | None = None
     lattice: dict[str, Any] | None = None

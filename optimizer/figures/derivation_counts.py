@@ -162,10 +162,11 @@ def parameters(sheet: Sheet, model: ModelSpec, table: ParameterTable | None = No
         )
     if table.mtp:
         sheet.put("mtp_parameters", table.mtp, Dimension.COUNT, "elements of the multi-token-prediction layers")
+    copies = " with their copies of embedding and head" if table.mtp_copies else ""
     sheet.put(
         "checkpoint_parameters",
         table.checkpoint,
         Dimension.COUNT,
-        "all stored elements: parameters + MTP layers + buffers + vision",
+        f"all stored elements: parameters + MTP layers{copies} + buffers + vision",
         f"{table.total:,} + {table.mtp + table.mtp_copies:,} + {table.buffers:,} + {table.vision:,}",
     )

@@ -284,3 +284,12 @@ def test_a_difference_within_a_list_of_mappings_is_named() -> None:
     for stated, expected in (([], None), ([], {}), ([], [{"free": 1}]), ([{}], []), ([1], [True]), ({}, [])):
         with pytest.raises(Rejected):
             equal("pools", stated, expected)
+
+
+def test_an_answer_that_proves_nothing_is_no_lie_and_no_proof() -> None:
+    check = certify({"schema": "shardproof/result/1", "status": "unknown", "certificate": {}})
+    assert (check.accepted, check.item) == (False, "certificate")
+    assert "proves nothing" in (check.reason or "")
+    assert (
+        certify({"schema": "shardproof/result/1", "status": "optimal", "certificate": {}}).item == "certificate.schema"
+    )
