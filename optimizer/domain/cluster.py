@@ -69,9 +69,7 @@ class PoolFile(Spec):
     nodes_per_rack: int | None = Field(default=None, ge=2, le=10**4, description="the hardware's own otherwise")
     price: DollarsPerHour | None = Field(default=None, description="per device; the hardware's own otherwise")
     billing: Billing = "owned"
-    availability: PositiveRatio = Field(
-        default=Fraction(1), description="share of time that a device is there, and of its rate that counts"
-    )
+    availability: PositiveRatio = Field(default=Fraction(1), description="share of time that it is there, and counts")
     power: Watts | None = Field(default=None, description="per device in use; the hardware's rated one otherwise")
 
     @model_validator(mode="after")
@@ -102,9 +100,7 @@ class DemandWorkload(Spec):
     input_tokens: int | None = Field(default=None, ge=1, le=10**8)
     output_tokens: int | None = Field(default=None, ge=1, le=10**8)
     lengths: str | None = Field(default=None, description="histogram or trace: a file of input and output tokens")
-    buckets: int = Field(
-        default=DEFAULT_BUCKETS, ge=1, le=MOST_BUCKETS, description="nested buckets of lengths at most"
-    )
+    buckets: int = Field(default=DEFAULT_BUCKETS, ge=1, le=MOST_BUCKETS, description="most nested buckets of lengths")
     window: PositiveSeconds | None = Field(default=None, description="in which a trace's requests are counted: 60 s")
     quantile: PositiveRatio = Field(default=Fraction(99, 100), description="share of windows of a trace to be served")
     request_rate: Rate | None = Field(default=None, description="requests/s to be served, whatever a trace has")
@@ -201,10 +197,7 @@ class ClusterFile(Spec):
     max_kinds: int | None = Field(default=None, ge=1, le=1000)
     objective: FleetObjective | None = None
     rates: str | None = None
-    start_cost: Dollars = Field(
-        default=Fraction(0),
-        description="of each replica that a period has more than the one before it, the first follows the last",
-    )
+    start_cost: Dollars = Field(default=Fraction(0), description="of each replica more than in the period before")
     replica_devices: int | None = Field(default=None, ge=1, le=10**6, description="largest replica that is priced")
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     notes: str = ""
