@@ -13,7 +13,7 @@ from optimizer.domain.fleet import over_hours
 from optimizer.figures.derivation_figure import shown
 from optimizer.fleet.ceiling import unlooked
 from optimizer.fleet.column import NO_BOUND, TIMES, missing_time, traffic_words
-from optimizer.fleet.words import as_stated, demand_words, hours_words, pool_words
+from optimizer.fleet.words import as_stated, conflict_words, demand_words, hours_words, pool_words
 from optimizer.readers.cluster import stray_options
 from optimizer.units import Dimension, counted
 from optimizer.verify.fleet_document import unit_lost
@@ -155,7 +155,7 @@ def show(result: SolvedFleet, document: dict[str, Any], alone: Fraction | None =
             _period(result.cluster, name, period)
     elif status == "infeasible":
         if document["conflict"]:
-            emit("No fleet keeps these together; without any one of them some does:")
+            emit(f"{conflict_words(document['unserved'])}:")
         else:
             emit("No fleet serves anything.")
         for limit in (as_stated(result.cluster, limit) for limit in document["conflict"]):

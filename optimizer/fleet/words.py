@@ -50,6 +50,12 @@ def as_stated(cluster: Cluster, limit: Mapping[str, Any]) -> dict[str, Any]:
     return dict(limit)
 
 
+def conflict_words(unserved: object) -> str:
+    """What the limits of a conflict are; with replicas that no pool holds now others could be in it."""
+    of_what = " of replicas that the pools hold as they are" if unserved else ""
+    return f"No fleet{of_what} keeps these together; without any one of them some does"
+
+
 def hours_words(cluster: Cluster, name: str) -> str:
     """Name and length of a period."""
     (hours,) = (period.hours for period in cluster.periods if period.name == name)

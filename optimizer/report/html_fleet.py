@@ -11,7 +11,7 @@ from optimizer.certificate.verdict import Check
 from optimizer.domain.cluster import Cluster, Period, Pool
 from optimizer.domain.fleet import over_hours
 from optimizer.fleet.column import TIMES, column_layout, missing_time, traffic_words
-from optimizer.fleet.words import demand_words, hours_words, pool_words
+from optimizer.fleet.words import conflict_words, demand_words, hours_words, pool_words
 from optimizer.readers.fleet import FleetDocument, Proposed
 from optimizer.report.html_parts import (
     COLOURS,
@@ -114,8 +114,7 @@ def _none(data: Mapping[str, Any]) -> str:
     """Why there is no fleet to draw."""
     if data.get("status") == "unknown":
         return paragraph("No fleet was found in the time there was, and none is ruled out.")
-    told = "No fleet keeps these together; without any one of them some does."
-    return paragraph(told) + conflict_list(data.get("conflict"))
+    return paragraph(f"{conflict_words(data.get('unserved'))}.") + conflict_list(data.get("conflict"))
 
 
 def _head(cluster: Cluster, data: Mapping[str, Any], check: Check | None) -> str:

@@ -1,10 +1,13 @@
 """What a pool would have to grow by counts replicas that it has no devices for now, device by device or by nodes."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from optimizer import explain, solve
+from optimizer.cli.main import run
 
 
 def cluster(pool: dict[str, Any], model: str, **workload: object) -> dict[str, Any]:
@@ -36,3 +39,14 @@ def test_a_pool_grows_by_the_least_that_serves(
     if "free" not in pool:
         for count, fits in ((grown - 1, False), (grown, True)):
             assert (solve(asked | {"pools": {"a": {**pool, kind: count}}}).status == "optimal") == fits
+
+
+def test_solve_says_that_it_looked_at_what_the_pools_hold(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "cluster.json"
+    file.write_text(json.dumps(cluster({"hardware": "h100-sxm-8", "nodes": 1}, "llama-3.1-405b", request_rate=1)))
+    assert run(["solve", str(file)]) == 1
+    told = capsys.readouterr().out
+    assert "No fleet of replicas that the pools hold as they are keeps these together" in told
+    assert "chat: no aggregated replica on a: nothing keeps memory and devices\n" in told
+    assert run(["explain", str(file)]) == 1
+    assert "pools.a.nodes  1 node  2 nodes\n" in capsys.readouterr().out
