@@ -30,6 +30,19 @@ IMAGES: Final[Mapping[str, str]] = {
 }
 """Containers of the engines that serve."""
 
+ROCM_IMAGE: Final = "vllm/vllm-openai-rocm:v{version}"
+"""vLLM's on AMD's devices."""
+
+OF_VENDOR: Final[Mapping[str, tuple[str, str]]] = {
+    "AMD": ("amd.com/gpu", "CUDA_VISIBLE_DEVICES"),
+    "AWS": ("aws.amazon.com/neuron", "CUDA_VISIBLE_DEVICES"),
+    "Google": ("google.com/tpu", "TPU_VISIBLE_CHIPS"),
+    "Huawei": ("huawei.com/Ascend910", "ASCEND_RT_VISIBLE_DEVICES"),
+    "Intel": ("habana.ai/gaudi", "HABANA_VISIBLE_MODULES"),
+    "NVIDIA": ("nvidia.com/gpu", "CUDA_VISIBLE_DEVICES"),
+}
+"""What a pod asks of its device plugin, and what shows a process some devices of a node (ROCm reads CUDA's)."""
+
 YAML_FILE: Final = "trtllm.yaml"
 MOUNTED: Final = "/launch/"
 """Folder of a pod in which it sees the files that its command names."""
@@ -120,7 +133,8 @@ def export(
     for node in nodes:
         on_node = [command for command in commands if command.node == node]
         name = "launch.sh" if len(nodes) == 1 else f"node-{node}/launch.sh"
-        files[name] = _script(plan, on_node, per_node, many=len(nodes) > 1, beside=bool(places))
+        visible = _of_vendor(answer)[1]
+        files[name] = _script(plan, on_node, per_node, visible, many=len(nodes) > 1, beside=bool(places))
     if len(nodes) > 1:
         files["launch.sh"] = _dispatcher(nodes)
     files["map.json"] = json.dumps(_ranks(plan, homes, per_node), indent=1) + "\n"
@@ -131,9 +145,15 @@ def export(
     return Exported(plan, files, commands, differences, plan.environment)
 
 
-def _image(plan: Plan) -> str:
+def _of_vendor(answer: ExportPlan) -> tuple[str, str]:
+    return OF_VENDOR.get(answer.problem.hardware.device.vendor, OF_VENDOR["NVIDIA"])
+
+
+def _image(plan: Plan, answer: ExportPlan) -> str:
     """Container of an engine; of a series its first release."""
-    return IMAGES[plan.engine].format(version=plan.version + (".0" if plan.version.count(".") == 1 else ""))
+    is_rocm = plan.engine == "vllm" and answer.problem.hardware.device.vendor == "AMD"
+    image = ROCM_IMAGE if is_rocm else IMAGES[plan.engine]
+    return image.format(version=plan.version + (".0" if plan.version.count(".") == 1 else ""))
 
 
 def _named_files(plan: Plan, answer: ExportPlan, folder: str = "") -> dict[str, str]:
@@ -270,7 +290,9 @@ def shell_line(words: Sequence[str]) -> str:
     return " \\\n  ".join(lines)
 
 
-def _script(plan: Plan, commands: Sequence[NodeCommand], per_node: int, *, many: bool, beside: bool) -> str:
+def _script(
+    plan: Plan, commands: Sequence[NodeCommand], per_node: int, visible: str, *, many: bool, beside: bool
+) -> str:  # fmt: skip
     lines = ["#!/bin/bash", "set -euo pipefail", 'cd "$(dirname "$0")' + ("/.." if many else "") + '"']
     lines += [f"export {name}={shlex.quote(value)}" for name, value in plan.environment.items()]
     started = [command for command in commands if command.words]
@@ -278,7 +300,7 @@ def _script(plan: Plan, commands: Sequence[NodeCommand], per_node: int, *, many:
         background = " &" if len(started) > 1 else ""
         own: dict[str, str] = {}
         if len(started) > 1 or beside:
-            own = {"CUDA_VISIBLE_DEVICES": ",".join(map(str, command.devices))}
+            own = {visible: ",".join(map(str, command.devices))}
             own |= ports_of_its_own(plan.arguments, command.instance, per_node)[0]
         told = "".join(f"{name}={value} " for name, value in own.items())
         lines.append(f"{told}{shell_line(command.words)}{background}")
@@ -346,6 +368,9 @@ def _placing(plan: Plan, answer: ExportPlan, per_node: int) -> Iterator[str]:
         orders = [" × ".join((*engine.order, "|", *engine.expert_order)) for engine in (numbered, priced)]
         yield f"ranks: {numbered.name} numbers them by {orders[0]}; {orders[1]} was priced".replace("× | ×", "|")
     if plan.engine in IMAGES:
+        vendor = answer.problem.hardware.device.vendor
+        if vendor not in {"", "NVIDIA"} and not _image(plan, answer).startswith("vllm/vllm-openai-rocm"):
+            yield f"image: {_image(plan, answer)} is of NVIDIA's devices; put one for those of {vendor} in its place"
         yield (
             f"nodes: pods of kubernetes.yaml take any node with devices to spare; a nodeSelector of your labels keeps "
             f"them to those of {answer.problem.hardware.name}"
@@ -372,9 +397,9 @@ def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:
                 words[index + 1] = numbered[word]
         container: dict[str, Any] = {
             "name": plan.engine,
-            "image": _image(plan),
+            "image": _image(plan, answer),
             "command": words[:2] if words[:1] == ["vllm"] else words[:3] if words[:1] == ["python3"] else words[:1],
-            "resources": {"limits": {"nvidia.com/gpu": str(min(per_node, size))}},
+            "resources": {"limits": {_of_vendor(answer)[0]: str(min(per_node, size))}},
         }
         container["args"] = words[len(container["command"]) :]
         return _pod(plan, container, f"{name}-launch" if files else None)
@@ -435,8 +460,8 @@ def _ranked(plan: Plan, answer: ExportPlan, name: str, nodes: int) -> str:
 
     def pod(more: str) -> dict[str, Any]:
         container: dict[str, Any] = {
-            "name": "vllm", "image": _image(plan), "command": ["/bin/bash", "-c"],
-            "args": [f"exec {line} {more}\n"], "resources": {"limits": {"nvidia.com/gpu": str(per_node)}},
+            "name": "vllm", "image": _image(plan, answer), "command": ["/bin/bash", "-c"],
+            "args": [f"exec {line} {more}\n"], "resources": {"limits": {_of_vendor(answer)[0]: str(per_node)}},
         }  # fmt: skip
         return _pod(plan, container, None)
 

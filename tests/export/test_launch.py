@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
+from optimizer import read_problem
 from optimizer.cli.main import run
 from optimizer.domain.engines import engine_named
 from optimizer.domain.layout import Layout
@@ -461,3 +462,28 @@ def test_states_of_prefixes_take_no_room_of_requests(tmp_path: Path) -> None:
     assert _read_back(made, "sglang", tmp_path).operating.prefix_caching is False
     for other, engine in ((problem, "vllm"), (_problem("llama-3.1-70b"), "sglang")):
         assert "--disable-radix-cache" not in export(_answer(other, Layout(tp=4, batch=8)), engine).plan.arguments
+
+
+@pytest.mark.parametrize(
+    ("hardware", "resource", "image", "differences"),
+    [
+        ("h200-sxm-8", "nvidia.com/gpu", "vllm/vllm-openai:v", 0),
+        ("mi300x-8", "amd.com/gpu", "vllm/vllm-openai-rocm:v", 0),
+        ("gaudi3-8", "habana.ai/gaudi", "vllm/vllm-openai:v", 1),
+    ],
+)
+def test_a_pod_asks_for_devices_of_their_vendor(
+    hardware: str, resource: str, image: str, differences: int, tmp_path: Path
+) -> None:
+    problem = read_problem(model="llama-3.1-70b", hardware=hardware, devices=8, isl=1000, osl=100, engine="vllm")
+    made = export(_answer(problem, Layout(tp=8, batch=8)), "vllm")
+    manifest = made.files["kubernetes.yaml"]
+    (container,) = YAML(typ="safe").load(manifest)["spec"]["leaderWorkerTemplate"]["workerTemplate"]["spec"][
+        "containers"
+    ]
+    assert container["resources"] == {"limits": {resource: "8"}}
+    assert container["image"].startswith(image)
+    assert sum(line.startswith("image: ") for line in made.differences) == differences
+    (tmp_path / "kubernetes.yaml").write_text(manifest)
+    found = launch_from(str(tmp_path / "kubernetes.yaml"))
+    assert found.devices == 8

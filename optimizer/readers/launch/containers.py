@@ -20,7 +20,10 @@ _FENCE: Final = re.compile(r"^[ \t>]*(```+|~~~+)[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \
 _REFERENCE: Final = re.compile(r"\$\((\w+)\)")
 DEVICES: Final = "nvidia.com/gpu"
 """Under this name, that no variable has, a container's environment has the number of its devices."""
-_RESOURCES: Final = ("nvidia.com/gpu", "amd.com/gpu")
+_RESOURCES: Final = (
+    "nvidia.com/gpu", "amd.com/gpu", "aws.amazon.com/neuron", "google.com/tpu", "habana.ai/gaudi",
+    "huawei.com/Ascend910",
+)  # fmt: skip
 GROUP_SIZE: Final = "LWS_GROUP_SIZE"
 
 
