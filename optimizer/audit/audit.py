@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from optimizer.audit.blame import blame
-from optimizer.audit.columns import find_outliers
-from optimizer.audit.contradictions import find_contradictions, find_disputes
 from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.deployment import Sentence, sentences
 from optimizer.audit.document import Segment
@@ -21,15 +19,15 @@ from optimizer.audit.judge import Judge
 from optimizer.audit.launched import judge_launches
 from optimizer.audit.markdown import read_document
 from optimizer.audit.quantities import read
-from optimizer.audit.ratios import find_misratios, judge_ratios
+from optimizer.audit.ratios import find_misratios, find_two_ratios, judge_ratios
 from optimizer.audit.reckoned import find_misreckoned
 from optimizer.audit.restated import find_restated
-from optimizer.audit.result import AuditResult
+from optimizer.audit.result import AuditResult, find_disputes
 from optimizer.audit.settings import find_missettings
 from optimizer.audit.settle import Settled, settle
-from optimizer.audit.shares import find_misshares
 from optimizer.audit.spoken import spoken_equations, with_spoken
 from optimizer.audit.statements import EXPERT_COUNTS, WORDS, Statement
+from optimizer.audit.tables import find_outliers, find_sums
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
 from optimizer.audit.twice import find_two_values
 from optimizer.readers.notebook import check_notebook
@@ -102,11 +100,10 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
     reckoned = find_misreckoned(said, figures, places_of(equations, segments, tokens, results=True))
     contradictions = [
-        *find_contradictions(segments, tokens, ratios),
+        *sorted((*find_sums(segments, tokens), *find_two_ratios(ratios)), key=lambda item: (item.lines, item.name)),
         *find_outliers(segments, tokens),
         *reckoned,
         *find_misratios(said),
-        *find_misshares(segments, tokens, said),
         *find_missettings(said),
         *find_two_values(said, figures),
     ]

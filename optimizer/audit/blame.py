@@ -12,12 +12,11 @@ from itertools import groupby
 from typing import Final
 
 from optimizer.audit.compare import tolerance
-from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.document import Kind, Segment, rows_of
 from optimizer.audit.equation import Equation
 from optimizer.audit.statements import Role, label_role, outside_quotation
 from optimizer.audit.tokens import Number, tokenize
-from optimizer.audit.verdict import Verdict, shown
+from optimizer.audit.verdict import Contradiction, Verdict, shown
 
 _ENDS: Final = re.compile(r"[.!?…](?=[\s\"'”»)\]]|$)")
 _REACH: Final = 200
@@ -74,6 +73,10 @@ _RIGHT_CELL: Final = re.compile(r"\W*(?:right|correct|ok|okay|holds|confirmed|tr
 _COLUMN: Final = re.compile(r"\W*(?:wrong|incorrect|mistaken|erroneous)(?:\s+\w+)?\W*", re.IGNORECASE)
 _ASKED: Final = re.compile(r"wrong|incorrect|error|mistake|fault", re.IGNORECASE)
 _TAIL: Final = re.compile(r"\b(?:wrong|incorrect)\W*$", re.IGNORECASE)
+_ANY: Final = re.compile(
+    r"wrong|incorrect|false|erroneous|mistaken|miscalculated|not\s+(?:right|correct|true)|should|ought|[❌✗✘]|\bnot\b",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,12 +112,6 @@ def blame(segments: Sequence[Segment], equations: Sequence[Equation]) -> list[Co
                 told = f"{equation.text} is called wrong, but it is right: {equation.arithmetic}"
                 found.append(Contradiction((equation.place.line,), "accusation", (equation.stated,), told))
     return found
-
-
-_ANY: Final = re.compile(
-    r"wrong|incorrect|false|erroneous|mistaken|miscalculated|not\s+(?:right|correct|true)|should|ought|[❌✗✘]|\bnot\b",
-    re.IGNORECASE,
-)
 
 
 def _around(text: str, equation: Equation, following: int) -> _Words:

@@ -201,6 +201,16 @@ _MOST_NOUNS: Final = 3
 _LABEL_REACH: Final = 240
 _BEFORE: Final = 90
 _AFTER: Final = 60
+_UNITS: Final[Mapping[Dimension, Dimensions]] = {
+    Dimension.BYTES: lexicon.BYTES, Dimension.BYTES_PER_SECOND: lexicon.BANDWIDTH, Dimension.FLOPS: lexicon.FLOPS,
+    Dimension.SECONDS: lexicon.SECONDS, Dimension.DOLLARS: lexicon.DOLLARS, Dimension.COUNT: lexicon.NONE,
+    Dimension.DOLLARS_PER_HOUR: lexicon.DOLLAR_RATE, Dimension.TOKENS_PER_SECOND: lexicon.PER_SECOND,
+    Dimension.PER_SECOND: lexicon.PER_SECOND, Dimension.RATIO: lexicon.NONE,
+}  # fmt: skip
+_OF_DEVICE: Final = frozenset(["gpu", "gpus", "device", "devices", "rank", "accelerator", "chip", "token", "sequence"])
+_WORD: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_MOST_WORDS: Final = 7
+_SPELLED: Final = {"utilisation": "utilization", "gpu": "device", "gpus": "devices"}
 
 
 @dataclass(slots=True)
@@ -320,18 +330,6 @@ def _claim(one: _Saying) -> str | None:
     name = name.replace("*", "_total" if _TOTAL.search(words) and not _ON_EACH.search(words) else "")
     least, most = _BOUNDS.get(name, (0, math.inf))
     return name if name and least <= number.value <= most else None
-
-
-_UNITS: Final[Mapping[Dimension, Dimensions]] = {
-    Dimension.BYTES: lexicon.BYTES, Dimension.BYTES_PER_SECOND: lexicon.BANDWIDTH, Dimension.FLOPS: lexicon.FLOPS,
-    Dimension.SECONDS: lexicon.SECONDS, Dimension.DOLLARS: lexicon.DOLLARS, Dimension.COUNT: lexicon.NONE,
-    Dimension.DOLLARS_PER_HOUR: lexicon.DOLLAR_RATE, Dimension.TOKENS_PER_SECOND: lexicon.PER_SECOND,
-    Dimension.PER_SECOND: lexicon.PER_SECOND, Dimension.RATIO: lexicon.NONE,
-}  # fmt: skip
-_OF_DEVICE: Final = frozenset(["gpu", "gpus", "device", "devices", "rank", "accelerator", "chip", "token", "sequence"])
-_WORD: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
-_MOST_WORDS: Final = 7
-_SPELLED: Final = {"utilisation": "utilization", "gpu": "device", "gpus": "devices"}
 
 
 def _names(problem: Problem) -> dict[str, tuple[str, Dimension]]:

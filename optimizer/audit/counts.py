@@ -22,14 +22,12 @@ WORDS: Final = f"(?:{'|'.join(sorted(_CARDINALS.keys() - {'one', 'single', 'a si
 COUNT: Final = rf"(?<![\w.,/])(?:\d{{1,5}}(?![.,]?\d)|{WORDS}|one|(?:a )?single)"
 DEVICES: Final = r"(?:GPUs?|devices?|accelerators?|cards?|chips?)"
 NODES: Final = r"(?:nodes?|servers?|hosts?|box(?:es)?)"
+_OF_DEVICES: Final = re.compile(rf"({COUNT})\s+{DEVICES}\b", re.IGNORECASE)
 
 
 def count(text: str) -> int:
     """Number that a numeral or a word stands for."""
     return _WORDS.get(text.lower()) or int(text)
-
-
-_OF_DEVICES: Final = re.compile(rf"({COUNT})\s+{DEVICES}\b", re.IGNORECASE)
 
 
 def devices_counted(texts: Iterable[str]) -> set[int]:

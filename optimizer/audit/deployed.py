@@ -15,12 +15,10 @@ from fractions import Fraction
 from math import prod
 from typing import Final
 
-from optimizer.audit.architecture import judge_architecture
 from optimizer.audit.capacity import judge_capacity
 from optimizer.audit.counts import COUNT, DEVICES, NODES, ORDINALS, WORDS, count
 from optimizer.audit.degrees import degrees_in
 from optimizer.audit.deployment import SIZE, Sentence, devices_in, precisions_in, size
-from optimizer.audit.derived import judge_derived
 from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.hedges import clause_of
 from optimizer.audit.known_figures import (
@@ -36,6 +34,8 @@ from optimizer.audit.lexicon import ONE
 from optimizer.audit.partial import device_counts
 from optimizer.audit.quantities import Quantity
 from optimizer.audit.rates import judge_rates
+from optimizer.audit.shapes import judge_shapes
+from optimizer.audit.sizes import judge_sizes
 from optimizer.audit.startup_log import judge_log
 from optimizer.audit.statements import AXES
 from optimizer.audit.verdict import Verdict, shown
@@ -82,6 +82,70 @@ _HERE: Final = re.compile(
 """A node, or a device, that the text before it describes: ``on this same node``, ``on a single `lime` node``."""
 _DIVIDED: Final = re.compile(r"\s*[/÷]\s*\d")
 _EACH: Final = re.compile(rf"\s*(?:per|each|/|a)\b|\s*{DEVICES}", re.IGNORECASE)
+_COLUMNS: Final = {
+    name: re.compile(pattern, re.IGNORECASE)
+    for name, pattern in (
+        ("devices", rf"(?:total |number of )?{DEVICES}(?: total| needed| used| in all)?"),
+        ("replicas", "(?:number of )?(?:replicas|instances|copies)"),
+        ("tp", r"tp(?:[-_ ]size)?|tensor[-_ ]parallel\w*(?: size)?"),
+        ("pp", r"pp(?:[-_ ]size)?|pipeline[-_ ]parallel\w*(?: size)?"),
+        ("dp", r"dp(?:[-_ ]size)?|data[-_ ]parallel\w*(?: size)?"),
+        ("ep", r"ep(?:[-_ ]size)?|expert[-_ ]parallel\w*(?: size)?"),
+        ("cp", r"cp(?:[-_ ]size)?|context[-_ ]parallel\w*(?: size)?"),
+        ("nodes", "(?:number of )?(?:nodes|servers|hosts)"),
+        ("per_node", rf"{DEVICES} ?(?:per|/|in a) ?(?:node|server|host)"),
+        ("per_replica", rf"(?:{DEVICES}|[A-Z]+\d+\w*) ?(?:per|/|a) ?(?:replica|instance|copy)"),
+        ("need", r".*(?:weights|model size|checkpoint|needed).*"),
+        ("room", r".*(?:total (?:memory|hbm|vram)|capacity).*"),
+        ("each", r".*(?:memory (?:per|/) ?gpu|per[- ]gpu memory|hbm per).*"),
+        ("fits", r"fits?\??|feasible|ok\??"),
+    )
+}
+_YES: Final = re.compile(r"yes|y\b|✓|✅|ok|true|fits", re.IGNORECASE)
+_TOTAL: Final = re.compile(
+    rf"(?<![\w.,=×x*/-])(\d{{1,6}}|(?:(?<=same )|(?<=these )|(?<=those )){WORDS})\s+{DEVICES}\b"
+    r"(?!\s*(?:per|each|/|a node|and|in each|in one))",
+    re.IGNORECASE,
+)
+_OF_MORE: Final = re.compile(
+    r"\b(?:(?:nodes?|cluster|servers?|hosts?)\s+(?:of|with|has)|up to|out of)\s*$", re.IGNORECASE
+)
+"""Before a count that is a node's, or what there is."""
+_TIMES_TP: Final = re.compile(
+    rf"\bTP\s?=?\s?(\d+)\s*(?:[x×*]|times)\s*({COUNT})(?!\s*[x×*]|\.\d|\s*\w?P\b)", re.IGNORECASE
+)
+"""Copies of a layout: ``TP2 x 3``."""
+_MORE: Final = re.compile(
+    r"\b(?:more|another|additional|extra|arriv\w*|order\w*|exten\w+|expan\w+|next)\b", re.IGNORECASE
+)
+"""Beside a layout of devices that are not there yet."""
+_OF_EACH: Final = re.compile(r"\b(?:an?|one|each|every|per|pilot|test|staging|today|now)\b", re.IGNORECASE)
+"""Beside devices that are not all of a layout's."""
+_GRID: Final = ("tp", "pp", "cp", "dp")
+_OF_A_NODE: Final = 8
+"""Devices of a node, at most, where no size is given."""
+_NODES: Final = re.compile(rf"({COUNT}|{ORDINALS})\s+(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE)
+_SOME_NODES: Final = re.compile(
+    rf"({COUNT})\s+(?:(?!replicas?|cop|per\b)[a-z-]+\s+)?(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE
+)
+_A_NODE: Final = re.compile(
+    rf"(?:({COUNT})\s*[×x]?\s*(?:(?:[A-Z]+\d+\w*(?:\s+[A-Z]\w+)?(?:\s+\d+\s?GB)?\s*{DEVICES}?|{DEVICES})\s*each"
+    rf"|(?:[A-Z]+\d+\w*(?:\s+[A-Z]\w+)?\s*)?{DEVICES}?\s*(?:per node|/\s*node|a node|per server)))\b"
+    rf"|(?:nodes|servers)\s*(?:[×x*]\s*(1?\d)|(?:with|of|,? each(?: with)?)\s*(1?\d|{WORDS})"
+    rf"(?:\s?[×x]|(?:\s+[A-Z]+\d+\w*)?\s*{DEVICES}))\b"
+    r"|(?<!\S)(\d{1,3})[×x]\s?[A-Z]+\d+\w*\s+(?:node|server)\b"
+    rf"|{DEVICES} per node\s*[:=]\s*(\d{{1,3}})|\((\d)\s*×\s*\w+ each\)",
+    re.IGNORECASE,
+)
+_SAME: Final = re.compile(
+    r"(?:[\s,;:(=≈*×x]|\b(?:or|so|with|of|for|a|total|altogether|in all|that is|i\.e\.|which|makes?|gives?|giving"
+    r"|come to|and|are|we have|have|each|[A-Z]+\d+\w*)\b)*"
+)
+"""Between nodes and the devices that they have together."""
+_COPIES: Final = re.compile(
+    rf"(?<!than )({COUNT})\s+(?:(?!single)\w+\s+)?(?:replicas|copies|instances|cells|pods)\b", re.IGNORECASE
+)
+_SOME: Final = re.compile(r"\bof (?:the|which)\b|\bfree\b|\bper\b.*\breplica", re.IGNORECASE)
 
 
 def _room(sentence: Sentence) -> tuple[Fraction, str, int] | None:
@@ -167,28 +231,6 @@ def _fit(sentence: Sentence, match: re.Match[str], need: Fraction, room: Fractio
     return claim_at(sentence, match, "weights_total", need, GB, verdict_of(right=fits), [reading], note)
 
 
-_COLUMNS: Final = {
-    name: re.compile(pattern, re.IGNORECASE)
-    for name, pattern in (
-        ("devices", rf"(?:total |number of )?{DEVICES}(?: total| needed| used| in all)?"),
-        ("replicas", "(?:number of )?(?:replicas|instances|copies)"),
-        ("tp", r"tp(?:[-_ ]size)?|tensor[-_ ]parallel\w*(?: size)?"),
-        ("pp", r"pp(?:[-_ ]size)?|pipeline[-_ ]parallel\w*(?: size)?"),
-        ("dp", r"dp(?:[-_ ]size)?|data[-_ ]parallel\w*(?: size)?"),
-        ("ep", r"ep(?:[-_ ]size)?|expert[-_ ]parallel\w*(?: size)?"),
-        ("cp", r"cp(?:[-_ ]size)?|context[-_ ]parallel\w*(?: size)?"),
-        ("nodes", "(?:number of )?(?:nodes|servers|hosts)"),
-        ("per_node", rf"{DEVICES} ?(?:per|/|in a) ?(?:node|server|host)"),
-        ("per_replica", rf"(?:{DEVICES}|[A-Z]+\d+\w*) ?(?:per|/|a) ?(?:replica|instance|copy)"),
-        ("need", r".*(?:weights|model size|checkpoint|needed).*"),
-        ("room", r".*(?:total (?:memory|hbm|vram)|capacity).*"),
-        ("each", r".*(?:memory (?:per|/) ?gpu|per[- ]gpu memory|hbm per).*"),
-        ("fits", r"fits?\??|feasible|ok\??"),
-    )
-}
-_YES: Final = re.compile(r"yes|y\b|✓|✅|ok|true|fits", re.IGNORECASE)
-
-
 def _named(sentence: Sentence) -> dict[str, str]:
     """Cells of a row by what their column is of."""
     named: dict[str, str] = {}
@@ -229,23 +271,6 @@ def _row(sentence: Sentence) -> JudgedClaims:
         at = re.search(re.escape(named.get("need", "\0")), sentence.text)
         if "need" in sizes and rooms and at is not None:
             yield _fit(sentence, at, sizes["need"], max(rooms), "the row's memory")
-
-
-_TOTAL: Final = re.compile(
-    rf"(?<![\w.,=×x*/-])(\d{{1,6}}|(?:(?<=same )|(?<=these )|(?<=those )){WORDS})\s+{DEVICES}\b"
-    r"(?!\s*(?:per|each|/|a node|and|in each|in one))",
-    re.IGNORECASE,
-)
-_OF_MORE: Final = re.compile(
-    r"\b(?:(?:nodes?|cluster|servers?|hosts?)\s+(?:of|with|has)|up to|out of)\s*$", re.IGNORECASE
-)
-"""Before a count that is a node's, or what there is."""
-
-
-_TIMES_TP: Final = re.compile(
-    rf"\bTP\s?=?\s?(\d+)\s*(?:[x×*]|times)\s*({COUNT})(?!\s*[x×*]|\.\d|\s*\w?P\b)", re.IGNORECASE
-)
-"""Copies of a layout: ``TP2 x 3``."""
 
 
 def _devices_said(sentence: Sentence, per_node: int | None) -> dict[int, tuple[int, int]]:
@@ -333,14 +358,6 @@ def _sole_degrees(said: Sequence[Sentence]) -> dict[str, int]:
     return degrees if len(degrees) == len(found) else {}
 
 
-_MORE: Final = re.compile(
-    r"\b(?:more|another|additional|extra|arriv\w*|order\w*|exten\w+|expan\w+|next)\b", re.IGNORECASE
-)
-"""Beside a layout of devices that are not there yet."""
-_OF_EACH: Final = re.compile(r"\b(?:an?|one|each|every|per|pilot|test|staging|today|now)\b", re.IGNORECASE)
-"""Beside devices that are not all of a layout's."""
-
-
 def _laid_out(sentence: Sentence, per_node: int | None) -> tuple[dict[int, tuple[int, int]], dict[str, int]]:
     """Devices that the sentences before one lay out, and the degrees given since: ``- 8 nodes (64 GPUs). - TP 8``."""
     degrees: dict[str, int] = {}
@@ -359,33 +376,6 @@ def _laid_out(sentence: Sentence, per_node: int | None) -> tuple[dict[int, tuple
 def _at(text: str) -> tuple[int, int]:
     first = next(iter(degrees_in(text)), None)
     return (first.start, first.start + len(first.text)) if first is not None else (0, len(text))
-
-
-_GRID: Final = ("tp", "pp", "cp", "dp")
-_OF_A_NODE: Final = 8
-"""Devices of a node, at most, where no size is given."""
-_NODES: Final = re.compile(rf"({COUNT}|{ORDINALS})\s+(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE)
-_SOME_NODES: Final = re.compile(
-    rf"({COUNT})\s+(?:(?!replicas?|cop|per\b)[a-z-]+\s+)?(?:nodes?|servers?|hosts?|boxes)\b", re.IGNORECASE
-)
-_A_NODE: Final = re.compile(
-    rf"(?:({COUNT})\s*[×x]?\s*(?:(?:[A-Z]+\d+\w*(?:\s+[A-Z]\w+)?(?:\s+\d+\s?GB)?\s*{DEVICES}?|{DEVICES})\s*each"
-    rf"|(?:[A-Z]+\d+\w*(?:\s+[A-Z]\w+)?\s*)?{DEVICES}?\s*(?:per node|/\s*node|a node|per server)))\b"
-    rf"|(?:nodes|servers)\s*(?:[×x*]\s*(1?\d)|(?:with|of|,? each(?: with)?)\s*(1?\d|{WORDS})"
-    rf"(?:\s?[×x]|(?:\s+[A-Z]+\d+\w*)?\s*{DEVICES}))\b"
-    r"|(?<!\S)(\d{1,3})[×x]\s?[A-Z]+\d+\w*\s+(?:node|server)\b"
-    rf"|{DEVICES} per node\s*[:=]\s*(\d{{1,3}})|\((\d)\s*×\s*\w+ each\)",
-    re.IGNORECASE,
-)
-_SAME: Final = re.compile(
-    r"(?:[\s,;:(=≈*×x]|\b(?:or|so|with|of|for|a|total|altogether|in all|that is|i\.e\.|which|makes?|gives?|giving"
-    r"|come to|and|are|we have|have|each|[A-Z]+\d+\w*)\b)*"
-)
-"""Between nodes and the devices that they have together."""
-_COPIES: Final = re.compile(
-    rf"(?<!than )({COUNT})\s+(?:(?!single)\w+\s+)?(?:replicas|copies|instances|cells|pods)\b", re.IGNORECASE
-)
-_SOME: Final = re.compile(r"\bof (?:the|which)\b|\bfree\b|\bper\b.*\breplica", re.IGNORECASE)
 
 
 def _nodes_give(sentence: Sentence, per_node: int | None) -> JudgedClaims:
@@ -439,6 +429,6 @@ def judge_deployment(
     spoken = Counter(value for sentence in found for value in _devices_said(sentence, per_node))
     claims += [claim for sentence in found for claim in _degrees_give(sentence, per_node, spoken)]
     claims += [claim for sentence in found for claim in _nodes_give(sentence, per_node)]
-    claims += [*judge_derived(found, figures), *judge_capacity(found, figures), *judge_architecture(found)]
+    claims += [*judge_sizes(found, figures), *judge_capacity(found, figures), *judge_shapes(found)]
     claims += [*(launch.claim for launch in launches), *judge_code(found, launches)]
     return [*claims, *judge_log(found, launches)]

@@ -75,13 +75,6 @@ _NODES_OF: Final = re.compile(
     r"(?:\s*(?:SXM\d?|PCIe|NVL|HGX))?\s*(?:nodes?|servers?|hosts?|box(?:es)?|machines?|systems?)\b", re.IGNORECASE
 )
 """Behind a device's name: what is counted are nodes of them."""
-
-
-def size(number: str, unit: str) -> Fraction:
-    """Bytes of a written size; of memory, people who write ``gb`` or ``Gb`` mean bytes as well."""
-    return Fraction(number.replace(",", "")) * _SCALE[unit.lower()]
-
-
 _BEFORE: Final = 48
 _AHEAD: Final = re.compile(
     rf"(?:({COUNT})\s*(?:nodes?\s*(?:,?\s*each\s*with\s*|of\s*)?)?[×x*]?\s*)?({COUNT})\s*(?:[×x*-]\s*|[a-z]{{4,}}\s+)?"
@@ -89,6 +82,22 @@ _AHEAD: Final = re.compile(
     re.IGNORECASE,
 )
 """Count of devices before their name, with the nodes before it: ``4 nodes, each with 8``."""
+_NO_COMMAND: Final = "text and tables"
+_COMPUTED: Final = re.compile(r"\bdtype[=:\s'\"]+torch\.\w+")
+"""What a log says of activations: SGLang's weights of 8 bits are loaded with ``dtype=torch.bfloat16``."""
+_ABSENT: Final = re.compile(r"\b(?:no|without|lacks?)\s+(?:native\s+|hardware\s+)?\w*(?:fp|int)\d+\b", re.IGNORECASE)
+_IN_IF: Final = re.compile(r"\bif\b(?![^.;]*[,;:]\s)[^.;]*$|\b(?:instead of|rather than)\s+\W?$", re.IGNORECASE)
+"""Before a degree that is only supposed, or given up: ``If we ever went to EP24``, ``TP 4 instead of TP 8``."""
+_MODEL_SIZE: Final = re.compile(
+    r"(?:\bthe\s+|^[\s*-]*)(\d+(?:\.\d+)?)b\b(?!\s*(?:param|model|weight|total|activ))", re.IGNORECASE
+)
+"""A model by its size alone, another of the family that the document names: ``the 120b``, ``- 8b:``."""
+_OWN_SIZE: Final = re.compile(r"(?<=[a-z\d.])-\d+(?:\.\d+)?b(?![a-z\d])")
+
+
+def size(number: str, unit: str) -> Fraction:
+    """Bytes of a written size; of memory, people who write ``gb`` or ``Gb`` mean bytes as well."""
+    return Fraction(number.replace(",", "")) * _SCALE[unit.lower()]
 
 
 @lru_cache(maxsize=1)
@@ -149,9 +158,6 @@ class Known:
             self.devices or other.devices, self.memory or other.memory, self.cache or other.cache,
             {**other.degrees, **self.degrees} if len(self.degrees) < 2 else self.degrees,
         )  # fmt: skip
-
-
-_NO_COMMAND: Final = "text and tables"
 
 
 class Whole:
@@ -397,10 +403,6 @@ def _known(found: list[Sentence]) -> None:
         running = before.over(running)
 
 
-_COMPUTED: Final = re.compile(r"\bdtype[=:\s'\"]+torch\.\w+")
-"""What a log says of activations: SGLang's weights of 8 bits are loaded with ``dtype=torch.bfloat16``."""
-
-
 def model_of(text: str) -> str | None:
     """The one catalog model that a text names."""
     names = models_in(text)
@@ -427,22 +429,10 @@ def precisions_in(text: str) -> list[str]:
     return [name for name, pattern in _PRECISION if pattern.search(present)]
 
 
-_ABSENT: Final = re.compile(r"\b(?:no|without|lacks?)\s+(?:native\s+|hardware\s+)?\w*(?:fp|int)\d+\b", re.IGNORECASE)
-
-
 @lru_cache(maxsize=4096)
 def weights_in(text: str) -> tuple[str, ...]:
     """Every precision that a text names, those of caches and activations aside."""
     return tuple(precisions_in(_COMPUTED.sub(" ", _CACHE.sub(" ", text))))
-
-
-_IN_IF: Final = re.compile(r"\bif\b(?![^.;]*[,;:]\s)[^.;]*$|\b(?:instead of|rather than)\s+\W?$", re.IGNORECASE)
-"""Before a degree that is only supposed, or given up: ``If we ever went to EP24``, ``TP 4 instead of TP 8``."""
-_MODEL_SIZE: Final = re.compile(
-    r"(?:\bthe\s+|^[\s*-]*)(\d+(?:\.\d+)?)b\b(?!\s*(?:param|model|weight|total|activ))", re.IGNORECASE
-)
-"""A model by its size alone, another of the family that the document names: ``the 120b``, ``- 8b:``."""
-_OWN_SIZE: Final = re.compile(r"(?<=[a-z\d.])-\d+(?:\.\d+)?b(?![a-z\d])")
 
 
 def _only(values: Iterator[_Fact | None]) -> _Fact | None:

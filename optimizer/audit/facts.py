@@ -19,6 +19,10 @@ MOST_READINGS: Final = 32
 _MOST_VALUES: Final = 16
 _MOST_FIGURES: Final = 24
 _ORDER: Final = {Role.STATED: 0, Role.CALCULATED: 1, Role.CLAIMED: 2}
+_BASE_UNITS: Final = {
+    lexicon.BYTES: "bytes", lexicon.SECONDS: "s", lexicon.PER_SECOND: "tokens/s", lexicon.FLOPS: "FLOP/s",
+    lexicon.BANDWIDTH: "bytes/s",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,12 +149,6 @@ def _reading(reading: Derivation, *, holds: bool) -> dict[str, Any]:
         "formula": reading.formula,
         "substituted": reading.worked(),
     }
-
-
-_BASE_UNITS: Final = {
-    lexicon.BYTES: "bytes", lexicon.SECONDS: "s", lexicon.PER_SECOND: "tokens/s", lexicon.FLOPS: "FLOP/s",
-    lexicon.BANDWIDTH: "bytes/s",
-}  # fmt: skip
 
 
 def base_unit(statement: Statement) -> str:

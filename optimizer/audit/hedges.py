@@ -30,6 +30,27 @@ OTHERWISE: Final = re.compile(
     re.IGNORECASE,
 )
 """In a text that may speak of another deployment, time or thing than the one beside it."""
+_TAKEN_BACK: Final = re.compile(
+    r"\b(?:not|never|cannot|neither|nor|none|nobody|nothing|wrong\w*|impossible|reject\w*|refus\w*|refuted|beyond"
+    r"|exceed\w*|fails?|oom|typo|drafts?|earlier|former\w*|previous\w*|originally|used to|mistaken?\w*|in theory"
+    r"|too (?:big|large|long|much|many|high|fast|good)|theor\w+|roofline|ceilings?|floors?|bounds?|ideal\w*"
+    r"|says?|said|claim\w*|assert\w*|quotes?|quoted|advertis\w+|vendors?|competitors?|old)\b|n['’]t\b|[?≠✗❌]",
+    re.IGNORECASE,
+)
+"""In the clause of a figure: its author does not say that it is so."""
+IF: Final = re.compile(r"\b(?:if|unless|suppose\w*)\b", re.IGNORECASE)
+"""Ahead of a figure that is only supposed."""
+_AHEAD: Final = re.compile(
+    r"\bin theory\b|\bwithout\b(?! (?:any )?(?:redun|specul))|\b(?:wrong|incorrect)\b|[✗❌]", re.IGNORECASE
+)
+_REPLACED: Final = re.compile(r"\b(?:instead of|in place of|rather than|unlike)\b[^,;]*$", re.IGNORECASE)
+_BEHIND: Final = re.compile(
+    r"\b(?:never|cannot|impossible|above|beyond|in theory|roofline|ceiling|floor|bounds?|typo|wrong|nobody|no one"
+    r"|refused|rejected|(?:ruled|left) out|excluded)\b|which .{0,12}not\b|\?!?\s*$",
+    re.IGNORECASE,
+)
+"""Behind a figure, wherever in the sentence."""
+_SECTION: Final = re.compile(r"\b(?:rejected|not granted|hypothe\w+|considered|what if|withdrawn)\b", re.IGNORECASE)
 
 
 def clause_span(text: str, start: int, end: int, ends: re.Pattern[str] = _CLAUSE) -> tuple[int, int]:
@@ -58,29 +79,6 @@ def denied(text: str, start: int, end: int) -> bool:
 def set_apart(text: str, start: int, end: int) -> bool:
     """Whether its clause makes a figure one that was measured, is a limit, or is somebody else's."""
     return _APART.search(clause_of(text, start, end, _LABELLED)) is not None
-
-
-_TAKEN_BACK: Final = re.compile(
-    r"\b(?:not|never|cannot|neither|nor|none|nobody|nothing|wrong\w*|impossible|reject\w*|refus\w*|refuted|beyond"
-    r"|exceed\w*|fails?|oom|typo|drafts?|earlier|former\w*|previous\w*|originally|used to|mistaken?\w*|in theory"
-    r"|too (?:big|large|long|much|many|high|fast|good)|theor\w+|roofline|ceilings?|floors?|bounds?|ideal\w*"
-    r"|says?|said|claim\w*|assert\w*|quotes?|quoted|advertis\w+|vendors?|competitors?|old)\b|n['’]t\b|[?≠✗❌]",
-    re.IGNORECASE,
-)
-"""In the clause of a figure: its author does not say that it is so."""
-IF: Final = re.compile(r"\b(?:if|unless|suppose\w*)\b", re.IGNORECASE)
-"""Ahead of a figure that is only supposed."""
-_AHEAD: Final = re.compile(
-    r"\bin theory\b|\bwithout\b(?! (?:any )?(?:redun|specul))|\b(?:wrong|incorrect)\b|[✗❌]", re.IGNORECASE
-)
-_REPLACED: Final = re.compile(r"\b(?:instead of|in place of|rather than|unlike)\b[^,;]*$", re.IGNORECASE)
-_BEHIND: Final = re.compile(
-    r"\b(?:never|cannot|impossible|above|beyond|in theory|roofline|ceiling|floor|bounds?|typo|wrong|nobody|no one"
-    r"|refused|rejected|(?:ruled|left) out|excluded)\b|which .{0,12}not\b|\?!?\s*$",
-    re.IGNORECASE,
-)
-"""Behind a figure, wherever in the sentence."""
-_SECTION: Final = re.compile(r"\b(?:rejected|not granted|hypothe\w+|considered|what if|withdrawn)\b", re.IGNORECASE)
 
 
 def asserted(sentence: Sentence, start: int, end: int, *, conditional: bool = False) -> bool:

@@ -65,6 +65,12 @@ _A_LITTLE_OVER: Final = Fraction(1074, 1000)
 _MOST_STAGES: Final = 1 << 16
 _BATCH_ONE: Final = "decode at batch 1, one device reading every weight of the model for each token"
 _FORMATS: Final = re.compile(r"fp64|fp32|tf32|bf16|fp16|fp8|int8|fp4|nvfp4|mxfp4")
+_SURE: Final = "of the device"
+"""A reading that makes a figure hold, whether or not it refutes one."""
+_SHAPE: Final = ("expert_matrices", "hidden_size", "expert_hidden_size")
+_HELD: Final = ("experts_resident_per_layer", "expert_instances", "expert_equivalents")
+_TERA: Final = ((Fraction(1), ""), (Fraction(2**40, 10**12), " (TB/s read as TiB/s)"))
+_PHASES: Final = re.compile(r"prefill|decode|prompt|generation|input|output|peak|average|sustained|batch")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +88,6 @@ class _Product:
     bounds: bool = False
 
 
-_SURE: Final = "of the device"
-"""A reading that makes a figure hold, whether or not it refutes one."""
-_SHAPE: Final = ("expert_matrices", "hidden_size", "expert_hidden_size")
 _PRODUCTS: Final = (
     _Product(("memory_utilization",), _SURE, ("memory",), ("device_memory",), closes=True),
     _Product(("memory_utilization",), _SURE, ("weights",), ("device_memory",)),
@@ -397,11 +400,6 @@ class Judge:
             times = plain(claim.value / below.value)
             note = f"{times} times {_BATCH_ONE}: that bound does not hold for batched decode or prefill"
         return _made(claim, Verdict.UNSUPPORTED, nearest, known, note, missing)
-
-
-_HELD: Final = ("experts_resident_per_layer", "expert_instances", "expert_equivalents")
-_TERA: Final = ((Fraction(1), ""), (Fraction(2**40, 10**12), " (TB/s read as TiB/s)"))
-_PHASES: Final = re.compile(r"prefill|decode|prompt|generation|input|output|peak|average|sustained|batch")
 
 
 def _formats(statement: Statement) -> set[str]:

@@ -14,9 +14,11 @@ from optimizer.audit.facts import Derivation, JudgedClaim
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.partial import resolve
 from optimizer.audit.statements import Role, Statement, outside_quotation
-from optimizer.audit.verdict import Verdict
+from optimizer.audit.verdict import Verdict, shown
 from optimizer.domain.attention import GroupedQueryAttention, LatentAttention
+from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout, WrittenLayout
+from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
 from optimizer.verify import LayoutVerdict as Priced
@@ -34,6 +36,13 @@ ROUGHLY: Final = Fraction(1, 8)
 parameter count rounded to the model's name. Assumed: a share with another degree is off by a half at least."""
 JudgedClaims = Iterator[JudgedClaim]
 _Price = tuple[Problem, Layout, Priced]
+_ANYTHING: Final = re.compile(r".+", re.DOTALL)
+_ADDED_TO: Final = re.compile(r"[+×÷/*]\s*$")
+_GOES_ON: Final = re.compile(r"\s*(?:[+×÷/*]|[x−-]\s)\s*\$?\d")
+"""Around a figure that is a part of some arithmetic."""
+ANY_DEVICE: Final = "h100-sxm-8"
+"""Hardware for what depends on none."""
+WHOLE: Final = "one copy"
 
 
 def priced_on(known: Known, devices: int, *, data_parallel: bool = False) -> _Price | None:
@@ -71,19 +80,11 @@ def verdict_of(*, right: bool) -> Verdict:
     return Verdict.HOLDS if right else Verdict.FAILS
 
 
-_ANYTHING: Final = re.compile(r".+", re.DOTALL)
-
-
 def stretch(text: str, start: int, end: int) -> re.Match[str]:
     """A stretch of a text as a match."""
     found = _ANYTHING.match(text, start, end)
     assert found is not None  # noqa: S101 - a figure has a character
     return found
-
-
-_ADDED_TO: Final = re.compile(r"[+×÷/*]\s*$")
-_GOES_ON: Final = re.compile(r"\s*(?:[+×÷/*]|[x−-]\s)\s*\$?\d")
-"""Around a figure that is a part of some arithmetic."""
 
 
 def claim_at(
@@ -113,7 +114,7 @@ def cache_bytes(
     As engines allocate them, heads copied and latents whole where ranks are more. ``each``: on a device alone. Windows
     count as they are, as if they were full, and not at all. Models that keep states have none.
     """
-    priced = priced_on(Known(model, None, "h100-sxm-8"), 1)
+    priced = priced_on(Known(model, None, ANY_DEVICE), 1)
     blocks = priced[0].model.blocks if priced else {}
     kinds = [blocks[name].attention for name in (priced[0].model.layer_names if priced else ())]
     cached = [kind for kind in kinds if isinstance(kind, GroupedQueryAttention | LatentAttention)]
@@ -134,3 +135,51 @@ def cache_bytes(
                 name = "kv_cache_bytes_per_token"
                 found.setdefault(value, Derivation(f"a cache of {width} bits{place}", value, name, told))
     return tuple(one for one in found.values() if one.value)
+
+
+@lru_cache(maxsize=64)
+def shape_of(name: str) -> ModelSpec | None:
+    """A model of the catalog in full."""
+    priced = priced_on(Known(name, None, ANY_DEVICE), 1)
+    return None if priced is None else priced[0].model
+
+
+@lru_cache(maxsize=64)
+def parameters_of(model: str) -> tuple[Fraction, Fraction, Fraction] | None:
+    """All parameters of a model of the catalog, and those that a token passes through, with its embedding and not."""
+    priced = priced_on(Known(model, None, ANY_DEVICE), 1)
+    if priced is None:
+        return None
+    total, active = (Fraction(priced[2].figures[name].value) for name in ("parameters", "active_parameters"))
+    return total, active, active - priced[0].model.hidden_size * priced[0].model.vocab_size
+
+
+@lru_cache(maxsize=256)
+def heads_broken(model: str, tp: int) -> str:
+    """What forbids a degree of tensor parallelism, of the model's heads alone; empty where nothing does."""
+    priced = priced_on(Known(model, None, ANY_DEVICE), tp)
+    violations = priced[2].violations if priced else ()
+    return next((one.message for one in violations if one.family is Family.DIVISIBILITY and "heads" in one.message), "")
+
+
+@lru_cache(maxsize=256)
+def weight_shares(
+    model: str | None, precision: str | None, degrees: tuple[tuple[int, ...], ...], counts: tuple[int, ...]
+) -> Sequence[Derivation]:  # fmt: skip
+    """Weights of the whole model, and of a device, for every degree of tp, pp, dp and ep and every count of devices."""
+    priced = priced_on(Known(model, precision, ANY_DEVICE), 1)
+    if priced is None:
+        return ()
+    weights, experts = (Fraction(priced[2].figures[name].value) for name in ("model_bytes", "expert_weights_bytes"))
+    tps, pps, dps, eps = degrees
+    parts = {1, *counts, *(a * b * c for a, b, c in product((1, *tps), (1, *pps), (1, *dps)))}
+    found = []
+    for part in sorted(parts):
+        told = shown(weights, GB) + (f" ÷ {part}" if part > 1 else "")
+        reading = f"over {part} devices" if part > 1 else WHOLE
+        found.append(Derivation(reading, weights / part, "weights ÷ devices", told))
+    for ep, part in product(eps if experts else (), sorted(parts)):
+        told = f"{shown(experts, GB)} ÷ {ep} + {shown(weights - experts, GB)} ÷ {part}"
+        held = experts / ep + (weights - experts) / part
+        found.append(Derivation(f"experts over {ep}", held, "experts ÷ ep + rest ÷ tp", told))
+    return found

@@ -62,6 +62,7 @@ _NEAR: Final = 8
 """Lines from a block within which a sentence speaks of it."""
 _MOST: Final = 64
 """Commands of a document that are judged."""
+_FLAGS: Final = re.compile(r"(?:tensor|pipeline)[-_]parallel|\b[tp]p[-_]size|--[tp]p\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -198,9 +199,6 @@ def _most_devices(whole: Whole) -> int:
     """The most devices that anything said comes to: counted, or in so many nodes; 0 where none are counted."""
     nodes = [count(match[1]) for one in whole.said for match in _NODES.finditer(one.text)]
     return max(whole.counts | {_OF_A_NODE * number for number in nodes}) if whole.counts else 0
-
-
-_FLAGS: Final = re.compile(r"(?:tensor|pipeline)[-_]parallel|\b[tp]p[-_]size|--[tp]p\b", re.IGNORECASE)
 
 
 def judge_code(said: Sequence[Sentence], launches: Sequence[Launched]) -> Iterator[JudgedClaim]:

@@ -66,6 +66,11 @@ _DIGIT_CLOSE: Final = re.compile(r"\d[:–—-]$")
 _APART: Final = re.compile(r"\s{2,}")
 _WORD_COUNT: Final = re.compile(rf"\b(?!\d|one\b|a\b|single\b)({COUNT})\s+(?:[a-z-]+\s+)??([A-Za-z]+)\b", re.IGNORECASE)
 _REACH: Final = 60
+_MONEY: Final = re.compile(
+    r"(?:\$|USD)\s*(?:per|/)\s*(?:GPU[- ]?)?(?:(?:1\s?)?(?P<million>M\b|million)|(?:hour|hr?)\b)", re.IGNORECASE
+)
+_RANGE: Final = re.compile(r"\d\s*(?:[A-Za-z/%]+\s+)?(?:to|->|[-–—→])\s*[$~≈]?\d")
+"""Two ends of a range: ``20 to 30 ms``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -168,11 +173,6 @@ def _type(kinds: dict[str, int]) -> Type:
     return tuple(sorted((name, power) for name, power in kinds.items() if power))
 
 
-_MONEY: Final = re.compile(
-    r"(?:\$|USD)\s*(?:per|/)\s*(?:GPU[- ]?)?(?:(?:1\s?)?(?P<million>M\b|million)|(?:hour|hr?)\b)", re.IGNORECASE
-)
-
-
 @lru_cache(maxsize=1024)
 def _header(label: str) -> tuple[Type, Fraction]:
     """Type and scale that a header gives the bare figures under it: ``M tokens/h``, ``Weights (GB)``, ``GPUs``."""
@@ -250,10 +250,6 @@ def _of_text(sentence: Sentence, at: int) -> list[Quantity]:
             found.append(Quantity(value, half, kinds, start, one.number_end, sentence.at(start), told, at, period, one,
                                   ranged=_ranged(text, start, one.number_end)))  # fmt: skip
     return found
-
-
-_RANGE: Final = re.compile(r"\d\s*(?:[A-Za-z/%]+\s+)?(?:to|->|[-–—→])\s*[$~≈]?\d")
-"""Two ends of a range: ``20 to 30 ms``."""
 
 
 def _ranged(text: str, start: int, end: int) -> bool:

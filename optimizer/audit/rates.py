@@ -59,6 +59,75 @@ _ELSEWHERE: Final = re.compile(
     re.IGNORECASE,
 )
 """Who serves on hardware that the catalog has not."""
+_NEAR: Final = 24
+_NONE: Final = re.compile(r"\b(?:no|not|without|off|disabled|never|nor|none|un\w+)\b|=\s?0|: 0", re.IGNORECASE)
+_HOSTS: Final = rf"{DEVICES}|{NODES}|replicas?|instances?|systems?|machines?|cluster|pool|fleet"
+_OPENING: Final = 8
+"""Sentences that say what a document is about, as its title does."""
+_NAMED: Final = re.compile(r"\W*(?:[A-Za-z]+ )?([A-Z]\d?)\W{0,3}[:.)–—-]\W*\w")
+_CALLED: Final = re.compile(r"\b[A-Za-z]+ ([A-Z]\d?)\b")
+_SIZE: Final = re.compile(r"(?<![\w.,×x*])(\d+(?:\.\d+)?)\s?B\b(?! (?:param|tok|act))", re.IGNORECASE)
+_SOME: Final = re.compile(
+    rf"(?P<number>{COUNT})(?:\s*[×x]\s*|-|\s+)(?:of\s+(?:the|these|those|our|its)\s+)?"
+    rf"(?:(?!(?:an?|per|each|every|[KMGT]i?B|W|\w*s|cards?|gpus?)\b)[\w-]+\s+)?"
+    rf"(?:{DEVICES}\b|(?P<device>(?:rtx[- ]?)?[a-z]{{1,3}}\d{{1,4}}[a-z]{{0,2}})\b)"
+    rf"(?:[- ]\d+ ?GB)?(?P<nodes>(?: (?:SXM\d?|PCIe|HGX))? (?:{NODES}|machines?|systems?)\b)?",
+    re.IGNORECASE,
+)
+_SOME_NODES: Final = re.compile(
+    rf"({COUNT})(?:\s+|-)(?:[\w-]+\s+)?(?:{NODES}|machines?|systems?)\b"
+    r"|\b(?:the|an?|this|that|per|each) (?:\w+ )?(?:node|server)\b",
+    re.IGNORECASE,
+)
+_SEVERAL: Final = re.compile(
+    r"\b(?:replicas?|copies|instances?|fleet|pool|cluster|nodes|servers|data[- ]parallel\w*|DP)\b", re.IGNORECASE
+)
+_COPIES: Final = re.compile(rf"({COUNT})\s+(?:[\w-]+\s+)?(?:replicas|copies|instances)\b", re.IGNORECASE)
+_ON_ONE: Final = re.compile(rf"\b[io]n (?:an?|one|the|that) (?:[\w-]+ ){{0,3}}?{DEVICES}\b", re.IGNORECASE)
+"""One device, where nothing is spread over several."""
+_HEADINGS: Final = 3
+"""From which of the texts around a figure on counts of devices may be those of several copies."""
+_ALL_OF_IT: Final = re.compile(rf"\b(?:{_HOSTS}|site|prefill\w*)\b", re.IGNORECASE)
+"""Where a rate is that of devices, not of what stands before or behind them."""
+_IN: Final = re.compile(r"[^.;,]*\bin (?:about |around |roughly |just |only |under |~|≈)?")
+_FIRST: Final = re.compile(r"\b(?:first token|ttft)\b", re.IGNORECASE)
+_STEP: Final = re.compile(
+    r"\b(?:tpot|itl|inter[- ]token(?: latency)?|(?:time|latency) per (?:output |generated )?token)\b", re.IGNORECASE
+)
+_PART_OF_STEP: Final = re.compile(
+    r"\b(?:all-?reduces?|all-?to-?all|collectives?|sampl\w+|launch\w*|kernels?|communicat\w+|network|overhead|hosts?"
+    r"|(?:de)?tokeni[sz]\w+|attention|lm[_ ]head|experts?|dispatch\w*|combine|pcie|nvlink|hops?|schedul\w+|adds?|added"
+    r"|more|extra|saves?|gap|later|sooner|earlier|faster|slower|longer)\b",
+    re.IGNORECASE,
+)
+"""Of what a step has beside others: a time per token is then a share of it."""
+_LOAD: Final = re.compile(
+    rf"\b(?:(?P<one>single|lone|sole|solitary|solo|individual|one|an?|each|every|any|per)|(?P<many>{COUNT}))[- ]"
+    r"(?P<who>[a-z]+(?:[- ][a-z]+)?)\b"
+    r"|\b(?:batch(?:[- ]size)?|bs|concurrency)(?: of| size)?[ =:-]*(?P<batch>\d+|one)\b"
+    r"|\b(?P<alone>unbatched)\b|\b(?:aggregate|in total|altogether|together)\b",
+    re.IGNORECASE,
+)
+"""How many streams are served at once."""
+_LOADED: Final = re.compile(r"\b(?:batch|bs|concurren\w+|parallel\w*)\b", re.IGNORECASE)
+_SINGLE: Final = frozenset(["single", "lone", "sole", "solitary", "solo", "one"])
+_PERSON: Final = re.compile(r"[a-z]+(?:er|or|ist)|client|person")
+_APART: Final = re.compile(r"[;.\d]")
+_OF_THE_LAST: Final = re.compile(r"\s*(?:tok\w*\s*(?:/|per)\s*s\w*)?\s*(?:(?:for|per|to|of|by|with|at|/)\s*)?")
+_TRAINED: Final = Fraction(1, 50)
+"""Share by which a rate may pass the work of 6 FLOP a parameter at the full peak, which no run comes near."""
+_TRAINS: Final = re.compile(
+    r"\b(?:(?:pre-?)?train(?:ing|ed|s)?|fine-?tun\w*|megatron|fsdp|gradients?|cpt|sft)\b", re.IGNORECASE
+)
+_SERVES: Final = re.compile(
+    r"\b(?:serv\w+|prefill\w*|decod\w+|prompts?|generat\w+|inference|users?|streams?|rollouts?)\b",
+    re.IGNORECASE,
+)
+_SHORT: Final = Fraction(98, 100)
+"""Share by which a rounded figure may pass its bound."""
+_MEASURED: Final = re.compile(r"\b(?:measured|observed|achieved|actual|seen|reached)\b", re.IGNORECASE)
+_MOST: Final = re.compile(r"\b(?:ceiling|roofline|ideal|theoretical)\b", re.IGNORECASE)
+_LEAST: Final = re.compile(r"\b(?:floor|ideal|theoretical)\b", re.IGNORECASE)
 
 
 def _sped_up(text: str) -> bool | None:
@@ -66,12 +135,6 @@ def _sped_up(text: str) -> bool | None:
     none = [_NONE.search(text, max(0, one.start() - _NEAR), one.end() + _NEAR) for one in _SPEEDS_UP.finditer(text)]
     return not all(none) if none else None
 
-
-_NEAR: Final = 24
-_NONE: Final = re.compile(r"\b(?:no|not|without|off|disabled|never|nor|none|un\w+)\b|=\s?0|: 0", re.IGNORECASE)
-
-
-_HOSTS: Final = rf"{DEVICES}|{NODES}|replicas?|instances?|systems?|machines?|cluster|pool|fleet"
 
 # --- what the nearest words name
 
@@ -113,10 +176,6 @@ def _in(whole: Whole, texts: Collection[str], find: _Find[_Name]) -> set[_Name]:
     return {name for text in texts for name in find(whole, text)}
 
 
-_OPENING: Final = 8
-"""Sentences that say what a document is about, as its title does."""
-
-
 @lru_cache(maxsize=64)
 def _given(whole: Whole, place: str, find: Callable[[Whole, str], Collection[Any]]) -> frozenset[Any]:
     """What the title, the commands, the opening or all of a document name."""
@@ -128,10 +187,6 @@ def _given(whole: Whole, place: str, find: Callable[[Whole, str], Collection[Any
         "document": [*(" ".join(section) for section in whole.sections), *(one.text for one in said)],
     }  # fmt: skip
     return frozenset(_in(whole, dict.fromkeys(texts[place]), find))
-
-
-_NAMED: Final = re.compile(r"\W*(?:[A-Za-z]+ )?([A-Z]\d?)\W{0,3}[:.)–—-]\W*\w")
-_CALLED: Final = re.compile(r"\b[A-Za-z]+ ([A-Z]\d?)\b")
 
 
 def _called(sentence: Sentence) -> list[str]:
@@ -154,9 +209,6 @@ def _models(whole: Whole, text: str) -> Collection[str]:
     every = _given(whole, "document", _named) if _SIZE.search(text) else ()
     sized = {model for size in _SIZE.findall(text) for model in every if f"-{size}b" in model}
     return {*(models_in(text) or sized), *(("",) if names_unknown(text) else ())}
-
-
-_SIZE: Final = re.compile(r"(?<![\w.,×x*])(\d+(?:\.\d+)?)\s?B\b(?! (?:param|tok|act))", re.IGNORECASE)
 
 
 def _named(_: Whole, text: str) -> Collection[str]:
@@ -192,30 +244,6 @@ def _several(_: Whole, text: str) -> Collection[str]:
     return _SEVERAL.findall(text)
 
 
-_SOME: Final = re.compile(
-    rf"(?P<number>{COUNT})(?:\s*[×x]\s*|-|\s+)(?:of\s+(?:the|these|those|our|its)\s+)?"
-    rf"(?:(?!(?:an?|per|each|every|[KMGT]i?B|W|\w*s|cards?|gpus?)\b)[\w-]+\s+)?"
-    rf"(?:{DEVICES}\b|(?P<device>(?:rtx[- ]?)?[a-z]{{1,3}}\d{{1,4}}[a-z]{{0,2}})\b)"
-    rf"(?:[- ]\d+ ?GB)?(?P<nodes>(?: (?:SXM\d?|PCIe|HGX))? (?:{NODES}|machines?|systems?)\b)?",
-    re.IGNORECASE,
-)
-_SOME_NODES: Final = re.compile(
-    rf"({COUNT})(?:\s+|-)(?:[\w-]+\s+)?(?:{NODES}|machines?|systems?)\b"
-    r"|\b(?:the|an?|this|that|per|each) (?:\w+ )?(?:node|server)\b",
-    re.IGNORECASE,
-)
-_SEVERAL: Final = re.compile(
-    r"\b(?:replicas?|copies|instances?|fleet|pool|cluster|nodes|servers|data[- ]parallel\w*|DP)\b", re.IGNORECASE
-)
-_COPIES: Final = re.compile(rf"({COUNT})\s+(?:[\w-]+\s+)?(?:replicas|copies|instances)\b", re.IGNORECASE)
-_ON_ONE: Final = re.compile(rf"\b[io]n (?:an?|one|the|that) (?:[\w-]+ ){{0,3}}?{DEVICES}\b", re.IGNORECASE)
-"""One device, where nothing is spread over several."""
-
-
-_HEADINGS: Final = 3
-"""From which of the texts around a figure on counts of devices may be those of several copies."""
-
-
 def _alone_on(near: _Near) -> Iterator[int]:
     """The most devices that may work on one stream: those named nearest, then what holds if the model does not fit."""
     whole = near.whole
@@ -241,10 +269,6 @@ def _together_on(near: _Near, *, training: bool) -> int:
         alone = () if _given(whole, "document", _several) else _given(whole, "commands", _ranks)
         here = _in(whole, titles, _counts) or _given(whole, "title", _counts) or alone
     return max(here or {*whole.counts, *_given(whole, "document", _counts)}, default=0)
-
-
-_ALL_OF_IT: Final = re.compile(rf"\b(?:{_HOSTS}|site|prefill\w*)\b", re.IGNORECASE)
-"""Where a rate is that of devices, not of what stands before or behind them."""
 
 
 # --- rates and times of tokens
@@ -290,37 +314,12 @@ def _made(text: str, figures: Sequence[Quantity]) -> Iterator[Quantity]:
             yield replace(time, type=(("request", -1), *made[0]), value=made[1])
 
 
-_IN: Final = re.compile(r"[^.;,]*\bin (?:about |around |roughly |just |only |under |~|≈)?")
-_FIRST: Final = re.compile(r"\b(?:first token|ttft)\b", re.IGNORECASE)
-
-
 def _of_a_step(sentence: Sentence, one: Quantity) -> bool:
     """Whether a time per token is that of all its work, not of a part of it."""
     if sentence.cells:
         label = list(sentence.cells)[one.column]
         return _STEP.search(f"{label} {sentence.header} {next(iter(sentence.cells.values()))[0]}") is not None
     return _PART_OF_STEP.search(clause_of(sentence.text, one.start, one.end)) is None
-
-
-_STEP: Final = re.compile(
-    r"\b(?:tpot|itl|inter[- ]token(?: latency)?|(?:time|latency) per (?:output |generated )?token)\b", re.IGNORECASE
-)
-_PART_OF_STEP: Final = re.compile(
-    r"\b(?:all-?reduces?|all-?to-?all|collectives?|sampl\w+|launch\w*|kernels?|communicat\w+|network|overhead|hosts?"
-    r"|(?:de)?tokeni[sz]\w+|attention|lm[_ ]head|experts?|dispatch\w*|combine|pcie|nvlink|hops?|schedul\w+|adds?|added"
-    r"|more|extra|saves?|gap|later|sooner|earlier|faster|slower|longer)\b",
-    re.IGNORECASE,
-)
-"""Of what a step has beside others: a time per token is then a share of it."""
-_LOAD: Final = re.compile(
-    rf"\b(?:(?P<one>single|lone|sole|solitary|solo|individual|one|an?|each|every|any|per)|(?P<many>{COUNT}))[- ]"
-    r"(?P<who>[a-z]+(?:[- ][a-z]+)?)\b"
-    r"|\b(?:batch(?:[- ]size)?|bs|concurrency)(?: of| size)?[ =:-]*(?P<batch>\d+|one)\b"
-    r"|\b(?P<alone>unbatched)\b|\b(?:aggregate|in total|altogether|together)\b",
-    re.IGNORECASE,
-)
-"""How many streams are served at once."""
-_LOADED: Final = re.compile(r"\b(?:batch|bs|concurren\w+|parallel\w*)\b", re.IGNORECASE)
 
 
 def _loads(text: str) -> list[tuple[int, int, bool]]:
@@ -332,18 +331,12 @@ def _loads(text: str) -> list[tuple[int, int, bool]]:
     ]  # fmt: skip
 
 
-_SINGLE: Final = frozenset(["single", "lone", "sole", "solitary", "solo", "one"])
-
-
 def _asks(words: Sequence[str], article: str | None) -> bool:
     """Whether words name a stream, or a single person who reads one, and no device or copy that serves them."""
     alone = (article or "").lower() in _SINGLE
     person = alone and not noun(words[0]) and _PERSON.fullmatch(words[0])
     serves = any(re.fullmatch(_HOSTS, word, re.IGNORECASE) for word in words)
     return not (serves or words[0].startswith("prompt")) and bool(person or "request" in map(noun, words))
-
-
-_PERSON: Final = re.compile(r"[a-z]+(?:er|or|ist)|client|person")
 
 
 def _is_lone(sentence: Sentence, one: Quantity, rates: Sequence[Quantity]) -> bool:
@@ -365,10 +358,6 @@ def _is_lone(sentence: Sentence, one: Quantity, rates: Sequence[Quantity]) -> bo
     titles = sentence.section[-2:-1] if cells else ()
     heads = (*(cell for cell, _ in [*cells.values()][:1]), _intro(sentence), *titles)
     return all(load[2] for load in next(filter(None, (behind, ahead[-1:], *map(_loads, heads))), [(0, 0, False)]))
-
-
-_APART: Final = re.compile(r"[;.\d]")
-_OF_THE_LAST: Final = re.compile(r"\s*(?:tok\w*\s*(?:/|per)\s*s\w*)?\s*(?:(?:for|per|to|of|by|with|at|/)\s*)?")
 
 
 def _intro(sentence: Sentence) -> str:
@@ -434,17 +423,6 @@ def _bound(model: str, device: str, precision: str, width: int, lone: bool) -> B
     return tpot_bound(*priced[:2]) if lone else throughput_bounds(*priced[:2])[-1]
 
 
-_TRAINED: Final = Fraction(1, 50)
-"""Share by which a rate may pass the work of 6 FLOP a parameter at the full peak, which no run comes near."""
-_TRAINS: Final = re.compile(
-    r"\b(?:(?:pre-?)?train(?:ing|ed|s)?|fine-?tun\w*|megatron|fsdp|gradients?|cpt|sft)\b", re.IGNORECASE
-)
-_SERVES: Final = re.compile(
-    r"\b(?:serv\w+|prefill\w*|decod\w+|prompts?|generat\w+|inference|users?|streams?|rollouts?)\b",
-    re.IGNORECASE,
-)
-
-
 def _of_training(sentence: Sentence) -> bool:
     """Whether tokens are trained on: by the sentence and its headings."""
     near = f"{sentence.text} {' '.join(sentence.section)}"
@@ -468,10 +446,3 @@ def _ceilings(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
             name, unit = ("throughput", _RATE) if power < 0 else ("tpot", UNITS["ms"])
             at, note = stretch(sentence.text, *span), f"{label}: {other.text}"
             yield claim_at(sentence, at, name, one.value, unit, Verdict.IMPOSSIBLE, [reading], note)
-
-
-_SHORT: Final = Fraction(98, 100)
-"""Share by which a rounded figure may pass its bound."""
-_MEASURED: Final = re.compile(r"\b(?:measured|observed|achieved|actual|seen|reached)\b", re.IGNORECASE)
-_MOST: Final = re.compile(r"\b(?:ceiling|roofline|ideal|theoretical)\b", re.IGNORECASE)
-_LEAST: Final = re.compile(r"\b(?:floor|ideal|theoretical)\b", re.IGNORECASE)

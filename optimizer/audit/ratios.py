@@ -9,13 +9,12 @@ from itertools import combinations, islice
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.deployment import Sentence, devices_in
 from optimizer.audit.document import Segment
 from optimizer.audit.facts import Claims, Derivation, JudgedClaim
 from optimizer.audit.statements import Role, Statement, without_full_stops
 from optimizer.audit.tokens import numbers_of, read_number, tokenize
-from optimizer.audit.verdict import Verdict, plain
+from optimizer.audit.verdict import Contradiction, Verdict, plain
 from optimizer.readers import catalog
 
 _NUMBER: Final = r"\d[\d,]*(?:\.\d+)?"
@@ -66,6 +65,19 @@ _TOPICS: Final = {
     "expert_weights": re.compile(r"expert.{0,12}(?:memory|param|weight)", re.IGNORECASE),
     "memory": re.compile(r"memory", re.IGNORECASE),
 }
+_SHEET: Final = re.compile(
+    r"(?P<memory>memory|capacity|hbm|vram)(?!\s+bandwidth)|(?P<bandwidth>bandwidth)", re.IGNORECASE
+)
+_TIMES_IT: Final = re.compile(rf"(?<![\w.,–-])({_NUMBER})\s*(?:[x×](?![\w×])(?!\s*\d)|times\b)", re.IGNORECASE)
+_OF_MORE: Final = re.compile(
+    r"\b(?:per|price\w*|dollars?|measur\w*|effective|real\w*|seen|saw|fast\w*|slow\w*|tok\w*|throughput|latency|nodes?|box\w*"
+    r"|total|together|all|both|if|would|not|wrong|claim\w*)\b|[$€?]|\b\d+\s*[x×]?\s*(?-i:[A-Z]{1,3}\d)",
+    re.IGNORECASE,
+)
+"""Beside the names of devices: the ratio is not one of their data sheets."""
+_SHEETS_DIFFER: Final = Fraction(8, 100)
+"""Share by which the figures of one device differ between its maker's and its resellers' data sheets."""
+_BEHIND: Final = 32
 
 
 def judge_ratios(segments: Sequence[Segment], judged: Sequence[JudgedClaim]) -> list[JudgedClaim]:
@@ -114,6 +126,19 @@ def _ratio(
             note, reading = "not the ratio of the two figures that the document gives", pairs[0][2]
             return JudgedClaim(claim, Verdict.UNSUPPORTED, reading, ((reading, False),), note)
     return JudgedClaim(claim, Verdict.UNSUPPORTED, note="the document does not give the two figures it compares")
+
+
+def find_two_ratios(ratios: Sequence[JudgedClaim]) -> Iterator[Contradiction]:
+    """The same two figures, compared by two different ratios."""
+    right = {item.derived: item for item in ratios if item.verdict is Verdict.HOLDS and item.derived is not None}
+    for item in ratios:
+        same = right.get(item.derived) if item.derived is not None else None
+        if item.verdict is Verdict.UNSUPPORTED and same is not None:
+            one, other = same.statement, item.statement
+            lines = tuple(sorted((one.place.line, other.place.line)))
+            told = f"{one.text} on line {one.place.line} is that of {same.derived and same.derived.substituted}; "
+            told += f"{other.text} on line {other.place.line} is not"
+            yield Contradiction(lines, "ratio", (one.value, other.value), told)
 
 
 def _digits(match: re.Match[str]) -> str:
@@ -194,21 +219,6 @@ def _change(text: str, match: re.Match[str], claim: Statement, low: Fraction, hi
         concluded = alone and _CONCLUDES.fullmatch(said) is not None
         concluded |= measured and len(said) <= _CONCLUSION and _GOES_ON.search(said) is None
     return JudgedClaim(claim, Verdict.FAILS, derived) if concluded else None
-
-
-_SHEET: Final = re.compile(
-    r"(?P<memory>memory|capacity|hbm|vram)(?!\s+bandwidth)|(?P<bandwidth>bandwidth)", re.IGNORECASE
-)
-_TIMES_IT: Final = re.compile(rf"(?<![\w.,–-])({_NUMBER})\s*(?:[x×](?![\w×])(?!\s*\d)|times\b)", re.IGNORECASE)
-_OF_MORE: Final = re.compile(
-    r"\b(?:per|price\w*|dollars?|measur\w*|effective|real\w*|seen|saw|fast\w*|slow\w*|tok\w*|throughput|latency|nodes?|box\w*"
-    r"|total|together|all|both|if|would|not|wrong|claim\w*)\b|[$€?]|\b\d+\s*[x×]?\s*(?-i:[A-Z]{1,3}\d)",
-    re.IGNORECASE,
-)
-"""Beside the names of devices: the ratio is not one of their data sheets."""
-_SHEETS_DIFFER: Final = Fraction(8, 100)
-"""Share by which the figures of one device differ between its maker's and its resellers' data sheets."""
-_BEHIND: Final = 32
 
 
 def find_misratios(said: Sequence[Sentence]) -> Iterator[Contradiction]:

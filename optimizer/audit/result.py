@@ -1,14 +1,15 @@
 """What an audit found."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
-from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.document import MarkdownDocument
 from optimizer.audit.equation import Equation
 from optimizer.audit.facts import JudgedClaim
-from optimizer.audit.statements import WORDS, Statement
-from optimizer.audit.verdict import Verdict, number
+from optimizer.audit.statements import EXPERT_COUNTS, WORDS, Statement
+from optimizer.audit.verdict import Contradiction, Verdict, number, plain
 from optimizer.errors import Exit
 
 
@@ -68,3 +69,31 @@ class AuditResult:
             "missing": list(self.missing),
             "assumed": list(self.assumed),
         }
+
+
+def find_disputes(judged: Sequence[JudgedClaim]) -> Iterator[Contradiction]:
+    """Different counts of experts per device, each true of something."""
+    counts = [item for item in judged if item.statement.name in EXPERT_COUNTS]
+    first: dict[tuple[str, Fraction], JudgedClaim] = {}
+    for item in counts:
+        first.setdefault((item.statement.name, item.statement.value), item)
+    values = {item.statement.value for item in first.values()}
+    if len(values) < 2:
+        return
+    told, open_ones = [], []
+    for item in first.values():
+        true_as = [reading.reading for reading, holds in item.readings if holds]
+        if true_as:
+            told.append(
+                f"{item.statement.text!r} is {plain(item.statement.value)} {' and '.join(dict.fromkeys(true_as))}"
+            )
+        else:
+            open_ones.append(f"{item.statement.text!r} is {item.verdict}")
+    lines = tuple(sorted({item.statement.place.line for item in first.values()}))
+    joined = "; ".join([*told, *open_ones])
+    verdict = (
+        "these count different things and do not contradict each other"
+        if not open_ones
+        else "not settled by the facts given"
+    )
+    yield Contradiction(lines, "experts_per_gpu", tuple(sorted(values)), f"{verdict}: {joined}")

@@ -12,6 +12,22 @@ from optimizer.readers.catalog import names
 
 _OPENING: Final = 3
 """Sentences that say what a document is about, as its title does."""
+_FAMILY: Final = re.compile(
+    r"\b(?:(?i:Llama|Qwen|Mi[sx]tral|Gemma|GLM|DeepSeek|Kimi|Phi|GPT|Falcon|Yi)[- ]?(?:V|K)?\d[\w.]*"
+    r"(?:[- ]\d+(?:\.\d+)?[Bb]\b|-(?!Instruct|Base|Chat)[A-Z]\w+)?"
+    r"|[A-Z][A-Za-z]+(?:[- ][A-Z0-9][\w.]*)*-\d+(?:\.\d+)?[Bb]\b)"
+)
+"""A name as models of known families have it, or with a size, which the catalog may not know."""
+_BESIDE_IT: Final = re.compile(
+    r"\b(?:re-?rankers?|(?<!no )(?<!without )(?<!without a )(?:drafters?\b|drafts?\s+(?:models?|networks?|heads?"
+    r"|tokens?)|(?:speculat\w+|\dB)\b[^.;]{0,40}\bdrafts?)|embedd(?:er|ing model)s?|encoders?|vision tower"
+    r"|(?:distil\w+\b.*)(?:teachers?|students?)|adapters?|(?:guard|reward|safety|teacher|student) models?)\b",
+    re.IGNORECASE,
+)
+_NAME: Final = 16
+"""Characters behind a family and its number that may still belong to the name."""
+_SIZED: Final = re.compile(r"([a-z]+).*?-(\d+(?:\.\d+)?b)\b")
+_COMMA: Final = re.compile(r"[,;:]\s")
 
 
 def scoped(sentence: Sentence, find: Callable[[str], Sequence[str]]) -> Sequence[str]:
@@ -72,22 +88,6 @@ def of_another(sentence: Sentence, end: int) -> bool:
     return clause is not None and not models_in(sentence.text[: clause.start()]) and bool(models_in(sentence.text))
 
 
-_FAMILY: Final = re.compile(
-    r"\b(?:(?i:Llama|Qwen|Mi[sx]tral|Gemma|GLM|DeepSeek|Kimi|Phi|GPT|Falcon|Yi)[- ]?(?:V|K)?\d[\w.]*"
-    r"(?:[- ]\d+(?:\.\d+)?[Bb]\b|-(?!Instruct|Base|Chat)[A-Z]\w+)?"
-    r"|[A-Z][A-Za-z]+(?:[- ][A-Z0-9][\w.]*)*-\d+(?:\.\d+)?[Bb]\b)"
-)
-"""A name as models of known families have it, or with a size, which the catalog may not know."""
-_BESIDE_IT: Final = re.compile(
-    r"\b(?:re-?rankers?|(?<!no )(?<!without )(?<!without a )(?:drafters?\b|drafts?\s+(?:models?|networks?|heads?"
-    r"|tokens?)|(?:speculat\w+|\dB)\b[^.;]{0,40}\bdrafts?)|embedd(?:er|ing model)s?|encoders?|vision tower"
-    r"|(?:distil\w+\b.*)(?:teachers?|students?)|adapters?|(?:guard|reward|safety|teacher|student) models?)\b",
-    re.IGNORECASE,
-)
-_NAME: Final = 16
-"""Characters behind a family and its number that may still belong to the name."""
-
-
 @lru_cache(maxsize=1024)
 def names_another(text: str) -> bool:
     """Whether a text names a model that the catalog has not, or another network beside the one that is served."""
@@ -111,9 +111,3 @@ def _generation() -> re.Pattern[str]:
     sized = {(one[1], one[2]) for name in names("models") if (one := _SIZED.match(name))}
     known = "|".join(sorted(f"{family}[- ]?{re.escape(size)}" for family, size in sized))
     return re.compile(rf"[A-Za-z]+[- ]?[VK]?\d(?:[.-]?\d)?[.,;:]?|{known}", re.IGNORECASE)
-
-
-_SIZED: Final = re.compile(r"([a-z]+).*?-(\d+(?:\.\d+)?b)\b")
-
-
-_COMMA: Final = re.compile(r"[,;:]\s")

@@ -14,11 +14,10 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
-from optimizer.audit.architecture import shape_of
-from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.deployment import Sentence, models_in
 from optimizer.audit.hedges import clause_span
-from optimizer.audit.verdict import plain
+from optimizer.audit.known_figures import shape_of
+from optimizer.audit.verdict import Contradiction, plain
 
 _VALUE: Final = r"(\d{1,3}(?:,\d{3})+|\d[\d_]*(?:\.\d+)?)(k?)(?![\w%]|[.,]\d)"
 _NUMBERS: Final = re.compile(rf"(?<![\w.,]){_VALUE}", re.IGNORECASE)

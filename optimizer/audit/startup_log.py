@@ -8,9 +8,8 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.audit.deployment import Sentence, size
-from optimizer.audit.derived import WHOLE, weight_shares
 from optimizer.audit.facts import Derivation, JudgedClaim
-from optimizer.audit.known_figures import ROUGHLY, JudgedClaims, claim_at, priced_on, verdict_of
+from optimizer.audit.known_figures import ROUGHLY, WHOLE, JudgedClaims, claim_at, priced_on, verdict_of, weight_shares
 from optimizer.audit.launched import Launched, of_log
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.verdict import Verdict, plain

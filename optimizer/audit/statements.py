@@ -19,6 +19,27 @@ WORDS: Final = frozenset({"model", "hardware", "precision", "mixed_layers"})
 """Facts that are words: their value is no quantity."""
 NO_SEGMENT: Final = -1
 """Place of a figure that a data block gives: it stands in no running text."""
+_CLAIMED: Final = re.compile(
+    r"\b(claim(?:s|ed)?|current(?:ly)?|previous(?:ly)?|old|before|as documented|documented|"
+    r"script output|output(?![ -]+(?:tok|len|seq|rate|throughput|speed|per|size))|"
+    r"reported|original(?:ly)?|specified|quoted|advertised|stated|wrong|incorrect(?:ly)?|misstated"
+    r"|document(?:ation)? (?:says|error))\b"
+)
+_CALCULATED: Final = re.compile(
+    r"\b(calculat(?:ed|ion|es)|actual(?:ly)?|reality|real|should be|correct(?:ed|ion)?|expected|realistic|computed|"
+    r"derived|verified|verification|measured|new|after|recomputed|in fact|limit|true)\b"
+)
+LABEL: Final = re.compile(r"^\W{0,12}([A-Za-z`(][^:=|;]{0,80}?)\s*(?::|=(?!=))(?:\s|$|\*|(?=[~≈\d]))")
+QUOTATION: Final = re.compile(r"[\"“”«»]")
+_REFUSED: Final = re.compile(
+    r"\b(?:not|never|instead of|rather than)\s+(?:the\s+|exactly\s+|just\s+|specified\s+)*[\"~≈]?\s*$"
+)
+_FROM: Final = re.compile(r"\bfrom\s+[\"~≈]?\s*$")
+_TO: Final = re.compile(r"\bto\b|→|->")
+_FROM_TO: Final = re.compile(r"\bfrom\b.*\bto\s+[\"~≈]?\s*$|(?:→|->)\s*[~≈]?$")
+_CLAIMED_AFTER: Final = re.compile(r"^\W*(?:as\s+)?(?:was\s+)?claimed\b")
+_CLAIMED_BEFORE: Final = re.compile(r"\bclaim(?:ed|s)\b[^.]{0,25}$")
+_REACH: Final = 80
 
 
 class Role(StrEnum):
@@ -44,31 +65,6 @@ class Statement:
     sure: bool = True
     section: tuple[str, ...] = ()
     near: str = ""
-
-
-_CLAIMED: Final = re.compile(
-    r"\b(claim(?:s|ed)?|current(?:ly)?|previous(?:ly)?|old|before|as documented|documented|"
-    r"script output|output(?![ -]+(?:tok|len|seq|rate|throughput|speed|per|size))|"
-    r"reported|original(?:ly)?|specified|quoted|advertised|stated|wrong|incorrect(?:ly)?|misstated"
-    r"|document(?:ation)? (?:says|error))\b"
-)
-_CALCULATED: Final = re.compile(
-    r"\b(calculat(?:ed|ion|es)|actual(?:ly)?|reality|real|should be|correct(?:ed|ion)?|expected|realistic|computed|"
-    r"derived|verified|verification|measured|new|after|recomputed|in fact|limit|true)\b"
-)
-LABEL: Final = re.compile(r"^\W{0,12}([A-Za-z`(][^:=|;]{0,80}?)\s*(?::|=(?!=))(?:\s|$|\*|(?=[~≈\d]))")
-QUOTATION: Final = re.compile(r"[\"“”«»]")
-_REFUSED: Final = re.compile(
-    r"\b(?:not|never|instead of|rather than)\s+(?:the\s+|exactly\s+|just\s+|specified\s+)*[\"~≈]?\s*$"
-)
-_FROM: Final = re.compile(r"\bfrom\s+[\"~≈]?\s*$")
-_TO: Final = re.compile(r"\bto\b|→|->")
-_FROM_TO: Final = re.compile(r"\bfrom\b.*\bto\s+[\"~≈]?\s*$|(?:→|->)\s*[~≈]?$")
-_CLAIMED_AFTER: Final = re.compile(r"^\W*(?:as\s+)?(?:was\s+)?claimed\b")
-_CLAIMED_BEFORE: Final = re.compile(r"\bclaim(?:ed|s)\b[^.]{0,25}$")
-
-
-_REACH: Final = 80
 
 
 def without_full_stops(text: str) -> str:

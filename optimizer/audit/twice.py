@@ -13,12 +13,11 @@ from fractions import Fraction
 from itertools import combinations
 from typing import Final
 
-from optimizer.audit.contradictions import Contradiction
 from optimizer.audit.deployment import Sentence, devices_in, models_in
 from optimizer.audit.hedges import OTHERWISE, clause_of
 from optimizer.audit.quantities import Quantity, noun
 from optimizer.audit.tokens import numbers_of, tokenize
-from optimizer.audit.verdict import shown
+from optimizer.audit.verdict import Contradiction, shown
 
 _LABELLED: Final = re.compile(r"\W*([A-Za-z][\w /-]{0,40}?)\s*[:=]\W*")
 _CALLED: Final = re.compile(

@@ -1,8 +1,9 @@
 """Verdicts, and the figures of a judgement as they are shown."""
 
+from dataclasses import dataclass
 from enum import StrEnum
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 from optimizer.audit.lexicon import Unit
 
@@ -65,3 +66,22 @@ def number(value: Fraction) -> int | float:
     if abs(value) > Fraction(10) ** 300:
         return round(value)
     return float(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Figures that cannot all be right, or (``disputes``) that differ because they may mean different things."""
+
+    lines: tuple[int, ...]
+    name: str
+    values: tuple[Fraction, ...]
+    explanation: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Entry of ``contradictions`` or ``disputes``."""
+        return {
+            "lines": list(self.lines),
+            "name": self.name,
+            "values": [number(value) for value in self.values],
+            "explanation": self.explanation,
+        }

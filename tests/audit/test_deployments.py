@@ -52,7 +52,7 @@ def test_nobody_is_accused_wrongly(path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("folder", "errors", "least"),
-    list(zip(FOLDERS, (19, 21, 24, 40, 39, 33, 25, 33, 35, 35), (16, 16, 21, 34, 28, 26, 16, 17, 15, 7), strict=True)),
+    list(zip(FOLDERS, (19, 21, 24, 40, 39, 33, 25, 33, 35, 35), (16, 15, 20, 34, 28, 26, 16, 17, 15, 7), strict=True)),
 )
 def test_errors_are_told(folder: Path, errors: int, least: int) -> None:
     pairs = [audited(path) for path in sorted(folder.glob("*.md"))]
@@ -65,7 +65,7 @@ def test_errors_are_told(folder: Path, errors: int, least: int) -> None:
     list(
         zip(
             AUTHORS,
-            (16, 15, 16, 15, 11, 11, 12, 15, 16, 22, 11, 12, 14, 11, 11, 9, 11, 14, 12, 7, 10, 9, 9, 7, 10, 7, 8, 6),
+            (16, 15, 16, 15, 11, 11, 11, 14, 16, 22, 10, 11, 13, 11, 11, 9, 11, 14, 12, 7, 10, 9, 9, 7, 10, 7, 8, 6),
             (0, 0, 0, 0, 0, 2, 0, 1, 1, *[0] * 10, 1, 0, 0, 1, 1, 0, 0, 0, 0),
             strict=True,
         )

@@ -39,10 +39,6 @@ CARD = """The log gives 7.4 GiB at 36,864 bytes per token, 215k tokens.
 One card carries {} sessions at 131,072 each if they share a prefix.
 """
 SHARDED = "We have 8x H100 80 GB.\n\nLlama-3.3-70B runs as BF16 replicas at TP{}, each on its own.\n"
-USERS = """We serve Mixtral-8x7B.
-
-Two L40S hold the {} weights plus 64 users at 2k tokens each, so I would not ask for more.
-"""
 RAISED = """DeepSeek-V3 runs with EP16 on 16x H200. We want 32 redundant experts,
 which raises this to {} per GPU per layer.
 """
@@ -77,7 +73,6 @@ USER_ROW = "Llama-3.3-70B in BF16 runs on 4x H100, TP4.\n\n" + table(
         (CACHE, "41", "64", 5),
         (CARD, "1", "16", 3),
         (SHARDED, "4", "1", 3),
-        (USERS, "INT4", "BF16", 3),
         (RAISED, "18", "20", 2),
         (SHAPES_ROW, "256", "128", 6),
         (STATIC, "0.85", "0.88", 3),
@@ -87,7 +82,6 @@ USER_ROW = "Llama-3.3-70B in BF16 runs on 4x H100, TP4.\n\n" + table(
         ("The node has 8x H100.\n\nOn its 8 GPUs we run TP2 x {}.\n", "4", "3", 3),
         (GPUS_OF_KIND, "136", "146", 6),
         (BLOCK, "72.0", "76.0", 5),
-        ("Weights 35.3 GB, runtime 4.0 GB, cache 32.7 GB: {} GB in total.\n", "72.0", "75.0", 1),
         ("16 GPUs at $2.10 per GPU-hour for 730 hours are {} a month.\n", "$24,528", "$34,528", 1),
         ("At $3.20 per GPU-hour a node of 8 GPUs is {} an hour.\n", "$25.60", "$32.00", 1),
         ("The API costs $0.90 per million tokens; at 300M tokens a day we pay {} a day.\n", "$270", "$2,700", 1),

@@ -17,14 +17,13 @@ from typing import Final
 
 from optimizer.audit.counts import COUNT, DEVICES, count
 from optimizer.audit.degrees import degrees_in
-from optimizer.audit.deployment import Known, Sentence, models_in
+from optimizer.audit.deployment import Sentence, models_in
 from optimizer.audit.facts import Derivation
 from optimizer.audit.hedges import asserted, clause_of, clause_span
-from optimizer.audit.known_figures import JudgedClaims, claim_at, priced_on, stretch
+from optimizer.audit.known_figures import JudgedClaims, claim_at, heads_broken, shape_of, stretch
 from optimizer.audit.lexicon import ONE
 from optimizer.audit.scope import models_of, names_another, of_another, scoped
 from optimizer.audit.verdict import Verdict, plain
-from optimizer.domain.families import Family
 from optimizer.domain.model import ModelSpec
 
 _NUMBER_TEXT: Final = rf"(?<!-)(?<!hundred )(?<!hundred and )(?<!thousand )(?!(?:a )?single\b){COUNT}(?!\w)"
@@ -45,8 +44,6 @@ _OF_A_TOKEN: Final = re.compile(
     re.IGNORECASE,
 )
 """Experts that a router takes: ``eight of them per token``, ``top-8``, ``routes a token to eight of them``."""
-_SAMPLED: Final = re.compile(r"\b(?:sampl\w+|temperature|top-p|accurac\w+)\b", re.IGNORECASE)
-"""Where ``top-40`` counts no experts."""
 _PART: Final = r"(?:rank|gpu|card|device|chip|accelerator|stage|node|host|box|server|group|machine)s?\b"
 _EACH: Final = (
     rf"(?:\b(?:per|each|every|an?|one|any|single)\s+(?:of\s+(?:(?:the|these|its|our)\s+)?(?:{COUNT}\s+)?)?"
@@ -64,17 +61,12 @@ _NO_NUMBER: Final = re.compile(r"[^\d.;]{1,48}(?:[A-Z]P\W?\d+[^\d.;]{1,24})?")
 """Between a noun and a number that counts some of it."""
 _A_LAYER: Final = re.compile(r"\s*(?:per|in each|/)\s*layer", re.IGNORECASE)
 _SOME: Final = re.compile(
-    r"\b(?:first|last|others?|another|remaining|rest|only|next|every|further|more|plus|additional|extra|up to"
-    r"|at most|at least)\s+(?:the\s+)?$",
+    r"\b(?:first|last|others?|another|remaining|rest|only|next|every|further|more|plus|additional|extra|up to|at most"
+    r"|at least|these|those|than|by|among|between|over|under|after|before|until|from)\s+(?:the\s+)?$"
+    r"|(?<![A-Za-z\d])\d+(?:,|,?\s+(?:and|or))\s+$",
     re.IGNORECASE,
 )
-"""Before a number that counts some of them."""
-_BESIDE: Final = re.compile(
-    r"\b(?:these|those|than|by|among|between|over|under|after|before|until|from|to)\s+(?:the\s+)?$", re.IGNORECASE
-)
-"""Before a number that is no count of the model's own."""
-_ENUMERATED: Final = re.compile(r"(?<![A-Za-z\d])\d+(?:,|,?\s+(?:and|or))\s+$")
-"""Before the last of several numbers of one noun."""
+"""Before a number that counts some of them, or is the last of several."""
 _RECKONED: Final = re.compile(r"^\s*(?:[×x*·+=≈→]|instances?\b|come to\b)|[×x*·÷/+=≈→~-]\s*$", re.IGNORECASE)
 """Beside a number that an equation has: a product of experts and layers is no shape, what is divided is one."""
 _PLACED: Final = re.compile(rf"\b(?:{_PART}|[etpd]p[ =]?\d+|TP|EP|PP|parallel\w*)\b", re.IGNORECASE)
@@ -99,13 +91,41 @@ _LABELS: Final = {
     rf"(?:(?:per|/|on each) ?(?:{DEVICES}|rank)|(?:per|/|and|,)? ?(?:moe )?layer|\W|and|per)+",
 }
 """Headings of a table, whole, by the noun that they count and which of them."""
-_REMARK: Final = re.compile(r"\([^)]*\)|\b(?:number of|num|count|#)\b|[*`_]", re.IGNORECASE)
 _CELL: Final = re.compile(r"\s*(\d[\d,]*)\s*(?:$|[(,;/]|x\b)")
+
+_BY_LOAD: Final = re.compile(
+    r"\b(?:hits?|sees?|saw|touch\w*|hot\w*|idle|busy|cold|got|receiv\w+|load(?:ed|ing)?|popular|batch"
+    r"|(?<!per )(?<!a )(?<!each )(?<!every )tokens?|(?:each|every|per|a|one) (?:node|host|box|server|machine))\b",
+    re.IGNORECASE,
+)
+"""Of experts that tokens choose, not those that a device keeps."""
+_SHARED_ONE: Final = re.compile(r"\bshared\b", re.IGNORECASE)
+_COPIES: Final = re.compile(r"\b(?:replica|instance|cop(?:y|ie))s?\b", re.IGNORECASE)
+_RANKS: Final = re.compile(rf"({COUNT})\s+(?:{DEVICES}|ranks)\b", re.IGNORECASE)
+_OVER: Final = re.compile(r"(?:.*[(=]\s*)?(?:EP|expert[- ]parallel\w*)(?: size)?\)?|GPUs|ranks", re.IGNORECASE)
+"""Heads a column of what experts are spread over."""
+_EXPERT_PARALLEL: Final = re.compile(r"\bexpert[- ]parallel", re.IGNORECASE)
+_DIVIDES: Final = re.compile(
+    r"\b(?:no|not|never|cannot|refus\w*|reject\w*|errors?|wrong|divi\w+|crash\w*|fail\w*)\b|n['’]t\b", re.IGNORECASE
+)
+"""In a paragraph that may say itself that a degree cannot be."""
+_CONTEXT: Final = re.compile(
+    r"(?P<ahead>\b(?:contexts?|windows?|max[-_ ]model[-_ ]len|context[-_ ]length)\b[^.;:\d]{0,24}?[ =:])?"
+    r"(?<![\w.,/-])(?P<number>\d[\d,]*(?:\.\d+)?)\s?(?P<scale>[kKmM]i?|million)?\b"
+    r"(?P<behind>[- ](?:tokens?[- ])?(?:(?:of|long)[- ])?(?:contexts?|windows?))?",
+    re.IGNORECASE,
+)
 _ITEM: Final = re.compile(r"\W*([A-Za-z][^:\d]{2,48}):\s*(\S.*)", re.DOTALL)
-_LISTED: Final = re.compile(r"\s*[,/;]\s*(?!layer)")
+_STRETCHED: Final = re.compile(
+    r"\b(?:yarn|rope[- ]scal\w*|extrapolat\w*|dual[- ]chunk|extend\w*|stretch\w*"
+    r"|(?<=[a-z]-)(?:\d{4}|1M)|(?<=Instruct )\d{4}|\d{4} (?:release|instruct|variant|version|checkpoint))\b",
+    re.IGNORECASE,
+)
+"""Longer than a model's own, or another release of it than the catalog's: ``Qwen3-30B-A3B-Instruct-2507``."""
+_SCALES: Final = {"": (1,), "k": (1000, 1024), "m": (10**6, 2**20)}
 
 
-def judge_architecture(said: Sequence[Sentence]) -> JudgedClaims:
+def judge_shapes(said: Sequence[Sentence]) -> JudgedClaims:
     """Counts of heads, layers and experts that no model in the document's words has."""
     stretched = any(_STRETCHED.search(one.text) for one in said)
     for sentence in said:
@@ -155,8 +175,6 @@ def _counted(sentence: Sentence, named: Sequence[str]) -> Iterator[_Counted]:
     if experts:
         for match in _OF_A_TOKEN.finditer(text):
             group = next(name for name, found in match.groupdict().items() if found)
-            if match["top"] and _SAMPLED.search(text):
-                continue
             yield _Counted(match.span(group), count(match[group]), "experts", _ACTIVE, named)
     degrees = {one.start + len(one.text) for one in degrees_in(text)}
     nouns = [match for match in _COUNTED.finditer(text) if match["noun"].lower() not in {"slot", "slots"}]
@@ -164,14 +182,12 @@ def _counted(sentence: Sentence, named: Sequence[str]) -> Iterator[_Counted]:
     whole = (match for match in _COUNTED.finditer(text)
              if not any(other.start() < match.start() < other.end() for other in shared))  # fmt: skip
     for match in (*shared, *whole):
-        last = [one["noun"] for one in nouns if _NO_NUMBER.fullmatch(text, one.end(), max(one.end(), match.start()))]
-        last = last or (["experts"] if experts else [""])
-        word = match.groupdict().get("noun", last[-1]).lower().rstrip("s")
+        ahead = [one["noun"] for one in nouns if _NO_NUMBER.fullmatch(text, one.end(), max(one.end(), match.start()))]
+        word = match.groupdict().get("noun", (ahead or ["experts" * experts])[-1]).lower().rstrip("s")
         words = frozenset(re.split(r"[ -]", match.groupdict().get("kind", "").lower().strip())) - {""}
         before, after = text[: match.start()], text[match.end() :]
         part = bool(_A_PART.match(after) or _PART_BEFORE.search(before))
-        some = _SOME.search(before) or (not part and _BESIDE.search(before))
-        some = some or _RECKONED.search(before) or _RECKONED.match(after) or _ENUMERATED.search(before)
+        some = (not part and _SOME.search(before)) or _RECKONED.search(before) or _RECKONED.match(after)
         part |= word == "expert" and "ep" in sentence.own.degrees and _A_LAYER.match(after) is not None
         if (
             not (words & _OTHER_KINDS or any(word.endswith("s") for word in words))
@@ -193,28 +209,18 @@ def _celled(sentence: Sentence, named: Sequence[str]) -> Iterator[_Counted]:
         first = sentence.text.index(cell, at)
         at = first + len(cell)
         by_column = _headed(label)
-        heads = by_column or (_headed(title) if cell != title else [])
+        head, number = by_column or (_headed(title) if cell != title else None), _CELL.match(cell)
         # a column beside the row's noun is some model's, which must be named
         models = models_in(label) or models_in(title) or (named if by_column else ())
-        written = _LISTED.split(re.sub(r"(?<=\d),(?=\d{3}\b)", "", cell)) if len(heads) > 1 else [cell]
-        for (noun, kind), part in zip(heads, written, strict=False) if len(heads) == len(written) else ():
-            number = _CELL.match(part)
-            if number is not None:
-                start = max(sentence.text.find(part, first), first)
-                words = frozenset({kind, "celled"})
-                yield _Counted((start, start + len(number[1])), count(number[1].replace(",", "")), noun, words, models)
+        if head is not None and number is not None:
+            words, value = frozenset({head[1], "celled"}), count(number[1].replace(",", ""))
+            yield _Counted((first, first + len(number[1])), value, head[0], words, models)
 
 
 @lru_cache(maxsize=1024)
-def _headed(label: str) -> list[tuple[str, str]]:
-    """Nouns of the parts of a heading; none where a part has none that is known."""
-    plain_label = _REMARK.sub("", label).strip()
-    for parts in ([plain_label], _LISTED.split(plain_label)):
-        found = [[key for key, pattern in _LABELS.items() if re.fullmatch(pattern, part.strip(), re.IGNORECASE)]
-                 for part in parts]  # fmt: skip
-        if all(found):
-            return [keys[0] for keys in found]
-    return []
+def _headed(label: str) -> tuple[str, str] | None:
+    """Noun of a heading, and which of them."""
+    return next((key for key, one in _LABELS.items() if re.fullmatch(one, label.strip(), re.IGNORECASE)), None)
 
 
 def _readings(sentence: Sentence, said: _Counted) -> list[Derivation]:
@@ -230,14 +236,6 @@ def _readings(sentence: Sentence, said: _Counted) -> list[Derivation]:
         return []
     shapes = [shape for name in said.models if (shape := shape_of(name)) is not None]
     return _divided(sentence, said, [one for shape in shapes for one in _whole(shape, noun, said.words)])
-
-
-_BY_LOAD: Final = re.compile(
-    r"\b(?:hits?|sees?|saw|touch\w*|hot\w*|idle|busy|cold|got|receiv\w+|load(?:ed|ing)?|popular|batch"
-    r"|(?<!per )(?<!a )(?<!each )(?<!every )tokens?|(?:each|every|per|a|one) (?:node|host|box|server|machine))\b",
-    re.IGNORECASE,
-)
-"""Of experts that tokens choose, not those that a device keeps."""
 
 
 def _claim(sentence: Sentence, said: _Counted, readings: Sequence[Derivation]) -> JudgedClaims:
@@ -267,8 +265,8 @@ def _divided(sentence: Sentence, said: _Counted, whole: list[Derivation]) -> lis
         others = sentence.whole.counts.union(*map(sentence.whole.every, _PARTS_OF["experts"]))
         anywhere = beside.union(before or others)
         readings = [one for each in every for one in _parts(each, ranks or anywhere, spare or ())]
-        readings += [replace(one, value=one.value + 1) for one in readings if _SHARED_ONE.search(sentence.text)]
-        return readings
+        more = 1 if _SHARED_ONE.search(sentence.text) else 0
+        return readings + [replace(one, value=one.value + more) for one in readings]
     if part or "placed" in said.words:
         axes = _PARTS_OF[said.noun]
         said_so = sentence.text[: clause_span(sentence.text, *said.at)[1]]
@@ -298,21 +296,6 @@ def _near_ranks(sentence: Sentence) -> set[int]:
         if counted or (parallel and degrees):
             return counted or {degrees.get("tp", 1) * degrees.get("dp", 1)}
     return set()
-
-
-_SHARED_ONE: Final = re.compile(r"\bshared\b", re.IGNORECASE)
-_OVER: Final = re.compile(r"(?:.*[(=]\s*)?(?:EP|expert[- ]parallel\w*)(?: size)?\)?|GPUs|ranks", re.IGNORECASE)
-"""Heads a column of what experts are spread over."""
-_COPIES: Final = re.compile(r"\b(?:replica|instance|cop(?:y|ie))s?\b", re.IGNORECASE)
-_RANKS: Final = re.compile(rf"({COUNT})\s+(?:{DEVICES}|ranks)\b", re.IGNORECASE)
-_EXPERT_PARALLEL: Final = re.compile(r"\bexpert[- ]parallel", re.IGNORECASE)
-
-
-@lru_cache(maxsize=64)
-def shape_of(name: str) -> ModelSpec | None:
-    """A model of the catalog in full."""
-    priced = priced_on(Known(name, None, "h100-sxm-8"), 1)
-    return None if priced is None else priced[0].model
 
 
 def _whole(model: ModelSpec, noun: str, words: frozenset[str]) -> list[Derivation]:
@@ -363,43 +346,14 @@ def _degrees(sentence: Sentence, named: Sequence[str]) -> JudgedClaims:
     for degree in degrees_in(sentence.text):
         start, end = degree.start, degree.start + len(degree.text)
         if degree.axis == "tp" and asserted(sentence, start, end) and not _DIVIDES.search(beside):
-            broken = [_heads_broken(model, degree.value) for model in named]
+            broken = [heads_broken(model, degree.value) for model in named]
             if broken and all(broken):
                 reading = Derivation("heads", Fraction(0), "attention heads % tp", broken[0])
                 span = stretch(sentence.text, start, end)
                 yield claim_at(sentence, span, "tp", Fraction(degree.value), ONE, Verdict.FAILS, [reading], broken[0])
 
 
-_DIVIDES: Final = re.compile(
-    r"\b(?:no|not|never|cannot|refus\w*|reject\w*|errors?|wrong|divi\w+|crash\w*|fail\w*)\b|n['’]t\b", re.IGNORECASE
-)
-"""In a paragraph that may say itself that a degree cannot be."""
-
-
-@lru_cache(maxsize=256)
-def _heads_broken(model: str, tp: int) -> str:
-    """What forbids a degree of tensor parallelism, of the model's heads alone; empty where nothing does."""
-    priced = priced_on(Known(model, None, "h100-sxm-8"), tp)
-    violations = priced[2].violations if priced else ()
-    return next((one.message for one in violations if one.family is Family.DIVISIBILITY and "heads" in one.message), "")
-
-
 # --- tokens beyond the model's positions
-
-
-_CONTEXT: Final = re.compile(
-    r"(?P<ahead>\b(?:contexts?|windows?|max[-_ ]model[-_ ]len|context[-_ ]length)\b[^.;:\d]{0,24}?[ =:])?"
-    r"(?<![\w.,/-])(?P<number>\d[\d,]*(?:\.\d+)?)\s?(?P<scale>[kKmM]i?|million)?\b"
-    r"(?P<behind>[- ](?:tokens?[- ])?(?:(?:of|long)[- ])?(?:contexts?|windows?))?",
-    re.IGNORECASE,
-)
-_STRETCHED: Final = re.compile(
-    r"\b(?:yarn|rope[- ]scal\w*|extrapolat\w*|dual[- ]chunk|extend\w*|stretch\w*"
-    r"|(?<=[a-z]-)(?:\d{4}|1M)|(?<=Instruct )\d{4}|\d{4} (?:release|instruct|variant|version|checkpoint))\b",
-    re.IGNORECASE,
-)
-"""Longer than a model's own, or another release of it than the catalog's: ``Qwen3-30B-A3B-Instruct-2507``."""
-_SCALES: Final = {"": (1,), "k": (1000, 1024), "m": (10**6, 2**20)}
 
 
 def _contexts(sentence: Sentence, named: Sequence[str]) -> JudgedClaims:
