@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
-from optimizer.audit.blame import blame
+from optimizer.audit.blame import blame, find_restated
+from optimizer.audit.claimed import extract, places_of
 from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.deployment import Sentence, sentences
 from optimizer.audit.document import Segment
 from optimizer.audit.equations import find_equations
-from optimizer.audit.extract import extract, places_of
-from optimizer.audit.facts import Claims, Facts, JudgedClaim
+from optimizer.audit.facts import EXPERT_COUNTS, WORDS, Claims, Facts, JudgedClaim, Statement
 from optimizer.audit.inline import has_digit
 from optimizer.audit.judge import Judge
 from optimizer.audit.launched import judge_launches
@@ -21,15 +21,12 @@ from optimizer.audit.markdown import read_document
 from optimizer.audit.quantities import read
 from optimizer.audit.ratios import find_misratios, find_two_ratios, judge_ratios
 from optimizer.audit.reckoned import find_misreckoned
-from optimizer.audit.restated import find_restated
 from optimizer.audit.result import AuditResult, find_disputes
-from optimizer.audit.settings import find_missettings
 from optimizer.audit.settle import Settled, settle
 from optimizer.audit.spoken import spoken_equations, with_spoken
-from optimizer.audit.statements import EXPERT_COUNTS, WORDS, Statement
 from optimizer.audit.tables import find_outliers, find_sums
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
-from optimizer.audit.twice import find_two_values
+from optimizer.audit.twice import find_missettings, find_two_values
 from optimizer.readers.notebook import check_notebook
 
 if TYPE_CHECKING:

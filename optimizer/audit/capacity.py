@@ -12,11 +12,10 @@ from fractions import Fraction
 from functools import cached_property
 from typing import Final
 
-from optimizer.audit.counts import COUNT, DEVICES, NODES, WORDS, count
+from optimizer.audit.degrees import COUNT, DEVICES, NODES, WORDS, count
 from optimizer.audit.deployment import Sentence
 from optimizer.audit.document import Place
 from optimizer.audit.facts import Derivation
-from optimizer.audit.hedges import clause_of
 from optimizer.audit.known_figures import (
     GB,
     ROUGHLY,
@@ -28,6 +27,7 @@ from optimizer.audit.known_figures import (
 )  # fmt: skip
 from optimizer.audit.lexicon import NONE, ONE
 from optimizer.audit.quantities import Quantity, bare, noun
+from optimizer.audit.scope import clause_of
 from optimizer.audit.tokens import numbers_of, tokenize
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.readers.catalog import load_hardware

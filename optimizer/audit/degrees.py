@@ -1,17 +1,35 @@
-"""Parallel degrees in their usual spellings: ``TP8``, ``tensor-parallel size: 8``, ``8-way TP``, ``4 stages``."""
+"""Counts and parallel degrees as people write them: ``TP8``, ``tensor-parallel size: 8``, ``8-way TP``, four stages."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.counts import WORDS, count, is_count
 from optimizer.audit.document import Kind, Segment
-from optimizer.audit.statements import Role, Statement
+from optimizer.audit.facts import Role, Statement
 
+_UNITS: Final = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_TEENS: Final = (
+    "ten", "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+)  # fmt: skip
+_TENS: Final = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_CARDINALS: Final = (
+    dict(zip((*_UNITS, *_TEENS), range(1, 20), strict=True))
+    | {ten: 10 * at for at, ten in enumerate(_TENS, 2)}
+    | {f"{ten}-{one}": 10 * at + more for at, ten in enumerate(_TENS, 2) for more, one in enumerate(_UNITS, 1)}
+    | {"a single": 1, "single": 1}
+)
+_WORDS: Final = _CARDINALS | {"both": 2, "second": 2, "third": 3, "fourth": 4, "fifth": 5}
+ORDINALS: Final = "second|third|fourth|fifth"
+WORDS: Final = f"(?:{'|'.join(sorted(_CARDINALS.keys() - {'one', 'single', 'a single'}, key=len, reverse=True))})"
+"""Words for two and more."""
+COUNT: Final = rf"(?<![\w.,/])(?:\d{{1,5}}(?![.,]?\d)|{WORDS}|one|(?:a )?single)"
+DEVICES: Final = r"(?:GPUs?|devices?|accelerators?|cards?|chips?)"
+NODES: Final = r"(?:nodes?|servers?|hosts?|box(?:es)?)"
+_OF_DEVICES: Final = re.compile(rf"({COUNT})\s+{DEVICES}\b", re.IGNORECASE)
 _LONG: Final = {
     "tensor": "tp", "pipeline": "pp", "data": "dp", "expert": "ep", "experts": "ep", "context": "cp",
     "moe_tp": "etp", "moe_ep": "ep", "moe-tp": "etp", "moe-ep": "ep",
@@ -52,6 +70,21 @@ _LOGGED_BY: Final = re.compile(r"\s*\[(?:[\d: ,.-]*\d )?(?:(?:DP|TP|PP|EP|CP)\d+
 _SYMBOL: Final = rf"(?:(?:{_LONG_NAME})[-_ ]parallel(?:ism)?|{_SHORT_NAME})(?:[-_ ]?(?:size|degree))?"
 _PRODUCT: Final = re.compile(rf"{_SYMBOL}(?:\s*[×x*·]\s*{_SYMBOL}){{1,6}}", re.IGNORECASE)
 _ONE: Final = re.compile(rf"(?P<long>{_LONG_NAME})|(?P<short>{_SHORT_NAME})", re.IGNORECASE)
+
+
+def count(text: str) -> int:
+    """Number that a numeral or a word stands for."""
+    return _WORDS.get(text.lower()) or int(text)
+
+
+def devices_counted(texts: Iterable[str]) -> set[int]:
+    """Every number of devices that some texts count."""
+    return {count(number) for text in texts for number in _OF_DEVICES.findall(text)}
+
+
+def is_count(text: str) -> bool:
+    """Whether a text is a whole number, in digits or in a word."""
+    return text.isdigit() or text.lower() in _WORDS
 
 
 @dataclass(frozen=True, slots=True)

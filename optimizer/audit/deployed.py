@@ -16,28 +16,25 @@ from math import prod
 from typing import Final
 
 from optimizer.audit.capacity import judge_capacity
-from optimizer.audit.counts import COUNT, DEVICES, NODES, ORDINALS, WORDS, count
-from optimizer.audit.degrees import degrees_in
+from optimizer.audit.degrees import COUNT, DEVICES, NODES, ORDINALS, WORDS, count, degrees_in
 from optimizer.audit.deployment import SIZE, Sentence, devices_in, precisions_in, size
-from optimizer.audit.facts import Derivation, JudgedClaim
-from optimizer.audit.hedges import clause_of
+from optimizer.audit.facts import AXES, Derivation, JudgedClaim
 from optimizer.audit.known_figures import (
     GB,
     JudgedClaims,
     claim_at,
+    device_counts,
     stretch,
     verdict_of,
     weights_of,
 )
-from optimizer.audit.launched import Launched, judge_code
+from optimizer.audit.launched import Launched, judge_code, judge_log
 from optimizer.audit.lexicon import ONE
-from optimizer.audit.partial import device_counts
 from optimizer.audit.quantities import Quantity
 from optimizer.audit.rates import judge_rates
+from optimizer.audit.scope import clause_of
 from optimizer.audit.shapes import judge_shapes
 from optimizer.audit.sizes import judge_sizes
-from optimizer.audit.startup_log import judge_log
-from optimizer.audit.statements import AXES
 from optimizer.audit.verdict import Verdict, shown
 from optimizer.domain.convention import CONVENTIONS
 from optimizer.readers.catalog import load_hardware

@@ -16,10 +16,9 @@ from functools import cached_property, lru_cache
 from itertools import pairwise
 from typing import Final, TypeVar
 
-from optimizer.audit.counts import COUNT, count, devices_counted
-from optimizer.audit.degrees import degrees_in
+from optimizer.audit.degrees import COUNT, count, degrees_in, devices_counted
 from optimizer.audit.document import Kind, Place, Segment, rows_of
-from optimizer.audit.statements import AXES
+from optimizer.audit.facts import AXES
 from optimizer.readers import catalog
 
 _SENTENCE: Final = re.compile(r"(?<=[.;!?])\s+(?=[A-Z(])")

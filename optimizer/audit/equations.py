@@ -8,7 +8,7 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.compare import Judgement, judge, tolerance
-from optimizer.audit.counts import count, is_count
+from optimizer.audit.degrees import count, is_count
 from optimizer.audit.document import Kind, Segment
 from optimizer.audit.equation import Equation
 from optimizer.audit.evaluate import EvaluationError, evaluate

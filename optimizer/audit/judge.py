@@ -17,9 +17,18 @@ from typing import Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.compare import subsets
-from optimizer.audit.facts import MOST_READINGS, Claims, Derivation, Facts, JudgedClaim, matches
-from optimizer.audit.partial import Completion, completions, device_counts, readings
-from optimizer.audit.statements import AXES, EXPERT_COUNTS, Statement
+from optimizer.audit.facts import (
+    AXES,
+    EXPERT_COUNTS,
+    MOST_READINGS,
+    Claims,
+    Derivation,
+    Facts,
+    JudgedClaim,
+    Statement,
+    matches,
+)
+from optimizer.audit.known_figures import Completion, completions, device_counts, readings
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.domain.convention import CONVENTIONS
 from optimizer.domain.problem import Problem

@@ -1,29 +1,41 @@
-"""Figures of `verify` for what a document says of a deployment, and how a claim is placed and compared with them."""
+"""Figures of `verify` for what a document says of a deployment, and how a claim is placed and compared with them.
+
+A problem at hand is laid out by the degrees that the document gives, in every convention that reads them.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
-from typing import Final
+from typing import Any, Final
 
 from optimizer.audit.deployment import Known, Sentence
-from optimizer.audit.facts import Derivation, JudgedClaim
+from optimizer.audit.facts import AXES, Derivation, Facts, JudgedClaim, Role, Statement, outside_quotation
 from optimizer.audit.lexicon import ONE, UNITS, Unit
-from optimizer.audit.partial import resolve
-from optimizer.audit.statements import Role, Statement, outside_quotation
 from optimizer.audit.verdict import Verdict, shown
 from optimizer.domain.attention import GroupedQueryAttention, LatentAttention
+from optimizer.domain.convention import CONVENTIONS, Degrees
 from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout, WrittenLayout
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
+from optimizer.domain.workload import PHASES
 from optimizer.errors import SpecError
+from optimizer.figures.derivation_figure import Figure
+from optimizer.readers.document import Document
+from optimizer.readers.read import problem_in
 from optimizer.verify import LayoutVerdict as Priced
 from optimizer.verify import judge_layout
+from optimizer.verify.claim_table import ClaimKind
 
+_USUAL: Final = ("folded", "product")
+"""Conventions that need no engine to be named: the others are read where the document names theirs."""
+_PHASES: Final = {"decode": "decode", "aggregated": "prefill and decode mixed", "prefill": "prefill"}
+_BATCHES: Final = (1, 2, 8, 64, 512)
 GB: Final = UNITS["GB"]
 _CONTEXT: Final = 256
 """Prompt tokens at which a rate is bounded: as short as prompts are, so that the bound errs on the author's side."""
@@ -34,8 +46,6 @@ RECKONED: Final = re.compile(r"[=≈×x/*+]\s*[~≈]?$")
 ROUGHLY: Final = Fraction(1, 8)
 """Share by which authors' sizes of weights differ from exact ones: embeddings left out, buffers put in, a
 parameter count rounded to the model's name. Assumed: a share with another degree is off by a half at least."""
-JudgedClaims = Iterator[JudgedClaim]
-_Price = tuple[Problem, Layout, Priced]
 _ANYTHING: Final = re.compile(r".+", re.DOTALL)
 _ADDED_TO: Final = re.compile(r"[+×÷/*]\s*$")
 _GOES_ON: Final = re.compile(r"\s*(?:[+×÷/*]|[x−-]\s)\s*\$?\d")
@@ -43,6 +53,102 @@ _GOES_ON: Final = re.compile(r"\s*(?:[+×÷/*]|[x−-]\s)\s*\$?\d")
 ANY_DEVICE: Final = "h100-sxm-8"
 """Hardware for what depends on none."""
 WHOLE: Final = "one copy"
+
+
+def resolve(problem: Mapping[str, Any] | Problem) -> Problem:
+    """A problem at hand, with its model and hardware in full.
+
+    Raises
+    ------
+    SpecError
+        What is wrong with it.
+    """
+    if isinstance(problem, Problem):
+        return problem
+    return problem_in(Document(problem, "<problem>", "{}"))
+
+
+def device_counts(degrees: Mapping[str, int], engines: str) -> dict[int, str]:
+    """Devices by every convention that can read the degrees, each count once; ``engines`` are those named."""
+    written = Degrees(
+        degrees.get("tp", 1), degrees.get("cp", 1), degrees.get("dp", 1), degrees.get("pp", 1), degrees.get("etp"),
+        degrees.get("ep"), None,
+    )  # fmt: skip
+    counts: dict[int, str] = {}
+    for name, rule in CONVENTIONS.items() if min(degrees.values(), default=1) > 0 else ():
+        # With the experts' tensor parallelism written, nobody multiplies expert parallelism on top.
+        if (name in _USUAL and not (name == "product" and "etp" in degrees)) or name.partition("-")[0] in engines:
+            try:
+                mesh = rule.read(written)
+            except ValueError:
+                continue
+            width = mesh["tp"] * mesh["cp"] * mesh["dp"]
+            if width % mesh["ep"] == 0:
+                counts.setdefault(width * mesh["pp"], name)
+    return counts
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The problem in one layout at one operating point, with the reference's figures."""
+
+    point: str
+    problem: Problem
+    layout: Layout
+    figures: Mapping[str, Figure]
+
+
+def completions(problem: Problem, facts: Facts, *, points: bool) -> list[Completion]:
+    """The layouts that the document's degrees may be; none where it gives two of an axis, or nothing of a layout.
+
+    ``points``: in every phase, at batch 1, the written batch and a few more, where they fit.
+    """
+    degrees = {axis: int(value) for axis in AXES if (value := facts.one(axis))}
+    devices, batch = facts.one("devices"), int(facts.one("batch") or 1)
+    if any(len(facts.values(axis)) > 1 for axis in AXES) or not (degrees or devices):
+        return []
+    written = dict.fromkeys(("tp", "cp", "dp", "pp"), 1) | degrees
+    conventions = [name for name in _USUAL if device_counts(written, name).get(int(devices or 0)) == name] or _USUAL
+    asked = list(_points(problem, batch)) if points else [("", problem, batch)]
+    found = []
+    for convention, (point, one, size) in product(conventions, asked):
+        try:
+            layout = WrittenLayout.model_validate({"convention": convention, **written, "batch": size}).resolve(
+                experts=problem.model.moe is not None
+            )
+            verdict = judge_layout(one, layout)
+        except (SpecError, ValueError):
+            continue
+        fits = verdict.evaluation is not None and verdict.figures["memory_bytes"].value <= one.capacity_bytes
+        if fits or (verdict.evaluation is not None and not points):
+            found.append(Completion(point, one, layout, verdict.figures))
+    return found
+
+
+def _points(problem: Problem, batch: int) -> Iterator[tuple[str, Problem, int]]:
+    workload = problem.workload
+    for phase, name in _PHASES.items():
+        if workload.output_tokens > 1 or not PHASES[phase].decodes:
+            asked = problem.model_copy(update={"workload": workload.model_copy(update={"phase": phase})})
+            yield from ((f"{name} at batch {size}", asked, size) for size in sorted({*_BATCHES, batch}))
+
+
+def readings(kind: ClaimKind, ways: Sequence[Completion]) -> list[Derivation]:
+    """What a claim of some kind is in some layouts, by its readings, at a point by its name as well."""
+    found: dict[tuple[str, Fraction], Derivation] = {}
+    for reading, way in product(kind.readings, ways):
+        if reading.figure in way.figures:
+            figure = way.figures[reading.figure].to_json()
+            name = f"{way.point}, {reading.name}" if way.point else reading.name
+            value = Fraction(way.figures[reading.figure].value)
+            formula, text = str(figure["formula"]), str(figure["substituted"])
+            told = text.rpartition(" = ")[0] or text or formula
+            found.setdefault((name, value), Derivation(name, value, formula, told))
+    return list(found.values())
+
+
+JudgedClaims = Iterator[JudgedClaim]
+_Price = tuple[Problem, Layout, Priced]
 
 
 def priced_on(known: Known, devices: int, *, data_parallel: bool = False) -> _Price | None:

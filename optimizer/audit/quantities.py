@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.counts import COUNT, count
+from optimizer.audit.degrees import COUNT, count
 from optimizer.audit.deployment import Sentence
 from optimizer.audit.document import Place, Segment
 from optimizer.audit.tokens import Number, numbers_of, tokenize

@@ -16,15 +16,13 @@ from itertools import chain, pairwise, product
 from typing import Any, Final, TypeVar
 
 from optimizer.audit import lexicon
-from optimizer.audit.counts import COUNT, DEVICES, NODES, count
-from optimizer.audit.degrees import degrees_in
+from optimizer.audit.degrees import COUNT, DEVICES, NODES, count, degrees_in
 from optimizer.audit.deployment import Known, Sentence, Whole, devices_in, models_in, weights_in
 from optimizer.audit.facts import MOST_READINGS, Derivation
-from optimizer.audit.hedges import IF, asserted, clause_of
 from optimizer.audit.known_figures import RECKONED, ROUGHLY, JudgedClaims, claim_at, priced_on, stretch
 from optimizer.audit.lexicon import UNITS, Unit
 from optimizer.audit.quantities import Quantity, bare, noun
-from optimizer.audit.scope import names_another, names_unknown, rows_called
+from optimizer.audit.scope import IF, asserted, clause_of, names_another, names_unknown, rows_called
 from optimizer.audit.verdict import Verdict, shown
 from optimizer.figures.bounds import Bound, throughput_bounds, tpot_bound
 from optimizer.readers.catalog import load_hardware

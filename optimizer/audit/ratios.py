@@ -11,8 +11,7 @@ from typing import Final
 from optimizer.audit import lexicon
 from optimizer.audit.deployment import Sentence, devices_in
 from optimizer.audit.document import Segment
-from optimizer.audit.facts import Claims, Derivation, JudgedClaim
-from optimizer.audit.statements import Role, Statement, without_full_stops
+from optimizer.audit.facts import Claims, Derivation, JudgedClaim, Role, Statement, without_full_stops
 from optimizer.audit.tokens import numbers_of, read_number, tokenize
 from optimizer.audit.verdict import Contradiction, Verdict, plain
 from optimizer.readers import catalog

@@ -16,11 +16,11 @@ from itertools import chain, combinations
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.counts import COUNT, count
+from optimizer.audit.degrees import COUNT, count
 from optimizer.audit.deployment import Sentence
 from optimizer.audit.document import Place
-from optimizer.audit.hedges import clause_of, denied, refused, set_apart
 from optimizer.audit.quantities import BASE, COUNTED, Quantity, Type, bare, multiplied
+from optimizer.audit.scope import clause_of, denied, refused, set_apart
 from optimizer.audit.tokens import numbers_of, tokenize
 from optimizer.audit.verdict import Contradiction, plain
 

@@ -7,8 +7,7 @@ from typing import Any
 
 from optimizer.audit.document import MarkdownDocument
 from optimizer.audit.equation import Equation
-from optimizer.audit.facts import JudgedClaim
-from optimizer.audit.statements import EXPERT_COUNTS, WORDS, Statement
+from optimizer.audit.facts import EXPERT_COUNTS, WORDS, JudgedClaim, Statement
 from optimizer.audit.verdict import Contradiction, Verdict, number, plain
 from optimizer.errors import Exit
 

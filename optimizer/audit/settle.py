@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from optimizer.audit import lexicon
 from optimizer.audit.document import DataBlock, MarkdownDocument, Place
-from optimizer.audit.partial import resolve
-from optimizer.audit.statements import NO_SEGMENT, Role, Statement
+from optimizer.audit.facts import NO_SEGMENT, Role, Statement
+from optimizer.audit.known_figures import resolve
 from optimizer.audit.tokens import Number, tokenize
 from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.precision import FORMATS

@@ -15,14 +15,12 @@ from functools import lru_cache
 from itertools import accumulate, groupby
 from typing import Final
 
-from optimizer.audit.counts import COUNT, DEVICES, count
-from optimizer.audit.degrees import degrees_in
+from optimizer.audit.degrees import COUNT, DEVICES, count, degrees_in
 from optimizer.audit.deployment import Sentence, models_in
 from optimizer.audit.facts import Derivation
-from optimizer.audit.hedges import asserted, clause_of, clause_span
 from optimizer.audit.known_figures import JudgedClaims, claim_at, heads_broken, shape_of, stretch
 from optimizer.audit.lexicon import ONE
-from optimizer.audit.scope import models_of, names_another, of_another, scoped
+from optimizer.audit.scope import asserted, clause_of, clause_span, models_of, names_another, of_another, scoped
 from optimizer.audit.verdict import Verdict, plain
 from optimizer.domain.model import ModelSpec
 

@@ -14,10 +14,9 @@ from itertools import product
 from typing import Final
 
 from optimizer.audit import lexicon
-from optimizer.audit.counts import COUNT, DEVICES, count
+from optimizer.audit.degrees import COUNT, DEVICES, count
 from optimizer.audit.deployment import Sentence, precisions_in
 from optimizer.audit.facts import Derivation
-from optimizer.audit.hedges import asserted, clause_of
 from optimizer.audit.known_figures import (
     GB,
     RECKONED,
@@ -33,7 +32,7 @@ from optimizer.audit.known_figures import (
 )  # fmt: skip
 from optimizer.audit.lexicon import ONE
 from optimizer.audit.quantities import Quantity
-from optimizer.audit.scope import models_of, names_another
+from optimizer.audit.scope import asserted, clause_of, models_of, names_another
 from optimizer.audit.verdict import Verdict, plain
 from optimizer.domain.precision import FORMATS
 

@@ -6,7 +6,7 @@ from typing import Any, Final
 import pytest
 
 from optimizer.audit import audit_document
-from optimizer.audit.partial import resolve
+from optimizer.audit.known_figures import resolve
 from optimizer.domain.layout import WrittenLayout
 from optimizer.units import Dimension
 from optimizer.verify import judge_layout
