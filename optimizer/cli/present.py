@@ -12,6 +12,7 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.limit_table import bounds_of
 from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.problem import Problem
+from optimizer.domain.workload import UNPRICED_DRAFTS
 from optimizer.figures.accuracy_text import accuracy_text, confidence_text
 from optimizer.figures.costs import Costs, Imbalance, build_costs
 from optimizer.figures.derivation_figure import Figure, shown
@@ -119,6 +120,8 @@ def problem_line(problem: Problem) -> str:
     bounds = [limit.told(bound) for limit, bound in bounds_of(problem)]
     if work.request_rate is not None:
         bounds.append(f"≥ {shown(work.request_rate, Dimension.PER_SECOND)}")
+    if work.mtp_tokens and problem.model.mtp is None:
+        bounds.insert(0, UNPRICED_DRAFTS)
     limits = f", {', '.join(bounds)}" if bounds else ""
     name = "" if problem.name == "problem" else f"{problem.name}: "
     return (

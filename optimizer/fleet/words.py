@@ -7,7 +7,7 @@ from typing import Any
 
 from optimizer.domain.cluster import Cluster, Demand, Pool
 from optimizer.domain.limit_table import LIMITS, ObjectiveLimit
-from optimizer.domain.workload import spared_and_drafted
+from optimizer.domain.workload import UNPRICED_DRAFTS, spared_and_drafted
 from optimizer.units import Dimension, counted, format_quantity
 
 
@@ -24,6 +24,7 @@ def demand_words(demand: Demand) -> str:
         [
             demand.model.name, demand.phase, lengths,
             *spared_and_drafted(demand.prefix_cache_hit, demand.mtp_tokens, demand.mtp_acceptance),
+            *([UNPRICED_DRAFTS] if demand.mtp_tokens and demand.model.mtp is None else ()),
             *(row.told(value) for row, value in stated if value is not None), f"engine {demand.engine_name}",
         ]
     )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Final
 
 from optimizer.domain.limit_table import bounds_of
 from optimizer.domain.margins import accuracy
+from optimizer.domain.workload import UNPRICED_DRAFTS
 from optimizer.figures.accuracy_text import accuracy_text, confidence_text
 from optimizer.figures.derivation_figure import Figure
 from optimizer.report.experts import experts_section
@@ -67,7 +68,7 @@ def _question(subject: Subject) -> str:
     work = problem.workload
     parts = [
         f"{problem.model.name} on up to {problem.devices:,} × {problem.hardware.name}",
-        work.told(),
+        work.told() + (f", {UNPRICED_DRAFTS}" if work.mtp_tokens and problem.model.mtp is None else ""),
         f"engine {problem.engine_name}",
     ]
     parts += [limit.told(bound) for limit, bound in bounds_of(problem)]

@@ -130,7 +130,7 @@ replica_devices: 1
     )
     asked = (
         "llama-3.1-8b, aggregated, 2,000 in / 100 out, 50% of prompt tokens cached, 2 tokens drafted a step and 70% "
-        "accepted, TPOT ≤ 40 ms, p99 of TTFT ≤ 2 s, engine any"
+        "accepted, what drafts them is not priced, TPOT ≤ 40 ms, p99 of TTFT ≤ 2 s, engine any"
     )
     assert run(["solve", str(file), "--out", str(out)]) == 0
     told = capsys.readouterr().out

@@ -9,6 +9,7 @@ from pydantic_core import CoreSchema, core_schema
 
 from optimizer.domain.workload.serving import (
     PHASES,
+    UNPRICED_DRAFTS,
     Phase,
     PhaseName,
     ServingWorkload,
@@ -46,6 +47,7 @@ AnyWorkload = Annotated[Workload, OfItsKind()]
 
 __all__ = [
     "PHASES",
+    "UNPRICED_DRAFTS",
     "WORKLOADS",
     "AnyWorkload",
     "Arrival",

@@ -96,6 +96,10 @@ def spared_and_drafted(cached: Fraction, tokens: int, acceptance: Fraction) -> l
     return words
 
 
+UNPRICED_DRAFTS = "what drafts them is not priced"
+"""Of a model that has no layer for it."""
+
+
 class ServingWorkload(Grown):
     """Requests of one shape.
 
