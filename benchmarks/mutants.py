@@ -92,8 +92,8 @@ EQUIVALENT = {
         "where cp runs just to the most that fits, the formula and the list count the same",
     "search/bottleneck: _cut: stages < len(layers) -> stages <= len(layers)":
         "with a stage for each layer the bound is the costliest layer, which nothing raises",
-    "search/bounds: Bounds.reachable: need * ranks * (work.output_tokens - 1) / float(work.tokens_per_step) * limit -> "
-    "need * ranks * (work.output_tokens - 1) / float(work.tokens_per_step) // limit":
+    "search/bounds: Bounds.reachable: need * ranks * self.turns * limit -> "
+    "need * ranks * self.turns // limit":
         "which micro-batch a bound is asked at: at any it dismisses only what cannot be reached",
     "figures/operating_point: OperatingPoints.largest_batch: self.shape.pp * room - self.memory.stack_weights() -> "
     "self.shape.pp * room + self.memory.stack_weights()":

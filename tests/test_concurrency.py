@@ -114,7 +114,7 @@ def test_a_layout_is_priced_with_what_is_in_flight_and_its_memory_with_its_batch
     assert found.memory_bytes > own.memory_bytes
     assert violations(problem, layout, found) == ()
     # 12.5 a rank on average, and no more than all of them
-    cycle = max(found.stage_ticks) / TICKS_PER_SECOND * (problem.workload.output_tokens - 1)
+    cycle = max(found.stage_ticks) / TICKS_PER_SECOND * problem.workload.output_tokens  # a step for the prompt
     assert found.request_capacity == 50 / cycle
     figures = derive(problem, layout, found)
     latency = (found.ttft_s or 0) + 199 * (found.tpot_s or 0)

@@ -183,7 +183,7 @@ def test_explain_names_it_in_a_conflict_and_relaxes_it_and_the_rate_exactly() ->
         members = [] if said.conflict is None else [member.limit.name for member in said.conflict.members]
         assert f"{name}_p{share}" in members
         relaxed = next(one for one in said.relaxations if one.limit == f"{name}_p{share}")
-        assert relaxed.new == best
+        assert relaxed.new == best * allowance(problem, name)
         assert solve(relaxed.problem).status == "optimal"
         for one in said.relaxations:
             if one.limit == "request_rate":

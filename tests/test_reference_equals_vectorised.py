@@ -24,7 +24,8 @@ from optimizer.figures.layer import Step
 from optimizer.figures.memory import build_memory
 from optimizer.figures.operating_point import OperatingPoints
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
-from optimizer.figures.serving import evaluate, steps_of
+from optimizer.figures.serving import evaluate
+from optimizer.figures.steps import steps_of
 from optimizer.readers import catalog
 from optimizer.search.bounds import Bounds
 from optimizer.search.lattice import Meshes, meshes, replicas_that_fit
@@ -173,16 +174,19 @@ def assert_bounds(problem: Problem, shape: Shape, chunk: int | None, layout: Lay
     slack = 1 + CLOSE
     for pp, cut in ((shape.pp, False), (shape.pp, True), (0, False)):
         bounds = Bounds(pricer, one_row(pp, chunk), own.pp[-1], cut=cut)
-        mean, cycle, _, share, firsts = bounds.stack(micro, (None, *PERCENTILES))
-        for bound, stages in ((mean, found.stage_ticks), (cycle, found.cycle_ticks)):
-            assert bound[0] <= float(shape.pp * max(stages) / TICKS_PER_SECOND) * slack
-        assert close(float(share[0]), found.steps.share) or problem.workload.phase != "aggregated"
+        turn, cycle, _, share, firsts = bounds.stack(micro, (None, *PERCENTILES))
+        kept = problem.workload.cycles_of_request(found.steps.pieces, shape.pp)
+        for bound, most in ((turn, kept * max(found.stage_ticks)), (cycle, max(found.cycle_ticks))):
+            assert bound[0] <= float(shape.pp * most / TICKS_PER_SECOND) * slack
+        if problem.workload.phase == "aggregated":
+            assert share[0] <= float(found.steps.share) * slack
+            assert not pp or close(float(share[0]), found.steps.share)
         assert bounds.memory(micro)[0] <= found.memory_bytes * slack
         for percentile, first in firsts.items():
             told = found.first_token_s(percentile)
             assert told is None or first[0] <= float(told) * slack
         requests = float(found.request_capacity / layout.devices)
-        assert bounds.requests(micro, mean)[0] * slack >= requests
+        assert bounds.requests(micro, turn)[0] * slack >= requests
 
 
 def assert_reachable(problem: Problem, shape: Shape, chunk: int | None, layout: Layout) -> None:
@@ -291,7 +295,7 @@ def test_extreme_sizes_do_not_overflow(phase: str) -> None:
             assert close(weights + float(pricer.input[i] + pricer.output[i]), memory.stack_weights())
             cached = sum(n * float(s[i]) for n, s in zip(pricer.counts, pricer.sequence, strict=True))
             assert close(cached, memory.stack_sequence())
-            steps = steps_of(problem.workload, 2**20, None if phase == "decode" else 10**8)
+            steps = steps_of(problem.workload, 2**20, None if phase == "decode" else 10**8, 1)
             step = steps.largest
             floats = [np.array([float(v)]) for v in (step.seqs, step.decoded, step.prompt, step.passes)]
             own = float(pricer.kinds[0].take(np.array([i])).seconds(*floats)[0])

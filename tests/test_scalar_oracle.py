@@ -524,12 +524,14 @@ def test_memory_and_step_times(kind: str) -> None:
             "decode": ((micro, 0, 0), None, (micro, micro)),
         }
         decode, mixed, largest = steps[problem.workload.phase]
-        share = Fraction(micro * pieces, out * together) if decode and mixed else Fraction(0)
-        # of what all sequences' prompts take, a sequence that decodes meets those of the others
-        others = share * Fraction(layout.batch - 1, micro * layout.pp)
+        # cycles in which a request has its place: one for each token, and those in which its pieces pass the stages
+        turns = out + Fraction(pieces + layout.pp - 1, layout.pp) if decode and mixed else Fraction(out)
+        share = micro * pieces / (turns * together) if decode and mixed else Fraction(0)
+        # a sequence that decodes meets the prompts of the others, at most in every step
+        others = min(1, Fraction((layout.batch - 1) * pieces, together * layout.pp * out)) if mixed and decode else 0
         waits, means, met_by_others = own.first_token(Fraction(pieces, together)), [], []
         # prompts that end their sequences' places in a step, of which there is one's own
-        met = min(together, max(1, up(micro * pieces, out))) if decode and mixed else together
+        met = min(together, max(1, math.ceil(share * together))) if decode and mixed else together
         own_step = (micro, taken * met, met) if decode else mixed
         closest = ROUNDING if moe is None else CURVES if ep > 1 else UNITS
         for number, stage in enumerate(layout.stages or ()):
@@ -552,6 +554,6 @@ def test_memory_and_step_times(kind: str) -> None:
             assert abs(found.ttft_s / first - 1) <= closest
         if share <= 1:
             cycle = layout.pp * max(a for a, _, _ in means)
-            requests = layout.batch * layout.dp / (cycle * (out if decode else pieces))
+            requests = layout.batch * layout.dp / (cycle * (turns if decode else pieces))
             assert abs(found.request_capacity / requests - 1) <= closest
             assert found.tpot_s is None or abs(found.tpot_s / (layout.pp * max(met_by_others)) - 1) <= closest

@@ -45,6 +45,7 @@ class Embedding(Spec):
     mtp_tokens: ClassVar = 0
     mtp_acceptance: ClassVar = Fraction(0)
     tokens_per_step: ClassVar = Fraction(1)
+    decode_steps: ClassVar = Fraction(0)
     # an engine is told nothing
     max_num_seqs: ClassVar = None
     max_num_batched_tokens: ClassVar = None
@@ -81,7 +82,7 @@ class Embedding(Spec):
     def chunk_within(self, tokens: int, micro_batch: int) -> int:
         return self.tokens
 
-    def cycles_of_request(self, pieces: int) -> Fraction:
+    def cycles_of_request(self, pieces: int, pp: int) -> Fraction:
         return Fraction(pieces)
 
     def in_flight(self, ranks: int) -> None:

@@ -35,7 +35,8 @@ from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.percentiles import wait
 from optimizer.figures.rates import TICKS_PER_SECOND, last_kept
-from optimizer.figures.serving import FirstToken, Steps, first_token, keeps_step, steps_of
+from optimizer.figures.serving import FirstToken, first_token
+from optimizer.figures.steps import Steps, keeps_step, steps_of
 from optimizer.figures.topology import replicas_that_fit
 
 
@@ -232,7 +233,7 @@ class Decision:
         """Longest mean step of a stage, in ticks × `scale`, that serves what is asked."""
         work, ranks = self.problem.workload, replicas * self.shape.dp
         # requests that a rank ends in a cycle
-        served = work.decoding(batch, ranks) / work.cycles_of_request(self._at(batch).steps.pieces)
+        served = work.decoding(batch, ranks) / work.cycles_of_request(self._at(batch).steps.pieces, self.shape.pp)
         most: list[int] = []
         unit = TICKS_PER_SECOND * Fraction(scale, self.shape.pp)
         rate = max(goal.total, goal.each * replicas * self.shape.devices)
@@ -293,7 +294,7 @@ class Decision:
     def _at(self, batch: int) -> _Batch:
         if batch not in self._batches:
             pp, memory = self.shape.pp, self.memory
-            steps = steps_of(self.problem.workload, -(-batch // pp), self.chunk)
+            steps = steps_of(self.problem.workload, -(-batch // pp), self.chunk, pp)
             plain = None if steps.decode is None else self._timed(steps.decode)
             mixed = None if steps.mixed is None else self._timed(steps.mixed)
             own = mixed if steps.own is None or steps.own == steps.mixed else self._timed(steps.own)
@@ -301,10 +302,13 @@ class Decision:
             assert mean is not None  # noqa: S101 - a phase has steps
             cycle, scale, cycle_scale = mean, 1, 1
             if plain is not None and mixed is not None:
-                # a sequence meets the prompts of all places but its own
-                scale, busy, places = steps.share.denominator, steps.share.numerator, -(-batch // pp) * pp
-                cycle_scale, met = scale * places, busy * (batch - 1)
-                mean, cycle = (_both(plain, s - n, mixed, n) for s, n in ((scale, busy), (cycle_scale, met)))
+                # a sequence meets the prompts of all places but its own, at most in every step
+                met = min(Fraction(1), steps.met * (batch - 1))
+                scale, cycle_scale = steps.share.denominator, met.denominator
+                mean, cycle = (
+                    _both(plain, often.denominator - often.numerator, mixed, often.numerator)
+                    for often in (steps.share, met)
+                )
             bytes_held = _Stages(
                 memory.layer_bytes(batch), memory.order, memory.counts, memory.input.total_bytes,
                 memory.output.total_bytes, memory.working_bytes(steps.largest) + memory.reserve_bytes,

@@ -20,7 +20,8 @@ from optimizer.figures.layer import Experts, Step
 from optimizer.figures.memory import Memory
 from optimizer.figures.percentiles import least_wait
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import Steps, first_token, keeps_step, prompt_split, steps_of
+from optimizer.figures.serving import first_token
+from optimizer.figures.steps import Steps, keeps_step, prompt_split, steps_of
 
 
 def _waited(load: Fraction, percentile: int | None) -> Fraction:
@@ -96,9 +97,10 @@ class Reach:
     def possible_between(self, goal: Goal, least: int, most: int, most_devices: int) -> bool:
         """Whether bounds fail to dismiss these degrees with every chunk from `least` to `most`.
 
-        In phase aggregated a step carries ȳ = µ·e·P ÷ (output − 1) prompt tokens on average, whatever the chunk, and
-        (1 − φ)·g(x) + φ·g(x + p) is at least g(x + ȳ) where g is convex, and at least g(x) and ȳ times the slope of the
-        secant to x + p where it is concave, which is least at the greatest p.
+        In phase aggregated a step carries ȳ = µ·P ÷ T prompt tokens on average, of requests that keep their places for
+        T cycles, and (1 − φ)·g(x) + φ·g(x + p) is at least g(x + ȳ) where g is convex, and at least g(x) and ȳ times
+        the slope of the secant to x + p where it is concave, which is least at the greatest p: h(ȳ). T·A ≥ T·h(µ·P ÷ T)
+        does not fall with T, as h(ȳ) ÷ ȳ does not rise: it is bounded by the least T, and A by that ÷ the greatest.
         """
         return self._undismissed(goal, most_devices, (least, most))
 
@@ -172,7 +174,7 @@ class Reach:
         limit = goal.cycle if work.decodes else min((limit for _, limit in goal.first), default=None)
         if limit is None:
             return LARGEST_BATCH
-        return int(need * self.ranks * work.cycles_of_request(self._pieces(chunk)) * limit) + 1
+        return int(need * self.ranks * work.cycles_of_request(self._pieces(chunk), self.deep) * limit) + 1
 
     def _most_in_memory(self, goal: Goal, chunk: int | None) -> int:
         """Micro-batches that weights and cache leave room for, and that keep φ ≤ 1; an upper bound."""
@@ -183,7 +185,7 @@ class Reach:
         work = self.problem.workload
         if work.mixes and chunk is not None:
             pieces, _, packed = prompt_split(work.computed_input_tokens, chunk)
-            most = min(most, floor(packed * work.cycles_of_request(pieces) / pieces))
+            most = min(most, floor(packed * work.cycles_of_request(pieces, self.pp or 1) / pieces))
         return most
 
     def _most_taken(self, chunk: int | None) -> int:
@@ -203,58 +205,67 @@ class Reach:
         return self._points[micro, chunks]
 
     def _at(self, micro: int, chunk: int | None) -> _Point:
-        steps = steps_of(self.problem.workload, micro, chunk)
-        pp, scale = self.pp or 1, steps.share.denominator
+        # with pp open the steps of one stage, which keep a request in its place the longest
+        work, pp = self.problem.workload, self.pp or 1
+        steps = steps_of(work, micro, chunk, pp)
         mixed = self._ticks(steps.mixed, pp) if steps.mixed else (0, 0)
         plain = self._ticks(steps.decode, pp) if steps.decode else mixed
-        busy = steps.share.numerator if steps.mixed else 0
+
         # one stage bounds the mean by its own decode and mixed steps, so each bound is averaged with itself
-        sums = [d * scale + busy * (m - d) for d, m in zip(plain, mixed, strict=True)]
-        means = [Fraction(total, scale) for total in sums]
-        cycle = max(d * scale * micro + busy * (micro - 1) * (m - d) for d, m in zip(plain, mixed, strict=True))
+        def summed(often: Fraction, seldom: Fraction) -> list[tuple[int, int]]:
+            scale = often.denominator * seldom.denominator
+            each, more = int(often * scale), int(seldom * scale)
+            return [(d * each + more * (m - d), scale) for d, m in zip(plain, mixed, strict=True)]
+
+        kept, longest = (work.cycles_of_request(steps.pieces, depth) for depth in (self.deep, pp))
+        turns = summed(kept, steps.share * longest)
+        cycle = max(summed(Fraction(1), min(Fraction(1), steps.met * pp * (micro - 1))))
         own = self._ticks(steps.own, pp) if steps.own != steps.mixed and steps.own else mixed
         prompts = (own[0] * steps.pieces, own[1] * steps.pieces)
-        return self._pointed(micro, steps, steps, own, prompts, means, (max(sums), scale), (cycle, scale * micro))
+        return self._pointed(micro, steps, steps, own, prompts, turns, cycle)
 
     def _between(self, micro: int, chunks: _Chunks) -> _Point:
         """`_at` of all chunks from the first to the second."""
-        work, (least, most) = self.problem.workload, (steps_of(self.problem.workload, micro, c) for c in chunks)
+        work, pp = self.problem.workload, self.pp or 1
+        least, most = (steps_of(work, micro, chunk, pp) for chunk in chunks)
         assert least.own is not None  # noqa: S101 - an interval of chunks is of a phase with prompts
         assert most.mixed is not None  # noqa: S101
-        own = self._ticks(least.own, self.pp or 1)
+        own = self._ticks(least.own, pp)
         prompts = (own[0] * most.pieces, own[1] * most.pieces)
         if not work.decodes:
             # a step's time ÷ its tokens does not grow with them, and the pieces of a prompt are no less than all of it
             piece = most.mixed.prompt // most.together
-            prompt_ticks = [work.computed_input_tokens * ticks for ticks in self._ticks(most.mixed, self.pp or 1)]
+            prompt_ticks = [work.computed_input_tokens * ticks for ticks in self._ticks(most.mixed, pp)]
             prompts = (prompt_ticks[0] // piece, prompt_ticks[1] // piece)
-            scale, mean, cycle = most.pieces * piece, max(prompt_ticks), max(prompt_ticks)
+            cycle = turn = max(prompt_ticks), piece
         else:
-            scale = work.tokens_per_step.denominator * (work.output_tokens - 1)
-            mean, cycle = (self._mean_cycle(micro, prompted, most, scale) for prompted in (micro, micro - 1))
-        means = [Fraction(mean if work.decodes else own[0], scale), Fraction(0)]
-        least = replace(least, share=most.share)
-        return self._pointed(micro, least, most, own, prompts, means, (mean, scale), (cycle, scale))
+            kept = work.cycles_of_request(most.pieces, self.deep)
+            # of several prompts in every step there are micro ÷ (steps + 1) at least
+            met = min((micro - 1) / work.decode_steps, micro / (work.decode_steps + 1))
+            mean, cycle = (self._mean_cycle(micro, finished, most) for finished in (micro / kept, met))
+            turn = mean[0] * kept.numerator, mean[1] * kept.denominator
+        return self._pointed(micro, replace(least, share=most.share), most, own, prompts, [turn, (0, 1)], cycle)
 
     def _pointed(
         self, micro: int, least: Steps, most: Steps, own: tuple[int, int], prompts: tuple[int, int],
-        means: list[Fraction], mean: tuple[int, int], cycle: tuple[int, int],
+        turns: list[tuple[int, int]], cycle: tuple[int, int],
     ) -> _Point:  # fmt: skip
-        """Bounds from the step of the least chunk, the pieces of the greatest; pp·max A, pp·max G, with scales."""
+        """Bounds from the step of the least chunk, the pieces of the greatest; T·pp·max A, pp·max G, with scales."""
         sequences = micro - 1 if self.pp is None else self.pp * (micro - 1) + 1
         stage_bytes = (
             self.memory.working_bytes(least.largest) + self._weights + self._sequence * sequences // (self.pp or 1)
         )
-        cycles = self.problem.workload.cycles_of_request(most.pieces)
+        longest, turn = self.problem.workload.cycles_of_request(least.pieces, self.pp or 1), max(turns)
+        means = [Fraction(*each) / longest for each in turns]
         return _Point(
             micro, most, own, prompts, means, *cycle, stage_bytes, keeps_step(self.problem.workload, least),
-            micro * cycles.denominator * TICKS_PER_SECOND * mean[1], cycles.numerator * self.ranks * mean[0],
+            micro * TICKS_PER_SECOND * turn[1], self.ranks * turn[0],
         )  # fmt: skip
 
-    def _mean_cycle(self, micro: int, prompted: int, most: Steps, scale: int) -> int:
-        """Least cycle × `scale` of phase aggregated, of `prompted` prompts in steps with at most those of `most`."""
+    def _mean_cycle(self, micro: int, of_step: Fraction, most: Steps) -> tuple[int, int]:
+        """Least cycle, with a scale, of so many prompts a step on average, in steps with at most those of `most`."""
         work, costs, pp = self.problem.workload, self.costs, self.pp or 1
-        decoded, finished = micro * (1 + work.mtp_tokens), prompted * work.tokens_per_step.numerator
+        decoded, finished, scale = micro * (1 + work.mtp_tokens), of_step.numerator, of_step.denominator
         prompt, most_tokens = finished * work.computed_input_tokens, most.mixed.prompt if most.mixed else 0
         cycle = costs.tail(Step(micro, decoded, 0, 0)) * scale
         for count, kind in zip(costs.counts, costs.kinds, strict=True):
@@ -278,7 +289,7 @@ class Reach:
             )
             cycle += count * layer
         sent = costs.send_fixed * scale + costs.send_each * (decoded * scale + prompt)
-        return cycle if pp == 1 else cycle + pp * sent
+        return (cycle if pp == 1 else cycle + pp * sent), scale
 
     @staticmethod
     def _mean_experts(experts: Experts, decoded: int, prompt: int, scale: int, largest: int) -> int:

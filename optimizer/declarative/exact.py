@@ -20,7 +20,8 @@ from optimizer.domain.shape import Shape
 from optimizer.figures.costs import Costs
 from optimizer.figures.memory import Memory
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import first_token, steps_of
+from optimizer.figures.serving import first_token
+from optimizer.figures.steps import steps_of
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,7 @@ def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tu
     """Mean times A and G, what the first token's time is of, and bytes, each with its limit."""
     work, shape, limits = problem.workload, choice.shape, dict(tightest(problem))
     ranks, pp = choice.replicas * shape.dp, shape.pp
-    steps = steps_of(work, -(-choice.batch // pp), choice.chunk)
+    steps = steps_of(work, -(-choice.batch // pp), choice.chunk, pp)
     share = steps.share if steps.decode is not None else Fraction(1)
 
     def summed(decode: Fraction, mixed: Fraction, own: Fraction = Fraction(0), limit: Fraction | None = None) -> _Cost:
@@ -119,14 +120,14 @@ def _costs(problem: Problem, choice: Choice, costs: Costs, memory: Memory) -> tu
         prefix = tuple(sum(ticks, Fraction(0)) for ticks in zip(*prefixes, strict=True))
         return _Cost(prefix, every, last=last, limit=limit)
 
-    others = Fraction(choice.batch - 1, -(-choice.batch // pp) * pp) if steps.decode is not None else Fraction(1)
+    met = min(Fraction(1), steps.met * (choice.batch - 1)) if steps.decode is not None else Fraction(1)
     most = None if Measure.CYCLE not in limits else limits[Measure.CYCLE] * TICKS_PER_SECOND / pp
-    cycle = summed(1 - share * others, share * others, limit=most)
+    cycle = summed(1 - met, met, limit=most)
     rate = max(work.request_rate or 0, limits.get(Measure.REQUESTS, 0))
     rank_rate = max(Fraction(rate) / ranks, limits.get(Measure.DEVICE_REQUESTS, Fraction(0)) * shape.devices / shape.dp)
     served = None
     if rank_rate:
-        served = choice.batch * TICKS_PER_SECOND / (work.cycles_of_request(steps.pieces) * rank_rate * pp)
+        served = choice.batch * TICKS_PER_SECOND / (work.cycles_of_request(steps.pieces, pp) * rank_rate * pp)
     mean = summed(1 - share, share, limit=served)
     ttft, first = limits.get(Measure.FIRST), summed(Fraction(0), Fraction(0))
     if steps.mixed is not None:

@@ -18,7 +18,7 @@ from optimizer.domain.limit_table import tightest
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.figures.serving import Steps
+from optimizer.figures.steps import Steps
 
 
 class MeshFamily(ProgramFamily):
@@ -186,8 +186,8 @@ class BatchFamily(ProgramFamily):
         model.add(padded >= program.batch)
         model.add(padded < program.batch + program.pp)
         model.add_allowed_assignments(
-            [program.micro_batch, program.chunk, program.step],
-            [(p.micro_batch, p.chunk, i) for i, p in enumerate(grid)],
+            [program.micro_batch, program.chunk, program.pp, program.step],
+            [(p.micro_batch, p.chunk, depth, i) for i, p in enumerate(grid) for depth in p.depths],
         )
 
 

@@ -57,33 +57,43 @@ def _served(
     sequences: cp_model.IntVar,
     weights: list[int],
 ) -> None:
-    """Slowest ≤ sequences · e ÷ (weight · (output − 1) · level), of prompts: sequences ÷ (weight · pieces · level)."""
+    """Slowest ≤ sequences ÷ (weight · cycles for which a request keeps its place · level)."""
     work = program.problem.workload
     if not level:
         return
     each = Fraction(TICKS_PER_SECOND) / (level * program.unit)
-    pieces = {p.chunk: work.cycles_of_request(p.steps.pieces) for p in program.prices.steps}
+    pieces = {p.chunk: p.steps.pieces for p in program.prices.steps}
     for count in sorted(set(pieces.values())):
         taken = program.any_of([program.chunk_is[chunk] for chunk, n in pieces.items() if n == count])
-        for weight in sorted(set(weights)):
+        kept = [w * work.cycles_of_request(count, shape.pp) for w, shape in zip(weights, program.rows, strict=True)]
+        for turns in sorted(set(kept)):
             chosen = program.any_of(
-                [literal for literal, w in zip(program.chosen, weights, strict=True) if w == weight]
+                [literal for literal, own in zip(program.chosen, kept, strict=True) if own == turns]
             )
-            time = min(program.most_time, ceil(each / (count * weight)))
+            time = min(program.most_time, ceil(each / turns))
             program.model.add(program.slowest + spare <= time * sequences).only_enforce_if(taken, chosen)
 
 
 def _cycle(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:
-    """Of a cycle pp · D + (batch − 1) · E ≤ level in every stage: each other one in flight makes it longer by E."""
+    """Of a cycle pp · D + (batch − 1) · E ≤ level in every stage: each other one in flight makes it longer by E.
+
+    Or pp · M, where that is less: steps with prompts alone.
+    """
     if level is None:
         return
     model, beyond = program.model, 2 * program.most_time * (program.largest_batch + len(program.is_last))
     most = min(beyond, floor(level * TICKS_PER_SECOND / program.unit))
+    # whether every step carries prompts
+    full = model.new_bool_var("full") if any(p.micro_batch * p.met > 1 for p in program.prices.steps) else None
     for plain, met in zip(*program.cycle_parts(), strict=True):
         longer = program.up_to(program.most_time * program.largest_batch, "for others' prompts", least=0)
         model.add_multiplication_equality(longer, [met, program.batch - 1])
         for stage, last in enumerate(program.is_last):
-            model.add((stage + 1) * (plain + spare) + longer <= most).only_enforce_if(last)
+            chosen = [last] if full is None else [last, ~full]
+            model.add((stage + 1) * (plain + spare) + longer <= most).only_enforce_if(chosen)
+    for mixed in [] if full is None else program.mixed_times():
+        for stage, last in enumerate(program.is_last):
+            model.add((stage + 1) * (mixed + spare) <= most).only_enforce_if(last, full)
 
 
 def _first(program: LayoutProgram, level: Fraction | None, spare: cp_model.IntVar | int) -> None:

@@ -7,7 +7,7 @@ than it has. What it may let through is judged exactly afterwards (`optimizer.de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TypeVar
@@ -18,7 +18,8 @@ from optimizer.figures.costs import CostBook, Costs
 from optimizer.figures.layer import LayerCost, Step
 from optimizer.figures.memory import Memory, MemoryBook
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates, last_kept
-from optimizer.figures.serving import Steps, first_token, steps_of, timing
+from optimizer.figures.serving import first_token, timing
+from optimizer.figures.steps import Steps, steps_of
 
 Key = TypeVar("Key", bound=Hashable)
 
@@ -28,30 +29,51 @@ _FARTHEST_TICKS = 10**9 * TICKS_PER_SECOND
 
 @dataclass(frozen=True)
 class StepPoint:
-    """Step of a micro-batch and a chunk (its number among the problem's); tokens and samples that room is kept for."""
+    """Step of a micro-batch and a chunk (its number among the problem's); tokens and samples that room is kept for.
+
+    `depths` are the numbers of stages that it is of: all where a prompt is in one piece, which is as long in its place
+    in any.
+    """
 
     micro_batch: int
     chunk: int
+    depths: tuple[int, ...]
     steps: Steps
     working_tokens: int
     sampled: int
 
+    @property
+    def met(self) -> Fraction:
+        """Share of the steps of a cycle, of a step's places, in which a sequence meets the prompt of one other."""
+        return self.depths[0] * self.steps.met
+
 
 def step_points(
-    problem: Problem, micro_batches: Sequence[int], chunks: Sequence[int | None], runs: Callable[[Steps], bool]
+    problem: Problem,
+    micro_batches: Mapping[int, Sequence[int]],
+    chunks: Sequence[int | None],
+    runs: Callable[[Steps], bool],
 ) -> list[StepPoint]:
-    """All pairs of a micro-batch and a chunk that run."""
+    """All micro-batches, by the number of stages, with all chunks that run."""
     work, points = problem.workload, []
+    tokens, sequences = work.max_num_batched_tokens or 0, work.max_num_seqs or 0
     for number, chunk in enumerate(chunks):
-        for micro in micro_batches:
-            steps = steps_of(work, micro, chunk)
-            if not runs(steps):
-                break  # a larger micro-batch has longer steps
+        alike: dict[tuple[int, Fraction], list[int]] = {}
+        known: dict[tuple[int, Fraction], Steps] = {}
+        for depth, micros in micro_batches.items():
+            for micro in micros:
+                steps = steps_of(work, micro, chunk, depth)
+                if not runs(steps):
+                    break  # a larger micro-batch has longer steps
+                alike.setdefault((micro, steps.share), []).append(depth)
+                known.setdefault((micro, steps.share), steps)
+        for (micro, share), depths in alike.items():
+            steps = known[micro, share]
             step = steps.largest
-            tokens, sequences = work.max_num_batched_tokens or 0, work.max_num_seqs or 0
             points.append(
                 StepPoint(
-                    micro, number, steps, max(step.tokens, tokens), max(step.decoded + step.passes, sequences)
+                    micro, number, tuple(depths), steps, max(step.tokens, tokens),
+                    max(step.decoded + step.passes, sequences),
                 )
             )  # fmt: skip
     return points
@@ -67,19 +89,20 @@ class PricedTicks:
         Mean time A.
     own
         Time O of the step that a request's prompt is in.
-    plain, met
-        A step without prompts, and what pp steps take longer for each other sequence in flight: one's prompt of those
-        that the places of a micro-batch take.
+    plain, full, met
+        A step without and with prompts, and what pp steps take longer for the prompt of each other sequence in flight.
     """
 
     mean: tuple[Fraction, ...]
     own: tuple[int, ...]
     plain: tuple[int, ...]
+    full: tuple[int, ...]
     met: tuple[Fraction, ...]
 
     def most(self) -> tuple[Fraction, int]:
-        """The longest of each."""
-        return max(self.mean, default=Fraction(0)), max(self.own, default=0)
+        """The longest of all but O, and of O."""
+        longest = max((*self.mean, *self.met, Fraction(max(self.full, default=0))))
+        return longest, max(self.own, default=0)
 
 
 class Prices:
@@ -113,7 +136,7 @@ class Prices:
 
     def _known(self, key: Key, of: Callable[[Step], int]) -> tuple[Key, PricedTicks]:
         if key not in self._ticks:
-            mean, own, plains, met = [], [], [], []
+            mean, own, plains, fulls, met = [], [], [], [], []
             for point in self.steps:
                 plain, full = point.steps.decode, point.steps.mixed
                 plain_ticks = of(plain) if plain else of(full) if full else 0
@@ -125,9 +148,9 @@ class Prices:
                 )
                 own.append(of(point.steps.own) if point.steps.own else 0)
                 plains.append(plain_ticks)
-                for_one = point.steps.share / point.micro_batch
-                met.append(for_one * (full_ticks - plain_ticks) if plain and full else Fraction(0))
-            self._ticks[key] = PricedTicks(tuple(mean), tuple(own), tuple(plains), tuple(met))
+                fulls.append(full_ticks if plain and full else plain_ticks)
+                met.append(point.met * (fulls[-1] - plain_ticks))
+            self._ticks[key] = PricedTicks(tuple(mean), tuple(own), tuple(plains), tuple(fulls), tuple(met))
         return key, self._ticks[key]
 
     def longest(self) -> tuple[Fraction, int]:

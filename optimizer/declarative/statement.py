@@ -22,7 +22,7 @@ from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
 from optimizer.errors import SpecError
 from optimizer.figures.memory import MemoryBook
-from optimizer.figures.serving import Steps
+from optimizer.figures.steps import Steps
 
 _Floors = Callable[[PricedTicks], list[int]]
 """Times of all step points in a unit, rounded down."""
@@ -120,7 +120,7 @@ class LayoutProgram:
         self.largest_batch = self._largest_batch()
         self._refuse(self.largest_batch, LARGEST_COSTS, "batches")
         self.batches = self._allowed("batch", range(1, self.largest_batch + 1))
-        micro = sorted({-(-batch // pp) for batch in self.batches for pp in self.domains["pp"]})
+        micro = {pp: sorted({-(-batch // pp) for batch in self.batches}) for pp in self.domains["pp"]}
         points = step_points(problem, micro, self.chunks, lambda steps: all(f.runs(problem, steps) for f in families))
         self.empty = not (self.rows and self.batches and points)
         if self.empty:
@@ -284,6 +284,7 @@ class LayoutProgram:
         self._longest_own = longest_own
         self._own: dict[int, list[cp_model.IntVar]] = {}
         self._cycle_parts: tuple[list[cp_model.IntVar], list[cp_model.IntVar]] | None = None
+        self._mixed: list[cp_model.IntVar] | None = None
 
     def own_times(self, bits: int) -> tuple[int, list[cp_model.IntVar]]:
         """A unit, no less than that of A, in which no O has more than so many bits; O of each stage in it."""
@@ -300,6 +301,12 @@ class LayoutProgram:
             met, _ = self._stage_times(lambda ticks: [int(e // self.unit) for e in ticks.met], self.most_time)
             self._cycle_parts = plain, met
         return self._cycle_parts
+
+    def mixed_times(self) -> list[cp_model.IntVar]:
+        """A step with prompts of each stage."""
+        if self._mixed is None:
+            self._mixed, _ = self._stage_times(lambda ticks: [m // self.unit for m in ticks.full], self.most_time)
+        return self._mixed
 
     def _stage_times(self, floors: _Floors, most: int) -> tuple[list[cp_model.IntVar], cp_model.IntVar]:
         """At least the time of each stage (layers of each kind, send, and the last one's tail), and the slowest's."""

@@ -15,7 +15,8 @@ from fractions import Fraction
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import Evaluation, Steps
+from optimizer.figures.serving import Evaluation
+from optimizer.figures.steps import Steps
 from optimizer.figures.traffic import Message, TrafficAxis, layer_messages, pipeline_message
 
 AxisTraffic = dict[tuple[TrafficAxis, int], Fraction]

@@ -25,7 +25,8 @@ from optimizer.figures.layer import Experts, LayerBook, LayerCost, Step
 from optimizer.figures.memory import build_memory
 from optimizer.figures.partition import cuts_of
 from optimizer.figures.rates import FREE, TICKS_PER_SECOND, Rates, effective_rates, ideal_rates
-from optimizer.figures.serving import Evaluation, evaluate, first_token, mean_ticks, steps_of
+from optimizer.figures.serving import Evaluation, evaluate, first_token, mean_ticks
+from optimizer.figures.steps import steps_of
 
 COMPUTE = "compute"
 HBM = "memory bandwidth"
@@ -282,6 +283,6 @@ def asks_too_soon(problem: Problem) -> bool:
     step_s, cycle = least_step_s(problem), tightest(problem).get(Measure.CYCLE)
     if cycle is not None and cycle < step_s:
         return True
-    steps = steps_of(problem.workload, 1, problem.workload.computed_input_tokens)
+    steps = steps_of(problem.workload, 1, problem.workload.computed_input_tokens, 1)
     first_s = first_token(problem, pp=1, batch=1, steps=steps).fixed_s + step_s
     return any(limit < first_s for limit in first_limits(problem).values())

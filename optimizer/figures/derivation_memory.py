@@ -8,7 +8,8 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.derivation_figure import Sheet, shown
 from optimizer.figures.memory import build_memory, draft_weights, sequence_tokens
 from optimizer.figures.room import room_of
-from optimizer.figures.serving import Evaluation, prefilling_sequences
+from optimizer.figures.serving import Evaluation
+from optimizer.figures.steps import prefilling_sequences
 from optimizer.units import Dimension
 
 PARTS = (

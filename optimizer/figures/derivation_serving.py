@@ -13,7 +13,8 @@ from optimizer.figures.derivation_figure import Sheet, shown
 from optimizer.figures.goodput import STEPS, goodput
 from optimizer.figures.percentiles import wait
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import BURST, Evaluation, chunk_of, first_token, share_met
+from optimizer.figures.serving import BURST, Evaluation, chunk_of, first_token
+from optimizer.figures.steps import share_met
 from optimizer.units import Dimension
 
 AXES = ("tp", "cp", "ep", "pp", "dp")
@@ -28,8 +29,8 @@ _NO_QUEUE = {
 }
 
 _CYCLE = (
-    "pp · max over stages of (D + ψ · (M − D)) ÷ tokens a sequence gains a step, ψ = φ · (batch − 1) ÷ (micro-batch · "
-    "pp): the prompts of the others in flight, as its own is over"
+    "pp · max over stages of (D + ψ · (M − D)) ÷ tokens a sequence gains a step, ψ = min(1, (batch − 1) · n ÷ (prompts "
+    "of a step · pp · decode steps)): the prompts of the others in flight, as its own is over"
 )
 _CYCLE_AT_RANDOM = (
     "pp · mean step among as many others as a request that comes at random meets on average (between the steps of two "
@@ -200,7 +201,7 @@ def _cycle_text(evaluation: Evaluation) -> str:
         stage = max(range(len(evaluation.cycle_ticks)), key=lambda i: evaluation.cycle_ticks[i])
         low, high = (_t(end.cycle_ticks[stage]) for end in (fewer, more))
         return f"({low} + {float(part):.4g} · ({high} − {low}))"
-    share = share_met(evaluation.steps, evaluation.running, evaluation.layout.pp)
+    share = share_met(evaluation.steps, evaluation.running)
     text = _mean_text(evaluation, evaluation.cycle_ticks, share)
     return f"({text})" if evaluation.mixed_ticks else text
 
@@ -215,29 +216,27 @@ def _mean_text(evaluation: Evaluation, stages: Sequence[Fraction], share: Fracti
 
 
 def _concurrency(sheet: Sheet, problem: Problem, evaluation: Evaluation, tokens: int) -> None:
-    """Requests in flight, and what a closed loop of so many is served; of `each` tokens a request."""
-    work = problem.workload
-    rate = work.request_rate if work.request_rate is not None else evaluation.request_capacity
+    """Requests in flight, and what a closed loop that keeps every place taken is served; of `tokens` a request."""
+    work, rate, name = problem.workload, problem.workload.request_rate, "request rate"
     latency = Fraction(sheet["latency_s"].value)
-    name = "request rate" if work.request_rate is not None else "request capacity"
-    if work.concurrency is not None:
-        rate, name = work.concurrency / latency, "requests/s of the loop"
-    sheet.put(
-        "concurrency",
-        rate * latency,
-        Dimension.COUNT,
-        f"{name} · latency of a request (Little's law)",
-        f"{_rate(rate)} · {_s(latency)}",
-        inputs={"requests_per_s": rate, "latency_s": latency},
-    )
-    if work.concurrency is not None:
+    places = work.concurrency or evaluation.running * evaluation.layout.dp
+    most = places / latency
+    if rate is None or (work.arrivals != "poisson" and rate > most):
+        rate, name = min((most, "requests/s of the loop"), (evaluation.request_capacity, "request capacity"))
+    formula = f"{name} · latency of a request (Little's law)"
+    if work.arrivals == "poisson" and work.request_rate is not None:
+        formula += ", those that wait for a place among them"
+    inputs = {"requests_per_s": rate, "latency_s": latency}
+    sheet.put("concurrency", rate * latency, Dimension.COUNT, formula, f"{_rate(rate)} · {_s(latency)}", inputs=inputs)
+    if work.concurrency is not None or (work.looped and work.request_rate is None):
         sheet.put(
             "closed_loop_tokens_per_s",
-            work.concurrency / latency * tokens,
+            rate * tokens,
             Dimension.TOKENS_PER_SECOND,
-            f"requests in flight ÷ latency of a request (interactive response time law) · {work.counted}",
-            f"{work.concurrency:,} ÷ {_s(latency)} · {tokens:,}",
-            inputs={"concurrency": work.concurrency, "latency_s": latency},
+            f"requests in flight, with every place taken, ÷ latency of a request (interactive response time law), at "
+            f"most request capacity · {work.counted}",
+            f"{_rate(rate)} · {tokens:,}",
+            inputs={"places": places, "latency_s": latency},
         )
 
 
@@ -258,12 +257,15 @@ def rates(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluat
         formula = "batch · dp ÷ (n · pp · step time)"
         text = f"{batch} · {layout.dp:,} ÷ ({evaluation.steps.pieces} · {_s(cycle)})"
     else:
-        formula = "batch · dp · tokens a step ÷ (pp · step time · (output tokens − 1))"
+        formula = "batch · dp ÷ (pp · step time · cycles in which a request keeps its place)"
+        if steps.mixed:
+            formula += ", (n + pp − 1) ÷ pp for its prompt and (output tokens − 1) ÷ tokens a step"
         if work.queued_rate is not None:
             formula += ", at a load of 1; limits on TTFT are kept at the rate that is asked for"
-        text = (
-            f"{batch} · {layout.dp:,} · {float(work.tokens_per_step):.4g} ÷ ({_s(cycle)} · {work.output_tokens - 1:,})"
-        )
+        cycles = f"{work.output_tokens - 1:,} ÷ {float(work.tokens_per_step):.4g}"
+        if steps.mixed:
+            cycles = f"(({steps.pieces:,} + {layout.pp} − 1) ÷ {layout.pp} + {cycles})"
+        text = f"{batch} · {layout.dp:,} ÷ ({_s(cycle)} · {cycles})"
     sheet.put(
         "request_capacity_per_s",
         evaluation.request_capacity,

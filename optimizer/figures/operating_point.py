@@ -38,18 +38,8 @@ from optimizer.figures.memory import Memory
 from optimizer.figures.partition import Track, Tracks, best_cuts, combined, largest_sum, needed, some_cuts
 from optimizer.figures.percentiles import longest_step, wait
 from optimizer.figures.rates import TICKS_PER_SECOND, last_kept
-from optimizer.figures.serving import (
-    FirstToken,
-    Steps,
-    Timing,
-    first_token,
-    keeps_step,
-    prompt_split,
-    service_s,
-    share_met,
-    steps_of,
-    timing,
-)
+from optimizer.figures.serving import FirstToken, Timing, first_token, service_s, timing
+from optimizer.figures.steps import Steps, keeps_step, prompt_split, share_met, steps_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,14 +166,14 @@ class OperatingPoints:
         return batch <= largest_batch(self.problem) and keeps_step(self.problem.workload, steps)
 
     def _steps(self, batch: int) -> Steps:
-        return steps_of(self.problem.workload, -(-batch // self.shape.pp), self.chunk)
+        return steps_of(self.problem.workload, -(-batch // self.shape.pp), self.chunk, self.shape.pp)
 
     def _first(self, batch: int, steps: Steps, share: int | None = None) -> FirstToken:
         return first_token(self.problem, pp=self.shape.pp, batch=batch, steps=steps, percentile=share)
 
     def _tracks(self, batch: int, steps: Steps, *, queue: bool = True) -> Tracks:
         """Mean times (scaled by the denominators of φ and ψ), what TTFT is made of, memory; and the scales of times."""
-        share, met = steps.share, share_met(steps, batch, self.shape.pp)
+        share, met = steps.share, share_met(steps, batch)
         scale, cycle_scale = share.denominator, met.denominator
         mixed = own = None
         if steps.mixed is not None:
@@ -279,7 +269,7 @@ class OperatingPoints:
         work = self.problem.workload
         if not need:
             return None
-        cycle = work.decoding(batch, self.ranks) / (work.cycles_of_request(self._pieces) * need)
+        cycle = work.decoding(batch, self.ranks) / (work.cycles_of_request(self._pieces, self.shape.pp) * need)
         return cycle * TICKS_PER_SECOND / self.shape.pp
 
     def point(

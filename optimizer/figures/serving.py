@@ -5,10 +5,13 @@ prompt tokens a step, ``P`` computed tokens of a prompt, ``e`` expected tokens a
 
 - A prompt longer than c is taken in ``n = ceil(P ÷ c)`` even pieces of ``ceil(P ÷ n)`` tokens, one a step; else
   ``m = floor(c ÷ P)`` whole prompts share a step (n = 1). Workspace is that of c tokens, as engines reserve it.
-- aggregated: steps carry µ decoding sequences, and a share φ = µ·e·n ÷ ((output − 1)·m) of them prompt tokens as well
-  (steady state of continuous batching); stage time A = D + φ·(M − D); requests/s of a rank = b·e ÷ (pp·max A·(output −
-  1)); φ ≤ 1. While a sequence decodes its own prompt is over: it meets those of the other b − 1, in a share ψ = φ·(b −
-  1) ÷ (µ·pp) of its steps; G = D + ψ·(M − D); cycle = pp·max G; TPOT = cycle ÷ e.
+- aggregated, in the steady state of continuous batching: a request keeps its place in the batch while its prompt is
+  computed, (n + pp − 1) ÷ pp cycles, and while it decodes, N = (output − 1) ÷ e: T cycles in all. Steps carry the µ
+  sequences of a micro-batch (all of them are counted as decoding, those few as well whose prompts a step carries: up to
+  1% more than a simulated engine takes), and a share φ = µ·n ÷ (T·m) of them prompt tokens as well; stage time A = D +
+  φ·(M − D); requests/s of a rank = b ÷ (T·pp·max A); φ ≤ 1. While a sequence decodes its own prompt is over: it meets
+  those of the other b − 1, in a share ψ = (b − 1)·n ÷ (m·pp·N) of its steps, or in all of them; G = D + ψ·(M − D);
+  cycle = pp·max G; TPOT = cycle ÷ e.
 - decode: φ = 0, no TTFT. prefill: a step takes a piece of each of µ prompts; requests/s of a rank = b ÷ (n·pp·max P).
 - TTFT = o + max (k·O + h·M + w·A), of what the engine lets a request wait for (`domain.engines`): its overhead o, and
   k = n + pp − 1 steps O that its own prompt is in; h = w = 0 alone, at random and in phase prefill. No engine waits for
@@ -47,88 +50,12 @@ from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.objectives import Measure
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
-from optimizer.domain.workload import Workload
 from optimizer.figures.costs import Costs, Imbalance, build_costs
-from optimizer.figures.layer import Step
 from optimizer.figures.memory import Memory, StageMemory, build_memory
 from optimizer.figures.partition import cuts_of
 from optimizer.figures.percentiles import growth_of, in_flight, wait
 from optimizer.figures.rates import TICKS_PER_SECOND, Rates, ceil_fraction, effective_rates
-
-
-@dataclass(frozen=True)
-class Steps:
-    """The kinds of step of one phase at a micro-batch and a chunk.
-
-    Attributes
-    ----------
-    decode, mixed
-        A step without and with prompt tokens; None where the phase has no such step.
-    share
-        Share φ of steps that carry prompt tokens.
-    own
-        The step that a request's own prompt is in: with prompts at random as `mixed`, else with as many as come in a
-        step on average, whatever the chunk has room for.
-    pieces, together
-        Steps that one prompt takes, n; prompts that share a step.
-    largest
-        The step that workspace is kept for.
-    """
-
-    decode: Step | None
-    mixed: Step | None
-    own: Step | None
-    share: Fraction
-    pieces: int
-    together: int
-    largest: Step
-
-
-def prompt_split(prompt: int, chunk: int) -> tuple[int, int, int]:
-    """How chunks take a prompt: its pieces n, tokens of a piece, whole prompts m that share a step."""
-    if chunk >= prompt:
-        return 1, prompt, chunk // prompt
-    pieces = -(-prompt // chunk)
-    return pieces, -(-prompt // pieces), 1
-
-
-def steps_of(work: Workload, micro_batch: int, chunk: int | None) -> Steps:
-    """Steps of a phase; `chunk` is ignored in phase decode and must be given otherwise."""
-    decode = Step(micro_batch, micro_batch * (1 + work.mtp_tokens), 0, 0) if work.decodes else None
-    plain = decode or Step(0, 0, 0, 0)
-    if not work.prompts:
-        return Steps(decode, None, None, Fraction(0), 0, 0, plain)
-    assert chunk is not None  # noqa: S101 - callers resolve the chunk first
-    pieces, piece, packed = prompt_split(work.computed_input_tokens, chunk)
-    together = work.together(micro_batch, packed)
-    # in the cycles of a request every sequence of the micro-batch has a prompt, as many together as a step takes
-    cycles = work.cycles_of_request(pieces)
-    share = Fraction(micro_batch * pieces * cycles.denominator, cycles.numerator * together)
-    mixed = own = Step(plain.seqs, plain.decoded, piece * together, together)
-    if work.arrivals != "poisson" and work.decodes:
-        met = max(1, ceil_fraction(share * together))
-        own = Step(plain.seqs, plain.decoded, piece * met, met) if met < together else mixed
-    prompt_tokens, beside = work.step_tokens(chunk)
-    largest = Step(plain.seqs, plain.decoded, micro_batch * prompt_tokens + beside - plain.decoded, together)
-    return Steps(decode, mixed, own, share, pieces, together, largest)
-
-
-def share_met(steps: Steps, batch: int, pp: int) -> Fraction:
-    """Share ψ of a sequence's decode steps that carry prompt tokens: those of the others in flight, its own is over."""
-    return min(Fraction(1), steps.share * Fraction(batch - 1, -(-batch // pp) * pp))
-
-
-def keeps_step(work: Workload, steps: Steps) -> bool:
-    """Whether prefill keeps up (φ ≤ 1), and steps have no more tokens than the engine is told to take."""
-    most = work.max_num_batched_tokens
-    return steps.share <= 1 and (most is None or steps.largest.tokens <= most)
-
-
-def prefilling_sequences(work: Workload, batch: int, pp: int, steps: Steps) -> int:
-    """Sequences in flight on a rank whose prompts are being computed, at most: engines count them in the batch."""
-    if not work.decodes:
-        return batch
-    return 0 if steps.mixed is None else min(batch, pp * steps.mixed.passes)
+from optimizer.figures.steps import Steps, share_met, steps_of
 
 
 @dataclass(frozen=True)
@@ -270,7 +197,7 @@ def default_chunk(problem: Problem, micro_batch: int) -> int:
         most = work.chunk_within(stated, micro_batch)
     if not work.splits or prompt >= most or not work.mixes:
         return min(most, prompt) if work.splits else prompt
-    finished = micro_batch / work.cycles_of_request(1)
+    finished = micro_batch / work.cycles_of_request(1, 1)
     return prompt * max(1, min(ceil_fraction(finished), most // prompt))
 
 
@@ -331,7 +258,7 @@ def timing(
     """
     work = problem.workload
     cycle, mean_cycle = pp * slowest_met / TICKS_PER_SECOND, pp * slowest / TICKS_PER_SECOND
-    requests = work.decoding(batch, ranks) / (work.cycles_of_request(steps.pieces) * mean_cycle)
+    requests = work.decoding(batch, ranks) / (work.cycles_of_request(steps.pieces, pp) * mean_cycle)
     tpot = cycle / work.tokens_per_step if work.decodes else None
     queue, load = Fraction(0), Fraction(0)
     if steps.share > 1 and slowest_mixed is not None:
@@ -393,12 +320,12 @@ def evaluate(
     costs = costs or build_costs(problem, shape, rates, imbalance)
     memory = memory or build_memory(problem, shape)
     cuts = cuts_of(problem, layout)
-    steps = steps_of(work, layout.micro_batch, chunk_of(problem, layout))
+    steps = steps_of(work, layout.micro_batch, chunk_of(problem, layout), layout.pp)
     decode = tuple(costs.stages(steps.decode, cuts)) if steps.decode else ()
     mixed = tuple(costs.stages(steps.mixed, cuts)) if steps.mixed else ()
     own = mixed if steps.own == steps.mixed or steps.own is None else tuple(costs.stages(steps.own, cuts))
     mean = mean_ticks(steps.share, decode, mixed)
-    met = mean_ticks(share_met(steps, layout.batch, layout.pp), decode, mixed)
+    met = mean_ticks(share_met(steps, layout.batch), decode, mixed)
     firsts: dict[int | None, Fraction] = {}
     priced, priced_s = None, Fraction(0)
     for share in (None, *PERCENTILES) if mixed else ():
@@ -467,7 +394,7 @@ def _at_load(problem: Problem, evaluation: Evaluation, rate: Fraction, at: Calla
         return evaluation
     first = bisect_left(range(1, top), x=True, key=lambda micro: whole(micro).request_capacity >= rate) + 1
     cycle = pp * max(whole(first).stage_ticks) / TICKS_PER_SECOND
-    served = rate / evaluation.layout.dp * (work.output_tokens - 1) * cycle / work.tokens_per_step
+    served = rate / evaluation.layout.dp * work.cycles_of_request(evaluation.steps.pieces, pp) * cycle
     running = at(max((first - 1) * pp + 1, ceil_fraction(served)))
     late = bisect_left(range(first, top + 1), x=True, key=lambda micro: not _in_time(problem, whole(micro)))
     busiest = whole(first + late - 1 if late else top)

@@ -4,9 +4,11 @@ For any cuts into pp stages: cycle = pp·max A ≥ the whole stack's A + pp send
 layers, and one at least ceil(n/pp) of the n layers of a kind; memory of the fullest stage ≥ the mean of all, and what
 those layers hold. With pp left open: cycle ≥ the stack at pp = 1, memory ≥ that at the largest pp.
 
-With the chunk left open between two: a step carries ȳ = µ·e·P ÷ (output − 1) prompt tokens on average, whatever the
-chunk. (1 − φ)·g(x) + φ·g(x + p) with φ·p ≥ ȳ is g(x) and ȳ times the slope of a secant, which for a convex g is least
-at the least p (or at ȳ, as φ ≤ 1) and for a concave g at the greatest.
+With the chunk left open between two: a step carries ȳ = µ·P ÷ T prompt tokens on average, of requests that keep their
+places for T cycles. (1 − φ)·g(x) + φ·g(x + p) with φ·p ≥ ȳ is g(x) and ȳ times the slope of a secant, which for a
+convex g is least at the least p (or at ȳ, as φ ≤ 1) and for a concave g at the greatest: h(ȳ). Requests/s are bounded
+by T·A ≥ T·h(µ·P ÷ T), which does not fall with T, as h(ȳ) ÷ ȳ does not rise: by the least T, of the fewest pieces and
+the largest pp. A itself is no less than that ÷ the greatest T.
 """
 
 from __future__ import annotations
@@ -36,9 +38,12 @@ _LENGTHS = 128
 
 
 class Times(NamedTuple):
-    """pp·max A, pp·max G, pp·max M, φ, and TTFT without a queue by percentile (no M and TTFT in phase decode)."""
+    """T·pp·max A, pp·max G, pp·max M, φ, and TTFT without a queue by percentile (no M and TTFT in phase decode).
 
-    mean: Floats
+    `turn` is what a place is taken for, which one request after the other has.
+    """
+
+    turn: Floats
     cycle: Floats
     mixed: Floats | None
     share: Floats
@@ -77,10 +82,11 @@ class Bounds:
         self.draft = pricer.draft.take(index) if pricer.draft is not None else None
         self.pp = np.maximum(rows.pp, 1).astype(float)
         self.pieces, piece, self.packed = self._split(rows.most)
-        _, self.piece, self.fewest_packed = self._split(rows.least)
+        self.most_pieces, self.piece, self.fewest_packed = self._split(rows.least)
         self.taken = (piece * self.packed).astype(float)
         self._open_chunk = bool(np.any(rows.least != rows.most))
         self.deep = np.where(rows.pp == 0, deepest, rows.pp).astype(float)
+        self.turns = self._turns(self.pieces, self.deep)
         weights = sum(
             (n * w[index] for n, w in zip(pricer.counts, pricer.weights, strict=True)),
             start=np.zeros(len(index)),
@@ -179,6 +185,13 @@ class Bounds:
         pieces = -(-prompt // chunk)
         return pieces, -(-prompt // pieces), np.maximum(chunk // prompt, 1)
 
+    def _turns(self, pieces: Ints, pp: Floats) -> Floats:
+        """Cycles for which a request keeps its place in the batch."""
+        work = self.problem.workload
+        if not work.decodes:
+            return pieces.astype(float)
+        return float(work.decode_steps) + ((pieces - 1) / pp + 1 if work.prompts else np.zeros_like(pp))
+
     def _step(self, seqs: Floats, decoded: Floats, prompt: Floats, passes: Floats) -> Stack:
         """What a step takes."""
 
@@ -192,17 +205,16 @@ class Bounds:
             tail = tail + np.where(seqs > 0, self.problem.workload.mtp_tokens * drafted, 0.0)
         return self._stack_of(each, tail, decoded + prompt)
 
-    def _mean_step(self, micro: Floats, prompted: Floats) -> Stack:
+    def _mean_step(self, micro: Floats, finished: Floats) -> Stack:
         """`_step` on average over the steps of phase aggregated, for the best chunk of each row.
 
         Parameters
         ----------
-        prompted
-            Sequences of the micro-batch whose prompts steps carry.
+        finished
+            Whole prompts of which a step carries the tokens, on average.
         """
         work = self.problem.workload
         decoded = micro * (1 + work.mtp_tokens)
-        finished = prompted * float(work.tokens_per_step) / (work.output_tokens - 1)
         prompt = finished * work.computed_input_tokens
         least, most = np.maximum(self.piece * self.fewest_packed, prompt), np.maximum(self.taken, prompt)
 
@@ -257,37 +269,43 @@ class Bounds:
         zero = np.zeros_like(micro)
         if not work.prompts:
             plain_s = self._slowest(self._step(micro, micro * verified, zero, zero))
-            return Times(plain_s, plain_s, None, zero, {})
+            return Times(self.turns * plain_s, plain_s, None, zero, {})
         if not work.decodes:
             busy = self._step(zero, zero, micro * self.piece, micro)
             mixed = self._slowest(busy)
-            return Times(mixed, mixed, mixed, np.ones_like(micro), self._first_tokens(micro, busy, busy, busy, firsts))
-        share = micro * float(work.tokens_per_step) * self.pieces / ((work.output_tokens - 1) * self.packed)
+            first_tokens = self._first_tokens(micro, busy, busy, busy, firsts)
+            return Times(self.turns * mixed, mixed, mixed, np.ones_like(micro), first_tokens)
+        # least where a request keeps its place the longest
+        share = micro * self.pieces / (self._turns(self.pieces, self.pp) * self.packed)
+        steps = float(work.decode_steps)
         passes = self.fewest_packed.astype(float)
         busy = own = self._step(micro, micro * verified, self.piece * passes, passes)
         # prompts that come in a step, on average
-        met = np.minimum(np.maximum(np.ceil(share * self.packed * (1 - MARGIN)), 1), passes)
-        if firsts and work.arrivals != "poisson" and np.any(met < passes):
-            own = self._step(micro, micro * verified, self.piece * met, met)
+        come = np.minimum(np.maximum(np.ceil(share * self.packed * (1 - MARGIN)), 1), passes)
+        if firsts and work.arrivals != "poisson" and np.any(come < passes):
+            own = self._step(micro, micro * verified, self.piece * come, come)
         if self._open_chunk:
-            mean, met = self._mean_step(micro, micro), self._mean_step(micro, micro - 1)
+            # of several prompts in every step there are micro ÷ (steps + 1) at least
+            mean = self._mean_step(micro, micro / self.turns)
+            met = self._mean_step(micro, np.minimum((micro - 1) / steps, micro / (steps + 1)))
         else:
             plain = self._step(micro, micro * verified, zero, zero)
             # one stage bounds the mean by its own decode and mixed steps
             mean, met = (
                 Stack(*(d + often * (m - d) for d, m in zip(plain, busy, strict=True)))
-                for often in (share, share * (micro - 1) / micro)
+                for often in (
+                    micro * self.pieces / (self.turns * self.packed),
+                    np.minimum((micro - 1) * self.pieces / (steps * self.packed), 1.0),
+                )
             )
-        first_tokens = self._first_tokens(micro, own, busy, mean, firsts)
-        return Times(self._slowest(mean), self._slowest(met), self._slowest(busy), share, first_tokens)
+        shortest = Stack(*(part * (self.turns / self._turns(self.most_pieces, self.pp)) for part in mean))
+        first_tokens = self._first_tokens(micro, own, busy, shortest, firsts)
+        return Times(self.turns * self._slowest(mean), self._slowest(met), self._slowest(busy), share, first_tokens)
 
-    def requests(self, micro: Floats, mean: Floats) -> Floats:
-        """Most requests/s of each device, by pp·max A."""
-        work = self.problem.workload
-        ranks = self.meshes.tp * self.meshes.cp
-        if not work.decodes:
-            return micro / (self.pieces * mean * ranks)
-        return micro * float(work.tokens_per_step) / (mean * (work.output_tokens - 1) * ranks)
+    def requests(self, micro: Floats, turn: Floats) -> Floats:
+        """Most requests/s of each device, by what a place is taken for."""
+        served: Floats = micro / (turn * (self.meshes.tp * self.meshes.cp))
+        return served
 
     def _first_tokens(
         self, micro: Floats, own: Stack, mixed: Stack, mean: Stack, firsts: Sequence[int | None]
@@ -356,7 +374,7 @@ class Bounds:
     def holds(self, micro: Floats, target: Target) -> tuple[NDArray[np.bool_], Floats]:
         """Whether the limits that tighten with the micro-batch hold at it; and the most requests/s of a device."""
         stack = self.stack(micro, tuple(target.first))
-        return self.within(micro, target, stack, self.memory(micro)), self.requests(micro, stack.mean)
+        return self.within(micro, target, stack, self.memory(micro)), self.requests(micro, stack.turn)
 
     def within(self, micro: Floats, target: Target, stack: Times, memory: Floats) -> NDArray[np.bool_]:
         """Whether what `stack` and `memory` say of a micro-batch keeps the limits."""
@@ -383,10 +401,8 @@ class Bounds:
         limit = target.cycle if work.decodes else min((target.cycle, *target.first.values()))
         if np.isinf(limit):
             wanted = np.full(len(need), float(LARGEST_BATCH))
-        elif not work.decodes:
-            wanted = np.floor(need * ranks * self.pieces * limit) + 1
         else:
-            wanted = np.floor(need * ranks * (work.output_tokens - 1) / float(work.tokens_per_step) * limit) + 1
+            wanted = np.floor(need * ranks * self.turns * limit) + 1
         micro = np.clip(np.minimum(wanted, self.most_in_memory(target)), 1, LARGEST_BATCH)
         holds, requests = self.holds(micro, target)
         capped = micro < wanted
@@ -413,8 +429,7 @@ class Bounds:
         most = np.where(self.rows.pp == 0, most, np.minimum(most, (sequences - 1) / self.pp + 1))
         work = self.problem.workload
         if work.mixes:
-            stable = self.packed * (work.output_tokens - 1) / (float(work.tokens_per_step) * self.pieces)
-            most = np.minimum(most, stable)
+            most = np.minimum(most, self.packed * self._turns(self.pieces, self.pp) / self.pieces)
         return np.minimum(np.floor(most * (1 + MARGIN)), self._taken)
 
     def most_requests(self, target: Target) -> Floats:
@@ -429,12 +444,12 @@ class Bounds:
             high = np.where(good, high, np.maximum(middle - 1, low))
             if np.all(low >= high):
                 break
-        mean = self.stack(low, ()).mean
+        turn = self.stack(low, ()).turn
         sequences = np.minimum(self._sequences(target, self._workspace(low)) / self.pp, low)
         sequences = np.where(self.rows.pp == 0, low, sequences)
         # the last micro-batch may be left unfilled
         fewer = np.maximum(low - 1, 1)
         partial = np.maximum(
-            self.requests(sequences, mean), np.where(low > 1, self.requests(fewer, self.stack(fewer, ()).mean), 0.0)
+            self.requests(sequences, turn), np.where(low > 1, self.requests(fewer, self.stack(fewer, ()).turn), 0.0)
         )
-        return np.where(holds, np.where(sequences < low, partial, self.requests(low, mean)), -1.0)
+        return np.where(holds, np.where(sequences < low, partial, self.requests(low, turn)), -1.0)

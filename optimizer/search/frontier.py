@@ -27,7 +27,7 @@ from optimizer.figures.memory import Memory
 from optimizer.figures.objective import Scored, layout_of, objective_value
 from optimizer.figures.operating_point import OperatingPoints, Point
 from optimizer.figures.rates import TICKS_PER_SECOND
-from optimizer.figures.serving import steps_of
+from optimizer.figures.steps import steps_of
 from optimizer.readers.messages import nearest
 from optimizer.search.archive import Archive, Vector
 from optimizer.search.bounds import Bounds
@@ -276,8 +276,8 @@ class _Frontier:
         if ideal is None:
             return cut_front(tracks, len(measured), shape.pp)
         work = self.problem.workload
-        pieces = steps_of(work, -(-batch // shape.pp), chunk).pieces
-        ended = batch / shape.pp / (shape.tp * shape.cp) / float(work.cycles_of_request(pieces))
+        pieces = steps_of(work, -(-batch // shape.pp), chunk, shape.pp).pieces
+        ended = batch / shape.pp / (shape.tp * shape.cp) / float(work.cycles_of_request(pieces, shape.pp))
 
         def worth(costs: tuple[int, ...]) -> bool:
             """Whether nothing found dominates what stages of such costs can reach."""
@@ -391,7 +391,7 @@ class _Frontier:
         holds = bounds.within(low, limit, at_low, memory)
         high = np.maximum(np.minimum(boxes.high, bounds.most_in_memory(limit)), low)
         at_high = at_low if np.array_equal(low, high) else bounds.stack(high, ())
-        requests = bounds.requests(high, at_high.mean) * np.where(boxes.batch > 0, boxes.batch / (rows.pp * low), 1.0)
+        requests = bounds.requests(high, at_high.turn) * np.where(boxes.batch > 0, boxes.batch / (rows.pp * low), 1.0)
         replica = (self.meshes.stage[rows.mesh] * rows.pp).astype(float)
         fewest = boxes.fewest
         if self.rate is not None:

@@ -13,7 +13,8 @@ from optimizer.domain.shape import Shape
 from optimizer.figures.costs import build_costs
 from optimizer.figures.memory import build_memory
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
-from optimizer.figures.serving import service_s, steps_of, timing
+from optimizer.figures.serving import service_s, timing
+from optimizer.figures.steps import steps_of
 
 FIXED = Fraction(1, 200)
 BATCH = 6
@@ -39,7 +40,7 @@ def test_one_tick_more_is_late(
             BATCH, FIXED, Goal(None, None, Fraction(0), None, first, 0, 8, strict=names), 3, percentile
         )
 
-    steps = steps_of(problem.workload, BATCH // shape.pp, chunk)
+    steps = steps_of(problem.workload, BATCH // shape.pp, chunk, shape.pp)
 
     def told(ticks: int) -> tuple[Fraction, Fraction]:
         alone = FIXED + Fraction((steps.pieces + shape.pp - 1) * ticks, TICKS_PER_SECOND)

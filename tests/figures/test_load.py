@@ -53,7 +53,7 @@ def test_the_least_batch_that_serves_the_rate_is_in_flight(rate: Fraction, pp: i
     assert (found.request_capacity >= rate) == (found.load <= 1)
     if found.running < most:
         # Little's law: requests/s × seconds in which a place is taken, rounded up to whole sequences
-        sequences = rate / 2 * 199 * pp * max(found.stage_ticks) / TICKS_PER_SECOND
+        sequences = rate / 2 * 200 * pp * max(found.stage_ticks) / TICKS_PER_SECOND
         assert found.running - 1 < sequences <= found.running or found.running % pp == 1 % pp
         assert not violations(problem, found.layout, found)
         assert derive(problem, found.layout, found)["running_sequences"].value == found.running
@@ -76,7 +76,7 @@ def test_room_for_more_sequences_makes_no_rate_unserved() -> None:
     work = problem.workload.model_copy(update={"input_tokens": 8000, "output_tokens": 10})
     problem = problem.changed(workload=work)
     one, many, most = (
-        evaluate(problem, Layout(tp=1, batch=batch, prefill_chunk=2000)) for batch in (2, 16, 64)
+        evaluate(problem, Layout(tp=1, batch=batch, prefill_chunk=2000)) for batch in (3, 16, 64)
     )  # fmt: skip
     assert (one.running, one.tpot_s, one.ttft_s) == (many.running, many.tpot_s, many.ttft_s)
     assert many.request_capacity == one.request_capacity

@@ -305,15 +305,18 @@ class ServingWorkload(Grown):
 
     @cached_property
     def decode_steps(self) -> Fraction:
-        """Steps in which a sequence gains its tokens after the first, on average."""
-        return (self.output_tokens - 1) / self.tokens_per_step
+        """Steps in which a sequence gains its tokens after the first, on average; 0 where it gains none."""
+        return (self.output_tokens - 1) / self.tokens_per_step if self.decodes else Fraction(0)
 
-    def cycles_of_request(self, pieces: int) -> Fraction:
-        """Cycles for which a request keeps its place in the batch, its prompt in so many pieces.
+    def cycles_of_request(self, pieces: int, pp: int) -> Fraction:
+        """Cycles of `pp` stages for which a request keeps its place in the batch, its prompt in so many pieces.
 
-        Where it decodes, another's prompt takes its place in the cycles in which it decodes.
+        It has its place from the first piece on. The pieces follow one another through the stages, in pieces + pp − 1
+        steps of a stage, beside others that decode; with nothing to decode a micro-batch takes a piece each in a cycle.
         """
-        return self.decode_steps if self.decodes else Fraction(pieces)
+        if not self.decodes:
+            return Fraction(pieces)
+        return self.decode_steps + (Fraction(pieces + pp - 1, pp) if pieces else 0)
 
     def together(self, micro_batch: int, packed: int) -> int:
         """Prompts that share a step: `packed`, or with nothing to decode those of the whole micro-batch."""

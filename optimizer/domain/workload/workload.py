@@ -150,8 +150,12 @@ class Workload(Protocol):
 
     # Time
 
-    def cycles_of_request(self, pieces: int) -> Fraction:
-        """Cycles for which a request keeps its place in the batch, its prompt in so many pieces."""
+    @property
+    def decode_steps(self) -> Fraction:
+        """Steps in which a sequence gains its tokens after the first, on average; 0 where it gains none."""
+
+    def cycles_of_request(self, pieces: int, pp: int) -> Fraction:
+        """Cycles of `pp` stages for which a request keeps its place in the batch, its prompt in so many pieces."""
 
     @property
     def request_rate(self) -> Fraction | None:
