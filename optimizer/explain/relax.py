@@ -18,7 +18,6 @@ from optimizer.domain.limit_table import (
     Limit,
     LimitValue,
     ObjectiveLimit,
-    first_limits,
     most_devices,
     with_concurrency,
     with_limits,
@@ -30,15 +29,17 @@ from optimizer.domain.limit_table import (
 from optimizer.domain.precision import PrecisionOverride
 from optimizer.domain.problem import Problem
 from optimizer.explain.feasible import fits, optimum
+from optimizer.figures.goodput import most_in_time
 from optimizer.figures.objective import Scored
-from optimizer.figures.percentiles import most_load
 from optimizer.figures.rates import last_kept
-from optimizer.figures.serving import evaluate, service_s
+from optimizer.figures.serving import evaluate
 from optimizer.figures.topology import replicas_that_fit
 from optimizer.verify.constraints import violations
 
 RATE_PRECISION = Fraction(1, 10**9)
 """A request rate larger than the one given by this share fails."""
+RATE_STEPS = int(4 / RATE_PRECISION)
+"""Parts of a layout's capacity that are told apart for it."""
 
 
 @dataclass(frozen=True)
@@ -195,22 +196,6 @@ def _least_of_layout(at: Callable[[int], Problem], scored: Scored, low: int, hig
     return last_kept(breaks, low, high) + 1
 
 
-def most_of_layout(problem: Problem, scored: Scored) -> Fraction:
-    """Largest request rate that a layout serves within TTFT; just below the rate at which its queue would not end."""
-    evaluation = evaluate(with_rate(problem, None), scored.layout)
-    most = evaluation.request_capacity
-    if not evaluation.mixed_ticks or problem.workload.queued_rate is None:
-        return most
-    service = service_s(problem, evaluation.steps, max(evaluation.mixed_ticks))
-    loads = [1 - RATE_PRECISION / 4]
-    for percentile, limit in first_limits(problem).items():
-        spare = limit - (evaluation.first_token_s(percentile) or 0)
-        # load · service ÷ (2·(1 − load)) ≤ spare
-        mean = 2 * spare / (service + 2 * spare)
-        loads.append(mean if percentile is None else most_load(spare / service, percentile))
-    return min(most, min(loads) * scored.layout.dp / service)
-
-
 def _concurrency(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     """The most that some layout keeps in flight within all limits: fewer are easier."""
     low, high = 0, int(Fraction(str(limit.of(problem))))
@@ -231,7 +216,8 @@ def _rate(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     low = Fraction(0)
     scored: Scored | None = witness
     while scored is not None:
-        reached = most_of_layout(problem, scored)
+        part, capacity = most_in_time(problem, evaluate(problem, scored.layout), RATE_STEPS)
+        reached = part * capacity
         if reached <= low:
             break
         low, witness = reached, scored

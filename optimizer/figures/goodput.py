@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.domain.limit_table import bounds_of, with_rate
-from optimizer.domain.objectives import Measure
+from optimizer.domain.objectives import Measure, Objective
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import build_costs
 from optimizer.figures.memory import build_memory
@@ -30,27 +30,41 @@ def goodput(problem: Problem, evaluation: Evaluation) -> tuple[Fraction, Fractio
     Returns
     -------
     tuple of Fraction, or None
-        The part, in 1/`STEPS` (0: none), and the requests/s that it is of, with the whole batch in flight; None where
-        nothing arrives at random, or nothing limits a latency.
+        As `most_in_time`, in 1/`STEPS`; None where nothing arrives at random, or nothing limits a latency.
     """
-    limits = [
-        (row.objective, value / row.factor(problem))
-        for row, value in bounds_of(problem)
-        if row.objective.scale_of(problem).measure in _LATENCIES
-    ]
-    if problem.workload.queued_rate is None or not limits:
+    if problem.workload.queued_rate is None or not _limits(problem):
         return None
-    layout, skew = evaluation.layout, evaluation.imbalance
-    costs = build_costs(problem, layout.shape, effective_rates(problem.priced_hardware), skew)
+    return most_in_time(problem, evaluation, STEPS)
+
+
+def most_in_time(problem: Problem, evaluation: Evaluation, steps: int) -> tuple[Fraction, Fraction]:
+    """The most requests/s at which a layout keeps all limits on latency and no queue grows without end.
+
+    Returns
+    -------
+    tuple of Fraction
+        The part, in 1/`steps` (0: none), and the requests/s that it is of: the capacity with the whole batch in flight.
+    """
+    layout, limits = evaluation.layout, _limits(problem)
+    costs = build_costs(problem, layout.shape, effective_rates(problem.priced_hardware), evaluation.imbalance)
     memory = build_memory(problem, layout.shape)
     capacity = evaluate(with_rate(problem, None), layout, costs=costs, memory=memory).request_capacity
 
     def in_time(part: int) -> bool:
-        asked = with_rate(problem, capacity * Fraction(part, STEPS))
+        asked = with_rate(problem, capacity * Fraction(part, steps))
         found = evaluate(asked, layout, costs=costs, memory=memory)
         if found.load >= 1:
             return False
         values = ((row, value_of(row, problem, found), bound) for row, bound in limits)
         return all(value is not None and row.keeps(value, bound) for row, value, bound in values)
 
-    return Fraction(last_kept(in_time, 0, STEPS + 1), STEPS), capacity
+    return Fraction(last_kept(in_time, 0, steps + 1), steps), capacity
+
+
+def _limits(problem: Problem) -> list[tuple[Objective, Fraction]]:
+    """Limits on latencies, each with the prediction that keeps it at the confidence asked."""
+    return [
+        (row.objective, value / row.factor(problem))
+        for row, value in bounds_of(problem)
+        if row.objective.scale_of(problem).measure in _LATENCIES
+    ]

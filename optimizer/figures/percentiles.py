@@ -159,14 +159,6 @@ def longest_step(limit: Fraction, passed: Fraction, each: Fraction, rate: Fracti
     return max(load_of(low) / (rate * each), limit / (passed + each * _wait_at(low + 1, percentile)))
 
 
-def most_load(waits: Fraction, percentile: int) -> Fraction:
-    """Largest load at which so many percent of all prompts wait at most `waits` services."""
-    low, high = -1, _LOADS
-    while _wait_at(high, percentile) <= waits:
-        low, high = high, 2 * high
-    return load_of(max(last_kept(lambda level: _wait_at(level, percentile) <= waits, low, high), 0))
-
-
 def growth_of(mean: int, busy: Fraction, alone: Fraction) -> int:
     """Share of a decode cycle that the sequences in flight take, in parts of `_SHARES`, rounded up; below 1.
 

@@ -12,7 +12,7 @@ from optimizer.domain.limit_table import limits_of, with_rate
 from optimizer.domain.problem import Problem
 from optimizer.explain.relax import relax
 from optimizer.figures.derivation import derive, figures_json
-from optimizer.figures.goodput import STEPS, goodput
+from optimizer.figures.goodput import STEPS, goodput, most_in_time
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.interface import read_problem, verify
@@ -73,6 +73,18 @@ def test_it_is_the_rate_at_which_the_mean_wait_fills_what_the_limit_leaves() -> 
     load = 2 * spare / (service + 2 * spare)
     share, whole = goodput(problem, found) or (Fraction(0), Fraction(0))
     assert share * whole <= 2 * load / service < (share + Fraction(1, STEPS)) * whole
+
+
+def test_a_queue_without_an_end_is_not_in_time_whatever_else_is() -> None:
+    """Where every step carries prompts, and with prompts alone, the load at capacity is 1: one part less is served."""
+    crowded = asked(limits={"tpot": "1 s"})
+    crowded = crowded.changed(workload=crowded.workload.model_copy(update={"output_tokens": 2}))
+    for problem in (crowded, asked("prefill")):
+        found = priced(problem, batch=2)
+        share, whole = most_in_time(problem, found, STEPS)
+        assert share == 1 - Fraction(1, STEPS)
+        assert priced(with_rate(problem, whole), batch=2).load == 1
+    assert goodput(crowded, priced(crowded, batch=2)) == most_in_time(crowded, priced(crowded, batch=2), STEPS)
 
 
 def test_it_does_not_fall_with_the_rate_that_is_asked_for_as_capacity_does() -> None:
