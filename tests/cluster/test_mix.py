@@ -120,7 +120,7 @@ def test_every_command_takes_it(answered: Path, tmp_path: Path, capsys: pytest.C
 
 def test_the_first_line_says_so(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["solve", *SCENARIO]) == Exit.YES
-    assert "with 3 kinds of layout, " in capsys.readouterr().out.splitlines()[0]
+    assert "with 2 kinds of layout, " in capsys.readouterr().out.splitlines()[0]
 
 
 def test_one_kind_is_answered_as_ever(capsys: pytest.CaptureFixture[str]) -> None:
