@@ -62,25 +62,26 @@ def _best_topj(load: Sequence[int], slots_per_device: int) -> int:
     return int(values.argmax()) + 1
 
 
-def witness_for(question: Question, layer: int) -> Witness:
-    """Witness of the best counting bound on a layer's objective; over several workloads one for each, or for all."""
+def counted_bound(question: Question, layer: int) -> WitnessedBound:
+    """Best counting bound on a layer's objective; over several workloads one for each, or for all."""
     parts = [_one(question, row) for row in question.rows(layer)]
     if len(parts) == 1:
         return parts[0]
-    best: Witness = {"kind": "scenario", "bounds": parts}
-    value = bound_for(question, layer, best)
+    alone = question.together([bound for bound, _ in parts])
+    known: list[WitnessedBound] = [(alone, {"kind": "scenario", "bounds": [witness for _, witness in parts]})]
     if question.split == "even":
-        for bound, witness in (*_envelope(question, layer), *_mixed(question, layer)):
-            if bound > value:
-                value, best = bound, witness
-    return best
+        known += [*_envelope(question, layer), *_mixed(question, layer)]
+    return max(known, key=lambda bound: bound[0])
 
 
-def _one(question: Question, row: Sequence[int]) -> Witness:
+def _one(question: Question, row: Sequence[int]) -> WitnessedBound:
+    devices, slots, node_size, groups = question.devices, question.slots, question.node_size, question.groups
     # However loads are split, an expert needs as many copies as counting says.
-    if question.hierarchy == "node" and (question.split == "even" or not question.spare):
-        return {"kind": "hierarchical"}
-    return counting_witness(row, question.devices, question.slots)
+    if question.hierarchy == "free" or (question.split != "even" and question.spare) or not node_size or not groups:
+        witness = counting_witness(row, devices, slots)
+        return bound_of(row, devices, slots, witness), witness
+    bound = hierarchical_bound(row, devices, slots, devices // node_size, groups) if sum(row) else Fraction(1)
+    return bound, {"kind": "hierarchical"}
 
 
 def _envelope(question: Question, layer: int) -> Iterable[WitnessedBound]:
@@ -119,28 +120,6 @@ def _mixed(question: Question, layer: int) -> Iterable[WitnessedBound]:
             witness = counting_witness(load, question.devices, question.slots)
             bound = bound_of(load, question.devices, question.slots, witness)
             yield bound, {"kind": "combination", "parts": [str(part) for part in parts], "bound": witness}
-
-
-def bound_for(question: Question, layer: int, witness: Witness) -> Fraction:
-    """Bound on the layer's objective that the witness proves."""
-    if witness["kind"] == "envelope":
-        return Fraction(witness["threshold"])
-    if witness["kind"] == "combination":
-        load = combined(question.rows(layer), [Fraction(part) for part in witness["parts"]])
-        return bound_of(load, question.devices, question.slots, witness["bound"])
-    parts = witness["bounds"] if witness["kind"] == "scenario" else [witness]
-    return question.together(
-        [_bound_one(question, row, part) for row, part in zip(question.rows(layer), parts, strict=True)]
-    )
-
-
-def _bound_one(question: Question, row: Sequence[int], witness: Witness) -> Fraction:
-    if witness["kind"] != "hierarchical":
-        return bound_of(row, question.devices, question.slots, witness)
-    if question.node_size is None or question.groups is None or not sum(row):
-        return Fraction(1)
-    nodes = question.devices // question.node_size
-    return hierarchical_bound(row, question.devices, question.slots, nodes, question.groups)
 
 
 def with_budget_bound(layer: Layer, placement: LayerPlacement) -> LayerPlacement:

@@ -74,8 +74,8 @@ def rounded(mean: Floats, samples: int, rng: np.random.Generator) -> Ints:
     return counts
 
 
-def transferred(weights: Floats, counts: Ints, devices: int, draws: Floats) -> Ints:
-    """Replica counts after a few experts gave one copy each to another.
+def transferred(weights: Floats, counts: Ints, devices: int, give: float, take: float) -> Ints:
+    """Replica counts after one expert gave a copy to another.
 
     Parameters
     ----------
@@ -83,17 +83,12 @@ def transferred(weights: Floats, counts: Ints, devices: int, draws: Floats) -> I
         Loads and copies of one layer.
     devices
         Most copies of an expert.
-    draws
-        ``[transfers, 2]`` in [0, 1): which expert gives, and how far down the order by share the taker stands.
+    give, take
+        In [0, 1): which expert gives, and how far down the order by share the taker stands.
     """
-    changed = counts.copy()
-    for give, take in draws:
-        givers = np.nonzero(changed > 1)[0]
-        if not len(givers):
-            break
-        by_share = np.argsort(-weights / changed, kind="stable")
+    changed, givers, by_share = counts.copy(), np.nonzero(counts > 1)[0], np.argsort(-weights / counts, kind="stable")
+    if len(givers):
         giver, taker = givers[int(give * len(givers))], by_share[int(take * take * len(by_share))]
-        if giver != taker and changed[taker] < devices:
-            changed[giver] -= 1
-            changed[taker] += 1
+        if giver != taker and counts[taker] < devices:
+            changed[[giver, taker]] += (-1, 1)
     return changed

@@ -1,24 +1,66 @@
 """Search over all layers at once: pairs of devices share out their copies anew until the hottest is cool enough.
 
-Hot devices (above a limit that sinks towards the goal) are paired with cooler ones; every pair may end anywhere below
-the limit, so the search drifts over the plateau of placements that are as good instead of stopping at the first
-local optimum. Between, bundles of nearly equal load change places: sorting all bundles (single copies, or pairs of
-copies of one device) shows at once which differ by so little that both devices stay below the limit. Every layer sees
-the same random numbers whichever layers are searched beside it.
+One workload: every pair may end anywhere below a limit that sinks towards the goal, so the search drifts over the
+plateau of placements that are as good instead of stopping at the first local optimum. Between, bundles of nearly equal
+load change places: sorting all bundles (some copies of one device) shows at once which differ by so little that both
+devices stay below the limit. Several workloads: pairs are shared out by the p-norm of the loads with growing ``p``,
+smooth where the maximum is flat, and near the maximum in the end. Every layer sees the same random numbers whichever
+layers are searched beside it.
 """
 
 import itertools
-from collections.abc import Callable
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
 
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
-from optimizer.placement.exchange import Marks
 from optimizer.placement.processes import seconds_left
-from optimizer.placement.repartition import WHOLE_TABLE_SLOTS, best_halving
+from optimizer.placement.question import Question
+
+
+@dataclass(frozen=True, slots=True)
+class Aim:
+    """Objective over workloads, in floats, and how much each workload pulls on the search."""
+
+    robust: str
+    weights: Floats
+    tail: float
+
+    @classmethod
+    def of(cls, question: Question) -> "Aim":
+        """Objective of a question."""
+        return cls(question.robust, np.array([float(part) for part in question.weights]), float(question.tail))
+
+    def value(self, worst: Floats) -> Floats:
+        """Objective of each layer from its hottest device under each workload, ``[layers, workloads]``."""
+        value: Floats = worst.max(axis=1) if self.robust == "worst" else (worst * self._taken(worst)).sum(axis=1)
+        return value
+
+    def _taken(self, worst: Floats) -> Floats:
+        """Part of the objective that each workload is, ``[layers, workloads]``."""
+        if self.robust == "mean":
+            return np.broadcast_to(self.weights, worst.shape)
+        order = np.argsort(-worst, axis=1, kind="stable")
+        sorted_weights = self.weights[order]
+        before = np.cumsum(sorted_weights, axis=1) - sorted_weights
+        tail_weights = np.clip(self.tail - before, 0.0, sorted_weights)
+        weights = np.empty_like(worst)
+        np.put_along_axis(weights, order, tail_weights / tail_weights.sum(axis=1, keepdims=True), axis=1)
+        return weights
+
+    def pull(self, load: Floats, power: float) -> Floats:
+        """Weight of each workload in the p-norm, ``[layers, workloads]``; loads ``[layers, devices, workloads]``."""
+        if self.robust == "worst":
+            return np.ones((len(load), load.shape[2]))
+        worst = load.max(axis=1)
+        norm = np.maximum(((load / np.maximum(worst, 1e-9)[:, None, :]) ** power).sum(axis=1), 1e-9)
+        share = self._taken(worst) + 0.05 * self.weights
+        pull: Floats = share * norm ** (1 / power - 1) * np.maximum(worst, 1e-3) ** (1 - power)
+        scaled: Floats = pull / pull.max(axis=1, keepdims=True)
+        return scaled
 
 
 def deal(weights: Floats, counts: Ints, devices: int) -> Ints:
@@ -61,132 +103,179 @@ def deal(weights: Floats, counts: Ints, devices: int) -> Ints:
 
 @dataclass(slots=True)
 class Descent:
-    """Placements of several layers, shares and device loads in units of the mean device load, and the best so far.
+    """Placements of several layers under search, in units of the mean device load, and the best so far."""
 
-    Over several workloads shares and loads have them as last axis.
-    """
-
+    aim: Aim
+    weights: Floats
+    """Loads, ``[layers, workloads, experts]``."""
+    floor: Floats
+    """Proved lower bound of each layer's objective."""
+    goal: Floats
+    """Good enough, ``[layers]``."""
     held: Ints
     """Expert of each slot, ``[layers, devices, slots]``."""
     values: Floats
-    """Share of each slot, the same shape."""
+    """Share of each slot, ``[layers, devices, slots, workloads]``."""
     load: Floats
-    """Device load, ``[layers, devices]``."""
+    """Device load, ``[layers, devices, workloads]``."""
     best: Floats
     """Least objective found, ``[layers]``."""
     best_held: Ints
     """Placement that has it."""
 
     @classmethod
-    def start(cls, shares: Floats, held: Ints, objective: Callable[[Floats], Floats] | None = None) -> "Descent":
-        """Search from a placement; ``shares[layer, expert]`` is the load of one copy.
-
-        The objective is of the hottest device, under each workload where there are several.
-        """
+    def start(cls, aim: Aim, weights: Floats, held: Ints, floor: Floats, goal: Floats) -> "Descent":
+        """Search from a placement."""
+        counts = np.stack([np.bincount(layer.ravel(), minlength=weights.shape[2]) for layer in held])
+        shares = (weights / np.maximum(counts, 1)[:, None, :]).transpose(0, 2, 1)
         values = shares[np.arange(len(held))[:, None, None], held]
         load = values.sum(axis=2)
-        hottest = load.max(axis=1)
-        return cls(held.copy(), values, load, objective(hottest) if objective else hottest, held.copy())
+        return cls(aim, weights, floor, goal, held.copy(), values, load, aim.value(load.max(axis=1)), held.copy())
 
     @classmethod
-    def dealt(cls, weights: Floats, counts: Ints, devices: int) -> "Descent":
-        """Search from copies dealt out, loads and counts ``[layers, experts]``."""
-        return cls.start(weights / counts, deal(weights, counts, devices))
+    def dealt(cls, aim: Aim, weights: Floats, counts: Ints, devices: int, floor: Floats, goal: Floats) -> "Descent":
+        """Search from copies dealt out by the experts' largest loads; counts ``[layers, experts]``."""
+        return cls.start(aim, weights, deal(weights.max(axis=1), counts, devices), floor, goal)
+
+    def dealt_anew(self, counts: Ints) -> "Descent":
+        """The same layers with other copies."""
+        return Descent.dealt(self.aim, self.weights, counts, self.held.shape[1], self.floor, self.goal)
+
+    def begin_from_best(self, layers: Ints) -> None:
+        """Search these layers from their best placement on."""
+        here = (self.weights[layers], self.best_held[layers], self.floor[layers], self.goal[layers])
+        self.adopt(layers, Descent.start(self.aim, *here), np.arange(len(layers)))
 
     def part(self, layers: Ints) -> "Descent":
         """A search of its own over some of the layers."""
-        return Descent(
-            self.held[layers], self.values[layers], self.load[layers], self.best[layers], self.best_held[layers]
-        )
+        return replace(self, **{name: getattr(self, name)[layers] for name in _OF_LAYERS})
 
     def adopt(self, layers: Ints, other: "Descent", source: Ints) -> None:
-        """Take over layers of another search, and go on from their best."""
-        self.best[layers], self.best_held[layers] = other.best[source], other.best_held[source]
-        self.held[layers], self.values[layers] = other.held[source], other.values[source]
-        self.load[layers] = other.load[source]
+        """Take over layers of another search."""
+        for name in _OF_LAYERS:
+            getattr(self, name)[layers] = getattr(other, name)[source]
 
-    def note(self, layers: Ints, hottest: Floats) -> None:
+    def note(self, layers: Ints) -> None:
         """Keep the placements of layers that are the best so far."""
-        better = hottest < self.best[layers]
+        value = self.aim.value(self.load[layers].max(axis=1))
+        better = value < self.best[layers]
         improved = layers[better]
-        self.best[improved], self.best_held[improved] = hottest[better], self.held[improved]
+        self.best[improved], self.best_held[improved] = value[better], self.held[improved]
 
 
-def descend(search: Descent, floor: Floats, goal: Floats, *, rounds: int, seed: int, deadline: float | None) -> None:
-    """Lower every layer's maximum device load until it is at most its goal.
+_OF_LAYERS = ("weights", "floor", "goal", "held", "values", "load", "best", "best_held")
+
+
+def descend(search: Descent, *, rounds: int, seed: int, deadline: float | None) -> None:
+    """Lower every layer's objective until it is at most its goal.
 
     Parameters
     ----------
     search
         Changed in place.
-    floor
-        Proved lower bound of each layer, ``[layers]``.
-    goal
-        Good enough, ``[layers]``.
     rounds
-        Most rounds; one round looks at each hot device, or at each pair of one pairing, once.
+        Most rounds.
     seed
         Of the random pairings.
     deadline
         ``time.monotonic()`` at which to stop, if any.
     """
-    layers, devices, slots = search.held.shape
-    if devices < 2:
-        return
+    devices, slots, workloads = search.values.shape[1:]
     rng = np.random.default_rng(seed)
-    mixing = np.full(layers, slots <= WHOLE_TABLE_SLOTS) | (floor > 1)
-    sink = effort.SINK_FEW_SLOTS if slots <= WHOLE_TABLE_SLOTS else effort.SINK_MANY_SLOTS
-    sizes = (1, 2) if slots > 3 else (1,)
-    for turn in range(rounds):
-        active = np.nonzero(search.best > goal)[0]
+    sizes, sink = [1], effort.SINK_MANY_SLOTS if slots >= effort.MANY_SLOTS else effort.SINK_FEW_SLOTS
+    while sizes[-1] < slots // 2 and devices * math.comb(slots, sizes[-1]) < effort.BUNDLES:
+        sizes.append(sizes[-1] + 1)
+    for turn in range(rounds if devices > 1 else 0):
+        active = np.nonzero(search.best > search.goal)[0]
         if not len(active) or seconds_left(deadline) <= 0:
             return
-        shuffle, positions = rng.permutation(devices), rng.permutation(slots)
-        draw = rng.random((devices,))
-        priorities = rng.random((devices * slots * slots,))
-        limit = floor[active] + sink * (search.best[active] - floor[active])
-        roam = mixing[active] & (turn % 4 > 0)
-        if roam.any():
-            _drift(
-                search.held, search.values, search.load, active[roam], limit[roam],
-                size=sizes[turn % len(sizes)], shift=1 + int(draw[0] * 3), draw=priorities,
-            )  # fmt: skip
-        if not roam.all():
-            anyhow = mixing[active[~roam]] | (turn % effort.SHAKE == 1)
-            _share_out(search, active[~roam], limit[~roam], anyhow, shuffle, draw, positions)
-        search.note(active, search.load[active].max(axis=1))
+        shuffle, positions, draws = rng.permutation(devices), rng.permutation(slots), rng.random((devices,))
+        limit = search.floor[active] + sink * (search.best[active] - search.floor[active])
+        priorities = rng.random((devices * math.comb(slots, sizes[-1]),))
+        sweep, place = divmod(turn, effort.PAIR_ROUNDS)
+        if workloads > 1 and not place:
+            search.begin_from_best(active)
+        if workloads == 1 and turn % 4:
+            size, shift = sizes[turn % len(sizes)], 1 + int(draws[0] * 3)
+            _drift(search, active, limit, size=size, shift=shift, draw=priorities)
+        else:
+            late = place >= effort.PAIR_ROUNDS // 2
+            power = effort.POWERS[-1 if late else sweep % len(effort.POWERS)]
+            _share_out(search, active, limit, power, shuffle, draws, positions)
+        search.note(active)
 
 
 def _share_out(
-    search: Descent, layers: Ints, limit: Floats, anyhow: Marks, shuffle: Ints, draw: Floats, positions: Ints
-) -> None:  # fmt: skip
-    """Share out neighbours in the shuffle, each pair to end anywhere below the limit, as the draw has it.
+    search: Descent, layers: Ints, limit: Floats, power: int, shuffle: Ints, draw: Floats, positions: Ints
+) -> None:
+    """Share out neighbours in the shuffle; an expert that both devices hold stays on both.
 
-    Pairs that are below the limit already are left as they are in layers that are not shared out ``anyhow``.
+    One workload: each pair ends anywhere below the limit, as the draw has it. Several: the norm of the power, a power
+    of two, is least.
     """
-    devices, slots = search.held.shape[1:]
-    half, count = devices // 2, len(layers)
-    pairs = np.stack([shuffle[:half], shuffle[half : 2 * half]], axis=1)
-    device_pairs = (layers[:, None, None] * devices + pairs).reshape(-1, 2)
-    most, chance = np.repeat(limit, half), np.tile(draw[:half], count)
-    all_values, all_held = search.values.reshape(-1, slots), search.held.reshape(-1, slots)
-    loads = search.load.reshape(-1)
-    wanted = np.repeat(anyhow, half) | (loads.take(device_pairs).max(axis=1) > most)
-    device_pairs, most, chance = device_pairs[wanted], most[wanted], chance[wanted]
-    values = all_values.take(device_pairs, axis=0).reshape(-1, 2 * slots)
-    experts = all_held.take(device_pairs, axis=0).reshape(-1, 2 * slots)
+    devices, slots, workloads = search.values.shape[1:]
+    half = devices // 2
+    pairs, rows = shuffle[: 2 * half].reshape(half, 2), layers[:, None, None]
+    experts = search.held[rows, pairs].reshape(-1, 2 * slots)
+    values = search.values[rows, pairs].reshape(-1, 2 * slots, workloads)
+    ways, on_first = _ways(slots, positions)
+    first = np.matmul(values.transpose(0, 2, 1), on_first)
     total = values.sum(axis=1)
-    target = total / 2 + (chance - 0.5) * np.maximum(2 * most - total, 0.0)
-    order = best_halving(values, experts, target, positions)
-    changed = np.nonzero((order[:, 0] != 0) | (order[:, 1:] < order[:, :-1]).any(axis=1))[0]
-    order, device_pairs, most = order[changed], device_pairs[changed], most[changed]
-    shared = np.take_along_axis(values[changed], order, axis=1).reshape(-1, 2, slots)
-    load = shared.sum(axis=2)
-    cooler = load.max(axis=1) <= np.maximum(loads.take(device_pairs).max(axis=1), most)
-    changed, device_pairs = changed[cooler], device_pairs[cooler]
-    all_values[device_pairs] = shared[cooler]
-    all_held[device_pairs] = np.take_along_axis(experts[changed], order[cooler], axis=1).reshape(-1, 2, slots)
-    loads[device_pairs] = load[cooler]
+    if workloads == 1:
+        total, most = total[:, 0], np.repeat(limit, half)
+        target = total / 2 + (np.tile(draw[:half], len(layers)) - 0.5) * np.maximum(2 * most - total, 0.0)
+        cost = np.abs(first[:, 0] - target[:, None])
+    else:
+        pull = np.repeat(search.aim.pull(search.load[layers], power), half, axis=0)
+        cost = np.einsum("nw,nwx->nx", pull, _raised(first, power) + _raised(total[:, :, None] - first, power))
+    pair, one, other = np.nonzero(experts[:, :slots, None] == experts[:, None, slots:])
+    np.add.at(cost, pair, np.where(on_first[one] == on_first[slots + other], np.inf, 0.0))
+    chosen = cost.argmin(axis=1)
+    order = ways[chosen]
+    if workloads == 1:
+        load = first[np.arange(len(order)), 0, chosen]
+        before = search.load[rows, pairs, 0].reshape(-1, 2).max(axis=1)
+        order[np.maximum(load, total - load) > np.maximum(before, most)] = np.arange(2 * slots)
+    shape = (len(layers), half, 2, slots)
+    search.held[rows, pairs] = np.take_along_axis(experts, order, axis=1).reshape(shape)
+    shared = np.take_along_axis(values, order[:, :, None], axis=1).reshape(*shape, workloads)
+    search.values[rows, pairs], search.load[rows, pairs] = shared, shared.sum(axis=3)
+
+
+def _raised(base: Floats, power: int) -> Floats:
+    """``base ** power`` for a power of two, by squaring."""
+    for _ in range(power.bit_length() - 1):
+        base = base * base
+    return base
+
+
+def _ways(slots: int, positions: Ints) -> tuple[Ints, Floats]:
+    """Ways to share out the slots of two devices: positions of either ``[ways, 2k]``, and a mark for the first's.
+
+    All ways where slots are few; else those of the first positions. The first way leaves everything where it is.
+    """
+    if slots < effort.MANY_SLOTS:
+        return _halvings(slots, whole=True)
+    moving = np.concatenate([positions[: effort.PART_SLOTS], positions[: effort.PART_SLOTS] + slots])
+    order, _ = _halvings(effort.PART_SLOTS, whole=False)
+    ways = np.tile(np.arange(2 * slots), (len(order), 1))
+    ways[:, moving] = moving[order]
+    return ways, _marked(ways)
+
+
+@cache
+def _halvings(slots: int, *, whole: bool) -> tuple[Ints, Floats]:
+    """All ways to halve ``2 * slots`` positions, as `_ways` has them; ``whole`` counts (A, B) and (B, A) as one."""
+    size = 2 * slots
+    sides = [side for side in itertools.combinations(range(size), slots) if not whole or side[0] == 0]
+    ways = np.array([[*side, *(place for place in range(size) if place not in side)] for side in sides])
+    return ways, _marked(ways)
+
+
+def _marked(ways: Ints) -> Floats:
+    marks = np.zeros(ways.shape)
+    np.put_along_axis(marks, ways[:, : ways.shape[1] // 2], 1.0, axis=1)
+    return np.ascontiguousarray(marks.T)
 
 
 @cache
@@ -195,15 +284,13 @@ def _bundles(slots: int, size: int) -> Ints:
     return np.array(list(itertools.combinations(range(slots), size)), dtype=np.int64)
 
 
-def _drift(
-    held: Ints, values: Floats, load: Floats, layers: Ints, limit: Floats, *, size: int, shift: int, draw: Floats
-) -> None:
+def _drift(search: Descent, layers: Ints, limit: Floats, *, size: int, shift: int, draw: Floats) -> None:
     """Exchange bundles that lie ``shift`` apart in the order by load, wherever both devices stay below the limit.
 
     Parameters
     ----------
-    held, values, load
-        Expert and share of each slot ``[all layers, devices, slots]`` and device loads; changed in place.
+    search
+        Of one workload; changed in place.
     layers, limit
         Layers to work on, and the limit of each.
     size
@@ -213,39 +300,25 @@ def _drift(
     draw
         Priorities in [0, 1), at least one for each bundle: which exchange a device takes part in if it could in many.
     """
+    held, values, load = search.held, search.values[..., 0], search.load[..., 0]
     devices, slots = held.shape[1:]
     inside = _bundles(slots, size)
-    some = values[layers]
-    bundle = some[:, :, inside].sum(axis=3).reshape(len(layers), -1)
+    bundle = values[layers][:, :, inside].sum(axis=3).reshape(len(layers), -1)
     order = bundle.argsort(axis=1)
     ascending = np.take_along_axis(bundle, order, axis=1)
-    step = ascending[:, shift:] - ascending[:, :-shift]
-    light_device, heavy_device = order[:, :-shift] // len(inside), order[:, shift:] // len(inside)
-    room = limit[:, None] - load[layers]
-    before = np.take_along_axis(room, heavy_device, axis=1)
-    fits = (step <= np.take_along_axis(room, light_device, axis=1)) & (light_device != heavy_device) & (step > 0)
+    step, room = ascending[:, shift:] - ascending[:, :-shift], limit[:, None] - load[layers]
+    light, heavy = order[:, :-shift] // len(inside), order[:, shift:] // len(inside)
+    fits = (step <= np.take_along_axis(room, light, axis=1)) & (light != heavy) & (step > 0)
     row, place = np.nonzero(fits)
-    if not len(row):
-        return
-    layer = layers[row]
-    light, heavy = light_device[row, place], heavy_device[row, place]
-    from_light, from_heavy = inside[order[row, place] % len(inside)], inside[order[row, place + shift] % len(inside)]
-    mine = held[layer[:, None], light[:, None], from_light]
-    theirs = held[layer[:, None], heavy[:, None], from_heavy]
-    doubled = (mine[:, :, None] == held[layer, heavy][:, None, :]).any(axis=(1, 2))
-    doubled |= (theirs[:, :, None] == held[layer, light][:, None, :]).any(axis=(1, 2))
-    priority = draw[place] + (before[row, place] < 0) - 4.0 * doubled
-    keys = np.concatenate([layer * devices + light, layer * devices + heavy])
-    by_priority = np.argsort(priority, kind="stable")
-    winner = np.empty(held.shape[0] * devices, dtype=np.int64)
+    both = np.stack([order[row, place], order[row, place + shift]])
+    layer, device, slot = layers[row], both // len(inside), inside[both % len(inside)]
+    arriving, there = held[layer[:, None], device[:, :, None], slot], held[layer, device[::-1]]
+    apart = np.nonzero(~(arriving[..., None] == there[:, :, None, :]).any(axis=(0, 2, 3)))[0]
+    by_priority = apart[np.argsort(draw[place[apart]] + (room[row, device[1]][apart] < 0), kind="stable")]
+    winner, key = np.empty(held.shape[0] * devices, dtype=np.int64), layer * devices + device
     # Of repeated indices the last assignment stands, so the highest priority wins each device.
-    winner[keys.reshape(2, -1).T[by_priority].ravel()] = np.repeat(by_priority, 2)
-    number = np.arange(len(row))
-    chosen = np.nonzero((winner[keys[: len(row)]] == number) & (winner[keys[len(row) :]] == number) & ~doubled)[0]
-    layer, light, heavy = layer[chosen], light[chosen], heavy[chosen]
-    at_light = (layer[:, None], light[:, None], from_light[chosen])
-    at_heavy = (layer[:, None], heavy[:, None], from_heavy[chosen])
-    held[at_light], held[at_heavy] = theirs[chosen], mine[chosen]
-    values[at_light], values[at_heavy] = values[at_heavy], values[at_light]
-    load[layer, light] = values[layer, light].sum(axis=1)
-    load[layer, heavy] = values[layer, heavy].sum(axis=1)
+    winner[key.T[by_priority]] = by_priority[:, None]
+    chosen = apart[(winner[key[:, apart]] == apart).all(axis=0)]
+    at, where = (layer[chosen, None], device[:, chosen, None], slot[:, chosen]), (layer[chosen], device[:, chosen])
+    held[at], values[at] = held[at][::-1], values[at][::-1]
+    load[where] = values[where].sum(axis=2)

@@ -1,14 +1,14 @@
 """How much work each part of the search does: every constant with its unit, and what half and twice of it change.
 
-By ``python -m benchmarks.placement_effort`` on loads of DeepSeek-V3 (decode 1000/1000, prefill 4096), 2026-11-29: mean
+By ``python -m benchmarks.placement_effort`` on loads of DeepSeek-V3 (decode 1000/1000, prefill 4096), 2026-11-30: mean
 gap in millionths of a mean device load, moves, nodes visited, CPU time. Changes of one sign at half and at twice are
 chance (up to 1500e-6 over several workloads). What states no such figures was not measured there: it is read with a
 deadline, with several processes or on larger meshes only.
 """
 
 MANY_SLOTS = 6
-"""Slots a device from which a tenth of the tolerance is aimed at, and few rounds do. Half -119e-6, -51 visits, 2.18x;
-twice the same, 0.95x."""
+"""Slots a device from which a tenth of the tolerance is aimed at, few rounds do, and only some slots are shared out at
+a time. Half +77e-6, 1.09x; twice the same, 1.03x."""
 
 MANY_DEVICE_SLOTS = 100
 """Slots of a mesh from which three to five slots a device get the many rounds. Half -25e-6, 5.17x; twice the same,
@@ -17,6 +17,9 @@ MANY_DEVICE_SLOTS = 100
 ROUNDS_PER_SLOT, ROUNDS_PER_SLOT_OF_FEW = 20, 200
 """Rounds of search for each slot of a mesh; the second with three to five slots a device. ROUNDS_PER_SLOT: half
 +11e-6, 0.64x; twice -3e-6, 1.54x. The second is not read on meshes that small."""
+
+ROUNDS_PER_SLOT_OF_SEVERAL = 14
+"""The same over several workloads. Half +135e-6, 0.52x; twice -492e-6, 1.89x."""
 
 TURNS = ((0.35, 0.65, 50), (0.75, 0.95, 10), (1.0, 1.0, 10))
 """With three slots a device and a deadline: parts of the time after which search, then prices, end, and the gap in
@@ -32,55 +35,46 @@ split 0.3 s, nodes visited by 1,000 groups with their bounds 0.6 s, bounds of a 
 with a deadline only."""
 
 FIRST_ROUNDS = 400
-"""Rounds of all layers together, before processes share out those still open. Half -37e-6, -40 visits, 1.14x; twice
-+9e-6, +109 visits, 1.04x."""
+"""Rounds of all layers together, before processes share out those still open. Half the same, 0.96x; twice -4e-6,
+1.12x."""
 
 SEARCH_TURNS = ((0.3, 0.45), (0.65, 0.75), (0.9, 1.0))
 """Parts of the time after which search, then variants of the counts, end, in turn."""
 
-ATTEMPTS = 4
-"""Generations of variants in a turn; each lets one copy more change hands. Half the same, 0.86x; twice -129e-6,
-1.16x."""
-
 VARIANTS = 4
-"""Variants of a layer's counts searched side by side. Half +56e-6, 0.88x; twice -101e-6, 1.10x. None at all: gap of
+"""Variants of a layer's counts searched side by side. Half -110e-6, 0.99x; twice -175e-6, 1.11x. None at all: gap of
 288/72 on four nodes 0.040% -> 0.068%."""
 
-FAR = 4.0
-"""Times its goal's excess from which a layer's counts are varied. Half the same, 1.05x; twice +40e-6, 0.88x."""
-
 VARIANT_PART = 20
-"""Part of the rounds, one in so many, that a variant gets. Half -4e-6, 1.37x; twice the same, 0.82x."""
+"""Part of the rounds, one in so many, that a variant gets. Half -233e-6, 1.22x; twice +88e-6, 0.67x."""
 
 LAST_TURNS = 6
-"""Further turns for layers that their counts hold back, if only by a little. Half the same, 0.91x; twice -9e-6,
-1.18x."""
+"""Further turns for layers that their counts hold back, if only by a little. Half +13e-6, 0.74x; twice -27e-6,
+1.15x."""
 
 LAYERS_A_PROCESS = 4
 """Open layers from which a process is worth while."""
 
-SINK_FEW_SLOTS, SINK_MANY_SLOTS = 0.97, 0.5
+SINK_FEW_SLOTS, SINK_MANY_SLOTS = 0.97, 0.7
 """Part of the excess over the floor that the limit of the next round keeps, up to five slots and beyond.
-SINK_FEW_SLOTS: half +4e-6, -39 visits, 1.11x; twice +1497e-6, -57 visits, 2.73x. SINK_MANY_SLOTS: half the same,
-0.83x; twice the same, 1.18x."""
+SINK_FEW_SLOTS: half -191e-6, +44 visits, 0.79x (288/72 at 0.8: 15 s for 1.4 s); twice +1541e-6, +11 visits, 1.96x.
+SINK_MANY_SLOTS: half the same, 0.79x; twice the same, 2.81x."""
 
-SHAKE = 8
-"""Rounds, one in so many, in which all pairs are shared out anew where slots are many, not the hot ones alone."""
+BUNDLES = 1000
+"""Bundles of a layer from which none of more copies are exchanged. Half +4e-6, 0.84x; twice the same, 0.83x. Groups on
+nodes, 288/32: no more than two copies take 1.8 s for 0.05 s."""
 
 PART_SLOTS = 4
-"""Slots of a device that take part in sharing out under several workloads, where not all ways are tried. Half
+"""Slots of a device that take part in sharing out where not all ways are tried. Half
 +2280e-6, 0.87x; twice -1000e-6, 54.80x."""
 
 POWERS = (8, 16, 32, 64)
 """Powers of the norm of the loads under several workloads, in turn; the last ends each sweep. Half +680e-6, 0.93x;
 twice -1298e-6, 0.95x."""
 
-MIX_ROUNDS = 24
-"""Rounds in which the first counts are compared: by worst, mean and between. Half -1526e-6, 0.95x; twice -1583e-6,
-1.01x."""
-
-PAIR_ROUNDS = 24
-"""Rounds of a sweep over several workloads. Half +1633e-6, 0.52x; twice -787e-6, 1.89x."""
+PAIR_ROUNDS = 48
+"""Rounds of a sweep over several workloads. Half +1200e-6 with four loads on 288/32, +2500e-6 on 288/72, in the same
+time; twice +1700e-6 and +800e-6."""
 
 PRICE_FINENESS = 3
 """Tolerances to which a threshold is sought by prices. Half the same, 0.99x; twice the same, 0.99x."""

@@ -6,7 +6,6 @@ A potential is a norm of the loads, the experts loaded anew, or the nodes visite
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,16 +100,6 @@ def members(held: Ints, experts: int) -> Marks:
     member = np.zeros((len(held), experts), dtype=bool)
     member[np.arange(len(held))[:, None], held] = True
     return member
-
-
-class Potential(Protocol):
-    """What a search brings down."""
-
-    def value(self, state: LayerState) -> float:
-        """The potential."""
-
-    def swaps(self, state: LayerState) -> Floats:
-        """Its change, exact or nearly, if two slots swapped experts, ``[slots, slots]``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,14 +206,16 @@ class ExchangeStep:
 
 
 def best_swaps(
-    state: LayerState, potential: Potential, most: int, limit: Floats, among: Marks | None = None
+    state: LayerState, change: Floats, most: int, limit: Floats, among: Marks | None = None
 ) -> list[ExchangeStep]:
-    """Swaps that lower the potential, the best first, at most so many.
+    """Swaps that lower a potential, the best first, at most so many.
 
     Parameters
     ----------
-    state, potential
-        The layer, and what is to be lowered.
+    state
+        The layer.
+    change
+        What each swap would add to the potential, ``[slots, slots]``.
     most
         Most swaps.
     limit
@@ -234,7 +225,7 @@ def best_swaps(
     """
     fits = (state.swapped() <= limit[:, state.home, None]).all(axis=0)
     allowed = state.swappable() & fits & fits.T & (True if among is None else among)
-    return [ExchangeStep(*low) for low in _lowest(potential.swaps(state), np.triu(allowed), most)]
+    return [ExchangeStep(*low) for low in _lowest(change, np.triu(allowed), most)]
 
 
 def best_steps(state: LayerState, norm: Norm, most: int, price: MovedExperts, room: float) -> list[ExchangeStep]:

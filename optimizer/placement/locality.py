@@ -14,7 +14,7 @@ from optimizer.figures.locality import nodes_visited
 from optimizer.figures.placement_bounds.locality import best_partners
 from optimizer.placement import effort
 from optimizer.placement.counts import Floats, Ints
-from optimizer.placement.descent import Descent, deal, descend
+from optimizer.placement.descent import Aim, Descent, deal, descend
 from optimizer.placement.exchange import MOST_NODES, ExchangeStep, Groups, LayerState, Visiting, best_swaps
 from optimizer.placement.layer_model import fewest_visits
 from optimizer.placement.moves import align_on_nodes
@@ -112,8 +112,7 @@ class _Ways:
         limit = np.full(state.load.shape, self.limit)
         if self.layer.question.robust != "worst" and len(limit) > 1:
             limit[:] = state.load.max(axis=1, keepdims=True)
-        self._exchange(state, Visiting(self.groups, self.node), limit)
-        return tuples(state.held)
+        return tuples(self._exchanged(state, Visiting(self.groups, self.node), limit).held)
 
     def nodes(self, held: Ints) -> DeviceExperts | None:
         """Copies are shared out among the nodes anew, then each node is balanced by itself; one workload only."""
@@ -122,39 +121,40 @@ class _Ways:
             return None
         nodes = question.devices // size
         state = LayerState.of(self.layer.loads, held.reshape(nodes, -1))
-        self._exchange(state, Visiting(self.groups, np.arange(nodes)), np.full(state.load.shape, size * self.limit))
+        limit = np.full(state.load.shape, size * self.limit)
+        state = self._exchanged(state, Visiting(self.groups, np.arange(nodes)), limit)
         shares = (state.weights / state.counts)[0]
         start = np.empty((nodes, size, question.slots), dtype=np.int64)
         for node, on in enumerate(state.on):
             experts = np.nonzero(on)[0]
             dealt = deal((shares[experts] * on[experts])[None], on[experts][None], size)
             start[node] = experts[dealt[0]]
-        search = Descent.start(np.tile(shares, (nodes, 1)), start)
+        every = np.zeros((nodes, 1, question.experts))
+        every[:, 0] = shares * state.on
+        search = Descent.start(Aim.of(question), every, start, state.load[0] / size, np.full(nodes, self.limit))
         rounds = effort.ROUNDS_PER_SLOT * size * question.slots
-        goal = np.full(nodes, self.limit)
-        descend(search, state.load[0] / size, goal, rounds=rounds, seed=question.seed, deadline=self.layer.deadline)
+        descend(search, rounds=rounds, seed=question.seed, deadline=self.layer.deadline)
         return tuples(search.best_held.reshape(question.devices, question.slots))
 
-    def _exchange(self, state: LayerState, visiting: Visiting, limit: Floats) -> None:
+    def _exchanged(self, state: LayerState, visiting: Visiting, limit: Floats) -> LayerState:
         """Exchange copies between nodes until no exchange helps, from the start and after kicks."""
         rng = np.random.default_rng(self.layer.question.seed)
-        fewest, best = np.inf, state
+        fewest, best, home = np.inf, state, visiting.node[state.home]
         for kick in range(1 + effort.KICKS):
             tried = LayerState.of(state.weights, best.held)
             if kick:
-                random = _Random(rng, visiting.node)
-                self._take(tried, best_swaps(tried, random, 4 * effort.KICKED, limit), limit, effort.KICKED)
+                drawn = np.where(home[:, None] == home[None, :], 0.0, -rng.random((len(home), len(home))))
+                self._take(tried, best_swaps(tried, drawn, 4 * effort.KICKED, limit), limit, effort.KICKED)
             visits = self._descend(tried, visiting, limit)
             if visits < fewest:
                 fewest, best = visits, tried
-        for name in ("held", "on", "load"):
-            setattr(state, name, getattr(best, name))
+        return best
 
     def _descend(self, state: LayerState, visiting: Visiting, limit: Floats) -> float:
         """Take the exchanges that help most, many together or, where they get in each other's way, fewer."""
         visits = visiting.value(state)
         while self.layer.seconds_left > 0:
-            steps = best_swaps(state, visiting, effort.EXCHANGES, limit)
+            steps = best_swaps(state, visiting.swaps(state), effort.EXCHANGES, limit)
             together = [(steps, len(steps) // part) for part in (1, 4, 16)]
             for some, most in [*together, *(([step], 1) for step in steps[: effort.SINGLES])]:
                 taken = self._take(state, some, limit, most)
@@ -182,21 +182,3 @@ class _Ways:
             else:
                 step.undo(state, -1)
         return taken
-
-
-@dataclass(frozen=True, slots=True)
-class _Random:
-    """A potential that draws exchanges between nodes by lot."""
-
-    rng: np.random.Generator
-    node: Ints
-
-    def value(self, _state: LayerState) -> float:
-        """Nothing is sought."""
-        return 0.0
-
-    def swaps(self, state: LayerState) -> Floats:
-        """Below nothing between nodes."""
-        home = self.node[state.home]
-        drawn: Floats = np.where(home[:, None] == home[None, :], 0.0, -self.rng.random((len(home), len(home))))
-        return drawn

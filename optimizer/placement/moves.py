@@ -231,7 +231,7 @@ def _returned(layer: Layer, held: Ints, limit: float, node_size: int) -> DeviceE
     moved, state = _moved(layer), LayerState.of(layer.loads, held)
     most, node = np.full(state.load.shape, limit), state.home // node_size
     while layer.seconds_left > 0:
-        steps = best_swaps(state, moved, 1, most, node[:, None] == node[None, :])
+        steps = best_swaps(state, moved.swaps(state), 1, most, node[:, None] == node[None, :])
         if not steps:
             break
         steps[0].take(state)

@@ -11,9 +11,9 @@ import numpy as np
 from optimizer.figures.placement import max_over_mean
 from optimizer.figures.placement_bounds.balance import bound_of
 from optimizer.placement import effort
-from optimizer.placement.bounds import WitnessedBound, bound_for, with_budget_bound, witness_for
+from optimizer.placement.bounds import WitnessedBound, counted_bound, with_budget_bound
 from optimizer.placement.counts import Ints, divisor_replicas
-from optimizer.placement.descent import Descent, descend
+from optimizer.placement.descent import Aim, Descent, descend
 from optimizer.placement.free_split import exchanged_for_split, split_freely
 from optimizer.placement.hierarchy import balance_on_nodes
 from optimizer.placement.layer_model import balanced
@@ -55,8 +55,7 @@ def place(question: Question, *, time_limit_s: float | None = None) -> Placement
         relaxed = place(padded(question), time_limit_s=limit).layers
         placements = [without_blanks(layer, placement) for layer, placement in zip(layers, relaxed, strict=True)]
     else:
-        witnesses = [witness_for(question, layer) for layer in range(question.layers)]
-        bounds = [(bound_for(question, layer, witness), witness) for layer, witness in enumerate(witnesses)]
+        bounds = [counted_bound(question, layer) for layer in range(question.layers)]
         until = deadline
         later = question.split == "free" or question.nearness is not None or question.max_moves is not None
         if time_limit_s is not None and later:
@@ -154,15 +153,14 @@ def _stripped(devices: Sequence[Sequence[int]], experts: int) -> DeviceExperts:
 
 
 def _searched(layer: Layer, padded: LayerPlacement) -> DeviceExperts:
-    """Balance one layer with one blank expert of so many copies; over several workloads for their mean."""
-    question = layer.question
+    """Balance one layer with one blank expert of so many copies."""
+    question, loads = layer.question, layer.loads
     devices, blanks = question.devices, question.empty_slots
-    weights = layer.loads.mean(axis=0)
-    counts = divisor_replicas(weights[None], devices * question.slots - blanks, devices)
-    loads, copies = np.append(weights, 0.0)[None], np.append(counts, blanks)[None]
-    search = Descent.dealt(loads, copies, devices)
-    descend(
-        search, np.ones(1), np.array([float(padded.bound + question.tolerance / 2)]),
-        rounds=effort.ROUNDS_PER_SLOT * devices * question.slots, seed=question.seed, deadline=layer.deadline,
+    counts = divisor_replicas(loads.max(axis=0, keepdims=True), devices * question.slots - blanks, devices)
+    copies, goal = np.append(counts, blanks)[None], np.array([float(padded.bound + question.tolerance / 2)])
+    search = Descent.dealt(
+        Aim.of(question), np.pad(loads, ((0, 0), (0, 1)))[None], copies, devices, np.ones(1), goal
     )  # fmt: skip
+    rounds = effort.ROUNDS_PER_SLOT * devices * question.slots
+    descend(search, rounds=rounds, seed=question.seed, deadline=layer.deadline)
     return tuples(search.best_held[0])

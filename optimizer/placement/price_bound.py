@@ -20,7 +20,7 @@ from optimizer.figures.placement_bounds.prices import check_price
 from optimizer.placement import effort
 from optimizer.placement.bounds import Witness
 from optimizer.placement.counts import Floats, Ints, rounded
-from optimizer.placement.descent import Descent, descend
+from optimizer.placement.descent import Aim, Descent, descend
 from optimizer.placement.linear_program import new_program, solved
 from optimizer.placement.processes import seconds_left
 
@@ -251,11 +251,11 @@ def price_and_place(
     counts = counts[(counts.sum(axis=1) == devices * slots) & (counts.max(axis=1) <= devices)]
     if not len(counts):
         return priced.witness, held
-    weights = np.tile(np.array(load, dtype=np.float64) / float(mean), (len(counts), 1))
-    search = Descent.dealt(weights, counts, devices)
+    weights = np.tile(np.array(load, dtype=np.float64) / float(mean), (len(counts), 1, 1))
     if priced.witness is not None:
         bound = bound_of(load, devices, slots, priced.witness)
     floor = np.full(len(counts), float(bound))
-    descend(search, floor, floor + tolerance, rounds=effort.PRICED_DESCENT, seed=seed, deadline=deadline)
+    search = Descent.dealt(Aim("worst", np.ones(1), 1.0), weights, counts, devices, floor, floor + tolerance)
+    descend(search, rounds=effort.PRICED_DESCENT, seed=seed, deadline=deadline)
     coolest = search.best_held[search.best.argmin()]
     return priced.witness, coolest if max_over_mean(load, coolest.tolist()) < hottest else held

@@ -11,7 +11,6 @@ from optimizer.placement.exchange import (
     LayerState,
     MovedExperts,
     Norm,
-    Potential,
     Visiting,
     members,
 )
@@ -25,7 +24,7 @@ def state() -> LayerState:
     return LayerState.of(weights, deal(mix, divisor_replicas(mix, 16, 4), 4)[0])
 
 
-def steps(state: LayerState, potential: Potential) -> list[tuple[ExchangeStep, float]]:
+def steps(state: LayerState, potential: Norm | MovedExperts) -> list[tuple[ExchangeStep, float]]:
     slots, allowed = state.replaceable()
     changes = potential.replacements(state, slots)
     found = [
@@ -48,7 +47,7 @@ def test_predicted_moves_come_true(state: LayerState) -> None:
     check(state, MovedExperts(members(np.roll(state.held, 1, axis=0), 10)))
 
 
-def check(state: LayerState, potential: Potential) -> None:
+def check(state: LayerState, potential: Norm | MovedExperts) -> None:
     before, held = potential.value(state), state.held.copy()
     tried = steps(state, potential)
     for step, change in tried:

@@ -45,7 +45,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         monkeypatch.setattr(module, "solved", clock.slow(module.solved))
     monkeypatch.setattr("optimizer.placement.processes.workers", lambda: 1)
     monkeypatch.setattr("optimizer.placement.search.workers", lambda: 1)
-    monkeypatch.setattr("optimizer.placement.robust.workers", lambda: 1)
+    monkeypatch.setattr("optimizer.placement.search.workers", lambda: 1)
     return clock
 
 
