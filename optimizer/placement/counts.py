@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
-_BISECTIONS = 40
 _WHOLE = 1e-6
 
 
@@ -32,26 +31,12 @@ def divisor_replicas(weights: Floats, slots: int, devices: int) -> Ints:
         ``[layers, experts]``, at least 1 and at most ``devices`` each, every row adding up to ``slots``.
     """
     layers, experts = weights.shape
-    if slots == experts:
-        return np.ones((layers, experts), dtype=np.int64)
-    low = weights.sum(axis=1) / slots
-    high = weights.max(axis=1)
-    for _ in range(_BISECTIONS):
-        middle = (low + high) / 2
-        with np.errstate(divide="ignore", invalid="ignore"):
-            needed = np.where(weights > 0, np.ceil(weights / middle[:, None]), 1.0)
-        fits = np.clip(needed, 1, devices).sum(axis=1) <= slots
-        high = np.where(fits, middle, high)
-        low = np.where(fits, low, middle)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        needed = np.where(weights > 0, np.ceil(weights / high[:, None]), 1.0)
-    counts = np.clip(needed, 1, devices).astype(np.int64)
-    rows = np.arange(layers)
-    spare = slots - counts.sum(axis=1)
-    while spare.max() > 0:
+    # At this threshold copies fit whatever they are rounded up to.
+    fitting = weights.sum(axis=1, keepdims=True) / max(1, slots - experts)
+    counts = np.clip(np.ceil(weights / np.where(fitting > 0, fitting, 1.0)), 1, devices).astype(np.int64)
+    while (spare := slots - counts.sum(axis=1)).max() > 0:
         shares = np.where(counts < devices, weights / counts, -1.0)
-        counts[rows, shares.argmax(axis=1)] += spare > 0
-        spare = slots - counts.sum(axis=1)
+        counts[np.arange(layers), shares.argmax(axis=1)] += spare > 0
     return counts
 
 

@@ -80,8 +80,9 @@ def search_on(search: Descent, rounds: int, seed: int, time_span: tuple[float, f
     """
     begun, deadline = time_span
     turns = [(rounds // len(effort.SEARCH_TURNS), turn) for turn in effort.SEARCH_TURNS]
-    # What is left is a few layers that their counts hold back, if only by a little.
-    turns += [(rounds // effort.VARIANT_PART, (1.0, 1.0))] * effort.LAST_TURNS
+    if search.weights.shape[1] == 1:
+        # What is left is a few layers that their counts hold back, if only by a little.
+        turns += [(rounds // effort.VARIANT_PART, (1.0, 1.0))] * effort.LAST_TURNS
     for number, (work, ends) in enumerate(turns):
         until = [None if deadline is None else begun + end * (deadline - begun) for end in ends]
         descend(search, rounds=work, seed=seed + 1 + number, deadline=until[0])
