@@ -416,7 +416,7 @@ def test_windows_that_are_held_whole_need_room_for_every_token(
     [
         ("8000 100 128", "vllm serve Qwen/Qwen3-32B -tp 4", "104 sequences of all ranks at once"),
         ("500 100 64", "vllm serve Qwen/Qwen3-8B -dp 2 --max-num-seqs 16", "32 sequences of all ranks at once"),
-        ("8000 100 500", "trtllm-serve Qwen/Qwen3-32B --tp_size 2", "37 sequences of all ranks at once"),
+        ("8000 100 500", "trtllm-serve Qwen/Qwen3-32B --tp_size 2", "40 sequences of all ranks at once"),
         ("32000 100 32", "vllm serve openai/gpt-oss-20b", "batch=32 finishes requests faster than chunks"),
         ("32000 100 100", "vllm serve openai/gpt-oss-20b", "75 sequences of all ranks at once"),
         ("8000 100 5", "vllm serve meta-llama/Llama-3.3-70B-Instruct", "1 sequences of all ranks at once"),

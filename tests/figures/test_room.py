@@ -350,3 +350,19 @@ def test_graphs_grow_with_the_sizes_captured_and_the_layers_held() -> None:
     for layers in (0, 1, 80):
         held = beside_bytes(problem, Shape(8, 1, 1, 1, 1), [block] * layers)
         assert held == 3 * (own.graph_bytes + layers * own.graph_layer_bytes) > 0
+
+
+@pytest.mark.parametrize(
+    ("model", "hardware", "room", "working"),
+    # TensorRT-LLM's lines: 68.69 GiB for 643,136 tokens; 0.85 GiB of a step of gpt-oss-120b
+    [("qwen3-0.6b", "h100-sxm-8", 68.69, None), ("gpt-oss-120b", "gb10", None, 0.85)],
+)
+def test_tensorrt_llm_profiles_prompts_alone(
+    model: str, hardware: str, room: float | None, working: float | None
+) -> None:
+    problem = _problem(model=model, hardware=hardware, devices=1, engine="trtllm")
+    found = room_of(problem, Shape(1, 1, 1, 1, 1), (problem.model.layer_count,))
+    if room is not None:
+        assert found.room_bytes / 2**30 == pytest.approx(room, rel=0.02)
+    if working is not None:
+        assert found.working_bytes / 2**30 == pytest.approx(working, abs=0.2)
