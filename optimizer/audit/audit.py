@@ -23,6 +23,7 @@ from optimizer.audit.ratios import find_misratios, find_two_ratios, judge_ratios
 from optimizer.audit.reckoned import find_misreckoned
 from optimizer.audit.result import AuditResult, find_disputes
 from optimizer.audit.settle import Settled, settle
+from optimizer.audit.shares import find_misshares
 from optimizer.audit.spoken import spoken_equations, with_spoken
 from optimizer.audit.tables import find_outliers, find_sums
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
@@ -101,6 +102,7 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
         *find_outliers(segments, tokens),
         *reckoned,
         *find_misratios(said),
+        *find_misshares(segments, tokens, said),
         *find_missettings(said),
         *find_two_values(said, figures),
     ]

@@ -42,6 +42,7 @@ _PREFIXES: Final = (1e-6, 1e-3, 1e3, 1e6)
 _BITS: Final = (8.0, 0.125)
 _TENS: Final = (10.0, 100.0, 0.1, 0.01)
 _CLOSE: Final = 0.02
+_ADDENDS: Final = 3
 _NEAR: Final = 12
 _LARGEST_FACTOR: Final = 5000
 _HALF: Final = re.compile(r"\b(?:half|twice|doubl\w+|pair|both)\b", re.IGNORECASE)
@@ -70,6 +71,7 @@ _APART: Final = re.compile(
     r"\b(?:after|and|at|from|instead|than|or|of|with|under|over|below|above)\s+\W*$|\b(?:but|yet|al?though|while|whereas|against)\b",
     re.IGNORECASE,
 )
+_IN_ALL: Final = re.compile(r"[^\d.;,]{0,24}\b(?:in\s+total|in\s+all|altogether|overall)\b", re.IGNORECASE)
 _TOTALS: Final = re.compile(
     r"\b(?:makes?|gives?|costs?|comes?\s+to|need|in\s+(?:total|all)|altogether|is|are)\b", re.IGNORECASE
 )
@@ -174,10 +176,12 @@ class _Conclusion:
     def refuted(self) -> Contradiction | None:
         """The contradiction, if formulas give the figure's type and none of them the figure."""
         one = self.one
+        if (added := self._added()) is not None:
+            return self._told(added)
         pairs = (way for way in ways(self.kinds, self.near) if self.kinds or _counts(way.kinds, one))
         every = [*self._same(), *pairs]
         given = sorted(filter(self._meant, every), key=self._distance)
-        if not given or any(self._gives(way.value, way.parts) for way in every):
+        if not given or any(self._gives(way.value, way.parts) for way in every) or self._is_sum():
             return None
         earlier = [other for other in self.near if _order(other) < _order(one) and bare(other.type) == self.kinds]
         apart, supposed = (is_so(self.text, one.start, one.end) for is_so in (set_apart, denied))
@@ -288,6 +292,16 @@ class _Conclusion:
         gap = self.text[last.end : self.one.start]
         return last in way.parts and _DRAWS.fullmatch(gap) is not None and _APART.search(gap) is None
 
+    def _added(self) -> _Way | None:
+        """Figures of a sentence that nearly add up to what it calls their sum."""
+        parts = tuple(other for other in self.before if other.type == self.one.type and not other.bound)
+        if len(parts) < _ADDENDS or not _IN_ALL.match(self.text, self.one.end):
+            return None
+        sums = [sum(part.size for part in parts[at:]) for at in range(len(parts) - 1)]
+        near = abs(sums[0] - self.one.size) <= sums[0] / 4 and self.one.size > max(part.size for part in parts)
+        off = near and all(abs(value - self.one.size) > value * _CLOSE for value in sums)
+        return _Way(sums[0], "+", parts, self.one.type) if off else None
+
     def _factors(self, parts: Sequence[Quantity]) -> frozenset[float]:
         """Counts, shares and degrees that stand in the sentence of a figure and of what gives it."""
         sentences = {self.one.sentence, *(part.sentence for part in parts)}
@@ -300,6 +314,15 @@ class _Conclusion:
         shares = {1.0, *(factor for factor in factors if factor < 1)}  # 45% of 8 × 1,979 TFLOPS
         each = {first * second for first in factors for second in shares}
         return any(_meets(one, value * factor) or _meets(one, value / factor) for factor in each)
+
+    def _is_sum(self) -> bool:
+        """Whether some of the figures near it add up to it, or leave it of the largest."""
+        parts = [other.size for other in self.near if bare(other.type) == self.kinds][-_NEAR:]
+        return any(
+            value > 0 and abs(value - self.one.size) <= _SLACK * self.one.size
+            for one, other in combinations(parts, 2)
+            for value in (one + other, abs(one - other))
+        )
 
 
 def _unscoped(one: Quantity) -> Type:

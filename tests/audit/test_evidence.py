@@ -82,6 +82,7 @@ USER_ROW = "Llama-3.3-70B in BF16 runs on 4x H100, TP4.\n\n" + table(
         ("The node has 8x H100.\n\nOn its 8 GPUs we run TP2 x {}.\n", "4", "3", 3),
         (GPUS_OF_KIND, "136", "146", 6),
         (BLOCK, "72.0", "76.0", 5),
+        ("Weights 35.3 GB, runtime 4.0 GB, cache 32.7 GB: {} GB in total.\n", "72.0", "75.0", 1),
         ("16 GPUs at $2.10 per GPU-hour for 730 hours are {} a month.\n", "$24,528", "$34,528", 1),
         ("At $3.20 per GPU-hour a node of 8 GPUs is {} an hour.\n", "$25.60", "$32.00", 1),
         ("The API costs $0.90 per million tokens; at 300M tokens a day we pay {} a day.\n", "$270", "$2,700", 1),
