@@ -96,7 +96,8 @@ def _audit(text: str, source: str, problem: Mapping[str, Any] | Problem | None) 
     figures = read(said, segments)
     deployed = judge_deployment(said, figures, judge_launches(document, said))
     judged = _merged(judged, deployed, {item.place.line for item in equations if item.verdict.wrong})
-    reckoned = find_misreckoned(said, figures, places_of(equations, segments, tokens, results=True))
+    operands, judged_places = (places_of(equations, segments, tokens, results=results) for results in (False, True))
+    reckoned = find_misreckoned(said, figures, judged_places, operands)
     contradictions = [
         *sorted((*find_sums(segments, tokens), *find_two_ratios(ratios)), key=lambda item: (item.lines, item.name)),
         *find_outliers(segments, tokens),

@@ -38,6 +38,7 @@ _COMPARES: Final = re.compile(
 )
 _FIGURE: Final = re.compile(rf"(?<![\w.,])\$?{_NUMBER}")
 _WRITTEN: Final = rf"(?<![\w.,])[~≈$]?{_NUMBER}\s*(?:[A-Za-zµ%][\w/%µ]*)?"
+_SIDES: Final = 2
 _PAIR: Final = re.compile(
     rf"({_WRITTEN})(?P<far>[^\d.;]{{0,24}}?)\s*(?P<sign>\bto\b|→|->|\bagainst\b|\bvs\b\.?|\bversus\b)\s*({_WRITTEN})"
 )
@@ -227,7 +228,7 @@ def find_misratios(said: Sequence[Sentence]) -> Iterator[Contradiction]:
         for start, end in () if sentence.code or sentence.refuted else _clauses(sentence.text):
             text = sentence.text[start:end]
             pair = devices_in(text) if _SHEET.search(text) else []
-            if len(pair) != len("ab") or _OF_MORE.search(text):
+            if len(pair) != _SIDES or _OF_MORE.search(text):
                 continue
             for match in _TIMES_IT.finditer(text):
                 number = read_number(match[1])

@@ -110,7 +110,10 @@ def ways(kinds: Type, operands: Sequence[Quantity]) -> Iterator[_Way]:
 
 
 def find_misreckoned(
-    said: Sequence[Sentence], figures: Sequence[Sequence[Quantity]], judged: Collection[Place]
+    said: Sequence[Sentence],
+    figures: Sequence[Sequence[Quantity]],
+    judged: Collection[Place],
+    operands: Collection[Place],
 ) -> Iterator[Contradiction]:
     """Conclusions that the figures beside them refute, in document order; ``judged`` are figures of equations.
 
@@ -128,7 +131,7 @@ def find_misreckoned(
         near = [
             other
             for other in chain.from_iterable(figures[max(0, at - _BEFORE) : at + _BEHIND + 1])
-            if other.column < 0 and said[other.sentence].section == sentence.section
+            if other.column < 0 and other.place not in operands and said[other.sentence].section == sentence.section
         ]
         for one in own if not sentence.code and len(near) <= _MOST else ():
             # What a document has more than once is given.

@@ -42,6 +42,7 @@ _RANKS: Final = (4, 8, 16, 32, 64)
 """Not two: bytes of 16 bits for those of 8 are what authors mistake most."""
 _LAYERS: Final = re.compile(r"\b(?:stages?|layers)\b|\d+ [×x*] \d", re.IGNORECASE)
 """Where a part of the layers may be meant."""
+_PAIR: Final = 2
 _FEW: Final = 3
 """Models that a document may name for all of them to be meant where none is named."""
 _NEAR: Final = 3
@@ -109,6 +110,8 @@ _LARGEST_DEVICE: Final = 300 * 10**9
 """Bytes that no device holds (the catalog's largest has 288 GB): weights of more are a whole model's."""
 
 _WORK: Final = re.compile(r"flop|param|activ|total|through", re.IGNORECASE)
+_SOME_OF: Final = re.compile(r"\d\s*(?:[bt]n?|billion|trillion)?\s+of\s+(?:(?:the|its|all)\s+)?$", re.IGNORECASE)
+"""Before a whole of which a part was named."""
 _ACTIVE: Final = re.compile(
     r"\bactiv(?!ation|ity)|\b(?:each|every|one|a|per)\s+token\b(?!.{0,80}\b(?:may|can|might|could|router|any)\b).{0,24}\b"
     r"(?:goes? through|pass\w* through|runs? through|touch\w*|uses?|comput\w+|travers\w+)\b"
@@ -225,7 +228,7 @@ def _lengths(sentence: Sentence) -> list[int]:
 def _in_cache(sentence: Sentence, tokens: int, *, each: bool, layered: bool = False) -> list[Derivation]:
     """Bytes of tokens in the caches of the models that may be meant; none where some model's has no one size."""
     # another column's cache may be as wide as it likes
-    several = sentence.own.cache and len(sentence.cells) > len("ab")
+    several = sentence.own.cache and len(sentence.cells) > _PAIR
     own, whole = sentence.own.degrees, sentence.whole
     tps = (own["tp"],) if "tp" in own else {*whole.every("tp"), *(whole.counts if each else ())}
     pps = (own.get("pp", 1),) if "tp" in own or not each else {1, *whole.every("pp")}
@@ -260,11 +263,14 @@ def _weights(sentence: Sentence, figures: Sequence[Quantity], *, known: bool) ->
             bits = FORMATS[own[0]].bits
             told = f"{previous.text} × {bits} ÷ 8"
             readings = [Derivation(WHOLE, previous.value * bits / 8, "parameters × bits ÷ 8", told)]
+        if "device" in kinds or _EACH_DEVICE.search(text, 0, one.start):  # told first: what a device has
+            readings.sort(key=lambda reading: reading.reading == WHOLE)
         if one.value > _LARGEST_DEVICE:
             readings = [reading for reading in readings if reading.reading == WHOLE]
         for claim in _said(sentence, one, "weights", readings, ROUGHLY, conditional=bool(sentence.own.degrees)):
             # Beside experts over EP, what is not an expert may be split or copied in many ways.
-            split = sentence.whole.every("ep") and not sentence.own.degrees and "experts" in readings[-1].reading
+            parted = any("experts" in reading.reading for reading in readings)
+            split = parted and sentence.whole.every("ep") and not sentence.own.degrees
             yield replace(claim, verdict=Verdict.UNSUPPORTED) if claim.verdict.wrong and split else claim
 
 
@@ -309,7 +315,8 @@ def _work(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims:
         if not (spoken and whose) or _OF_A_PART.search(words) or RECKONED.search(text, 0, start):
             continue
         value = Fraction(match["number"].replace(",", "")) * _SCALES[scale]
-        both = "total" in before and not match["kind"]  # "total / active: 671 B / 37 B"
+        # "total / active: 671 B / 37 B", "32 of 1,026 B active"
+        both = ("total" in before or _SOME_OF.search(text, 0, start)) and not match["kind"]
         first, last = int(told_active and not both), 3 if told_active else 2
         names = ("parameters", "active_parameters", "active_parameters")[first:last]
         readings = [Derivation(name, size, name, plain(size))

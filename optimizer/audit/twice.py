@@ -23,6 +23,7 @@ from optimizer.audit.scope import OTHERWISE, clause_of, clause_span
 from optimizer.audit.tokens import numbers_of, tokenize
 from optimizer.audit.verdict import Contradiction, plain, shown
 
+_PAIR: Final = 2
 _LABELLED: Final = re.compile(r"\W*([A-Za-z][\w /-]{0,40}?)\s*[:=]\W*")
 _CALLED: Final = re.compile(
     r"\b((?:maximum|max|total|global|overall|peak|mean|average|median)\s+(?!of\b)[a-z][a-z-]+(?:\s+(?!of\b|is\b)[a-z][a-z-]+)?)"
@@ -209,7 +210,7 @@ def find_two_values(said: Sequence[Sentence], figures: Sequence[Sequence[Quantit
     for group in groups.values():
         alike = [pair for pair in combinations(group, 2) if _alike(*pair)]
         differ = [(one, other) for one, other in alike if abs(one.value - other.value) > one.half + other.half]
-        if differ and len({item.value for pair in alike for item in pair}) == len("ab"):
+        if differ and len({item.value for pair in alike for item in pair}) == _PAIR:
             found.append(differ[0])
     between = Counter((one.sentence.section, other.sentence.section) for one, other in found)
     for one, other in found:

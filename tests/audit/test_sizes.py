@@ -109,6 +109,7 @@ RIGHT = (
     "# DeepSeek-R1 on 8 H200\n\nA session of 32k tokens takes 2.3 GB on each card, as every rank keeps the latent.",
     "# DeepSeek-R1 on 8 H200, DP attention\n\nA session of 32k tokens takes 2.3 GB, on one card alone.",
     "# Kimi-K2\n\nThe cache of a token is 68.6 KiB; in FP8 it would be 34.3 KiB.",
+    "# Kimi-K2\n\nKimi-K2 has some 32 of 1,026 billion parameters active per token.",
     "# Qwen3-30B-A3B\n\nKV per token: 96 KiB. Per GPU (TP2): 48 KiB. Per GPU (TP4): 24 KiB. Per GPU (TP8): 24 KiB.",
     "# Qwen3-32B\n\nKV cache per token and layer: 4 KiB; 64 layers: 256 KiB.",
     "# Qwen3-32B\n\nOffloading a session of 16k tokens moves 4 GiB over PCIe, 0.08 s at 55 GB/s.",
@@ -131,6 +132,13 @@ def _accused(text: str) -> list[str]:
 @pytest.mark.parametrize(("text", "accused"), WRONG)
 def test_bytes_that_no_reading_gives_are_accused(text: str, accused: str) -> None:
     assert _accused(text) == [accused]
+
+
+def test_what_a_device_should_hold_is_told_first() -> None:
+    text = "Qwen3-32B runs in BF16 at TP 4 on 4x H100.\n\nEach GPU holds 32 GB of weights."
+    (claim,) = (claim for claim in audit_document(text, "note.md").claims if claim.verdict.wrong)
+    assert claim.derived is not None
+    assert claim.derived.substituted == "65.5242… GB ÷ 4"
 
 
 @pytest.mark.parametrize("text", RIGHT)
