@@ -219,7 +219,8 @@ def _share_out(
     experts = search.held[rows, pairs].reshape(-1, 2 * slots)
     values = search.values[rows, pairs].reshape(-1, 2 * slots, workloads)
     ways, on_first = _ways(slots, positions)
-    first = np.matmul(values.transpose(0, 2, 1), on_first)
+    # One product of matrices, not one for each pair.
+    first = (values.transpose(0, 2, 1).reshape(-1, 2 * slots) @ on_first).reshape(-1, workloads, on_first.shape[1])
     total = values.sum(axis=1)
     if workloads == 1:
         total, most = total[:, 0], np.repeat(limit, half)

@@ -79,25 +79,26 @@ def search_on(search: Descent, rounds: int, seed: int, time_span: tuple[float, f
         Work, random seed, and the ``time.monotonic()`` at which the search began and at which it ends, if it must.
     """
     begun, deadline = time_span
-    turns = [(rounds // len(effort.SEARCH_TURNS), turn) for turn in effort.SEARCH_TURNS]
+    turns = [(rounds // len(effort.SEARCH_TURNS), effort.FAR, turn) for turn in effort.SEARCH_TURNS]
     if search.weights.shape[1] == 1:
         # What is left is a few layers that their counts hold back, if only by a little.
-        turns += [(rounds // effort.VARIANT_PART, (1.0, 1.0))] * effort.LAST_TURNS
-    for number, (work, ends) in enumerate(turns):
+        turns += [(rounds // effort.VARIANT_PART, 1.0, (1.0, 1.0))] * effort.LAST_TURNS
+    for number, (work, far, ends) in enumerate(turns):
         until = [None if deadline is None else begun + end * (deadline - begun) for end in ends]
         descend(search, rounds=work, seed=seed + 1 + number, deadline=until[0])
-        _try_variants(search, rounds // effort.VARIANT_PART, seed + number, until[1])
+        _try_variants(search, rounds // effort.VARIANT_PART, far, seed + number, until[1])
     return search
 
 
-def _try_variants(search: Descent, rounds: int, seed: int, deadline: float | None) -> None:
-    """Look for better copy counts of the layers above their goal.
+def _try_variants(search: Descent, rounds: int, far: float, seed: int, deadline: float | None) -> None:
+    """Look for better copy counts of the layers more than ``far`` times their goal's excess above the floor.
 
     Several variants of every such layer, in each a copy changes hands, are searched side by side from anew; the best
     becomes the layer's placement.
     """
     devices, slots = search.held.shape[1:]
-    experts, layers = search.weights.shape[2], np.nonzero(search.best > search.goal)[0]
+    experts = search.weights.shape[2]
+    layers = np.nonzero(search.best > search.floor + far * (search.goal - search.floor))[0]
     if devices * slots == experts or not len(layers) or seconds_left(deadline) <= 0:
         return
     draws = np.random.default_rng(seed).random((effort.VARIANTS, 2))
