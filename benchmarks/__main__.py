@@ -4,7 +4,7 @@ import sys
 
 from optimizer.cli.main import run
 
-SMOKE = ["bench", "smoke", "--evaluations", "2000", "--time-limit", "5s", "--no-peers"]
+SMOKE = ["bench", "smoke", "--evaluations", "2000", "--time-limit", "5", "--no-peers"]
 
 
 def arguments(given: list[str]) -> list[str]:
