@@ -94,7 +94,7 @@ def layouts_of(problem: Problem) -> Iterator[tuple[Shape, list[str]]]:
                 yield shape, wrong
 
 
-@pytest.mark.parametrize("first", blocks(0, 150, 30, quick=90))
+@pytest.mark.parametrize("first", blocks(0, 4000, 30, quick=90))
 def test_relaxations_are_below_all_that_they_cover(first: int) -> None:
     for seed in range(first, first + 30):
         for shape, wrong in layouts_of(small_problem(seed)):
@@ -105,14 +105,6 @@ def test_relaxations_are_below_layouts_at_measured_load() -> None:
     for seed in range(200):
         problem = joint_problem(seed)
         for shape, wrong in layouts_of(problem) if problem is not None else ():
-            assert wrong == [], f"seed {seed}, {shape}"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("first", range(150, 4000, 100))
-def test_relaxations_of_many_problems(first: int) -> None:
-    for seed in range(first, first + 100):
-        for shape, wrong in layouts_of(small_problem(seed)):
             assert wrong == [], f"seed {seed}, {shape}"
 
 
