@@ -377,8 +377,10 @@ def evaluate(
 def _at_load(problem: Problem, evaluation: Evaluation, rate: Fraction, at: Callable[[int], Evaluation]) -> Evaluation:
     """A layout with the sequences in flight that a request rate leaves, from its evaluations with a batch in flight.
 
-    Requests/s of whole micro-batches do not fall with the micro-batch, and no step gets shorter with it (both in
-    `figures.operating_point`), so that bisection finds the first that serves the rate and the last in time.
+    Requests/s of whole micro-batches do not fall with the micro-batch, nor those of batches with as many sequences in a
+    micro-batch with the batch, and no step gets shorter with either (both in `figures.operating_point`). So bisection
+    finds the first that serves the rate and the last in time: of batches in time, it or its whole micro-batches serve
+    most. None is where not even the least that serves the rate is, and the layout breaks a limit.
     """
     batch, pp, work = evaluation.layout.batch, evaluation.layout.pp, problem.workload
     top = evaluation.layout.micro_batch if evaluation.request_capacity >= rate else batch // pp
@@ -396,8 +398,14 @@ def _at_load(problem: Problem, evaluation: Evaluation, rate: Fraction, at: Calla
     cycle = pp * max(whole(first).stage_ticks) / TICKS_PER_SECOND
     served = rate / evaluation.layout.dp * work.cycles_of_request(evaluation.steps.pieces, pp) * cycle
     running = at(max((first - 1) * pp + 1, ceil_fraction(served)))
-    late = bisect_left(range(first, top + 1), x=True, key=lambda micro: not _in_time(problem, whole(micro)))
-    busiest = whole(first + late - 1 if late else top)
+    most = batch if top == evaluation.layout.micro_batch else top * pp
+    late = bisect_left(
+        range(running.running, most + 1), x=True, key=lambda sequences: not _in_time(problem, at(sequences))
+    )
+    busiest = whole(top)
+    if late:
+        last = at(running.running + late - 1)
+        busiest = max(last, at(max(running.running, last.running // pp * pp)), key=lambda full: full.request_capacity)
     # one that comes meets as many as there are on average, those that wait for their first token among them, and no
     # fewer than steps are of: what is best at the least batch that serves the rate is then best at the load
     latency_s = (running.ttft_s or 0) + (work.output_tokens - 1) * (running.tpot_s or 0)

@@ -140,6 +140,25 @@ def test_capacity_is_of_the_largest_batch_that_keeps_the_limits(rate: Fraction) 
         assert violations(problem, found.layout, found)
 
 
+@pytest.mark.parametrize("seed", [392, 2802])
+def test_capacity_is_of_a_batch_in_time_where_limits_lie_between_micro_batches(seed: int) -> None:
+    """A pipeline that is late with its first whole micro-batches, though not at its load, was given that of all."""
+    small, between = small_problem(seed), 0
+    rate = small.workload.queued_rate
+    assert rate is not None
+    for one in list(layouts(small))[::10]:
+        own = one.evaluation.layout
+        batches = (
+            own.model_copy(update={"batch": b, "prefill_chunk": one.evaluation.layout.prefill_chunk})
+            for b in range(1, own.batch + 1)
+        )
+        full = [evaluate(small, each, full=True) for each in batches]
+        in_time = [each for each in full if not violations(small, each.layout, each)]
+        assert one.evaluation.request_capacity == max(each.request_capacity for each in in_time)
+        between += all(each.layout.batch % own.pp for each in in_time)
+    assert between
+
+
 def test_a_batch_that_the_search_fixes_is_in_flight() -> None:
     problem = asked(Fraction(1, 10_000))
     fixed = problem.model_copy(update={"search": problem.search.model_copy(update={"batch": (64,)})})
