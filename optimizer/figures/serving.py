@@ -377,10 +377,10 @@ def evaluate(
 def _at_load(problem: Problem, evaluation: Evaluation, rate: Fraction, at: Callable[[int], Evaluation]) -> Evaluation:
     """A layout with the sequences in flight that a request rate leaves, from its evaluations with a batch in flight.
 
-    Requests/s of whole micro-batches do not fall with the micro-batch, nor those of batches with as many sequences in a
-    micro-batch with the batch, and no step gets shorter with either (both in `figures.operating_point`). So bisection
-    finds the first that serves the rate and the last in time: of batches in time, it or its whole micro-batches serve
-    most. None is where not even the least that serves the rate is, and the layout breaks a limit.
+    Requests/s of whole micro-batches do not fall with the micro-batch, and no step gets shorter with it (both in
+    `figures.operating_point`), so that bisection finds the first that serves the rate and the last in time; beside it,
+    the largest batch in time of the next. None is where not even the least that serves the rate is, and the layout
+    breaks a limit.
     """
     batch, pp, work = evaluation.layout.batch, evaluation.layout.pp, problem.workload
     top = evaluation.layout.micro_batch if evaluation.request_capacity >= rate else batch // pp
@@ -394,30 +394,34 @@ def _at_load(problem: Problem, evaluation: Evaluation, rate: Fraction, at: Calla
 
     if whole(top).request_capacity < rate:
         return evaluation
+
+    def least(micro: int) -> int:
+        """The least batch of a micro-batch that serves the rate."""
+        cycle = pp * max(whole(micro).stage_ticks) / TICKS_PER_SECOND
+        served = rate / evaluation.layout.dp * work.cycles_of_request(evaluation.steps.pieces, pp) * cycle
+        return max((micro - 1) * pp + 1, ceil_fraction(served))
+
     first = bisect_left(range(1, top), x=True, key=lambda micro: whole(micro).request_capacity >= rate) + 1
-    cycle = pp * max(whole(first).stage_ticks) / TICKS_PER_SECOND
-    served = rate / evaluation.layout.dp * work.cycles_of_request(evaluation.steps.pieces, pp) * cycle
-    running = at(max((first - 1) * pp + 1, ceil_fraction(served)))
-    most = batch if top == evaluation.layout.micro_batch else top * pp
-    late = bisect_left(
-        range(running.running, most + 1), x=True, key=lambda sequences: not _in_time(problem, at(sequences))
-    )
-    busiest = whole(top)
-    if late:
-        last = at(running.running + late - 1)
-        busiest = max(last, at(max(running.running, last.running // pp * pp)), key=lambda full: full.request_capacity)
+    running = at(least(first))
+    late = first + bisect_left(range(first, top + 1), x=True, key=lambda micro: not _in_time(problem, whole(micro)))
+    in_time = [whole(late - 1)] if late > first else []
+    if late <= top:
+        more = range(least(late), min(late * pp, batch))
+        kept = bisect_left(more, x=True, key=lambda sequences: not _in_time(problem, at(sequences)))
+        in_time += [at(more[kept - 1])] if kept else []
+    busiest = max(in_time, key=lambda full: full.request_capacity, default=whole(top))
     # one that comes meets as many as there are on average, those that wait for their first token among them, and no
     # fewer than steps are of: what is best at the least batch that serves the rate is then best at the load
     latency_s = (running.ttft_s or 0) + (work.output_tokens - 1) * (running.tpot_s or 0)
     met = max(rate / evaluation.layout.dp * latency_s, Fraction(running.running - 1))
-    part, fewer, more = met % 1, at(min(batch, floor(met) + 1)), at(min(batch, floor(met) + 2))
-    cycles = tuple(a + part * (b - a) for a, b in zip(fewer.cycle_ticks, more.cycle_ticks, strict=True))
+    part, fewer, other = met % 1, at(min(batch, floor(met) + 1)), at(min(batch, floor(met) + 2))
+    cycles = tuple(a + part * (b - a) for a, b in zip(fewer.cycle_ticks, other.cycle_ticks, strict=True))
     growth = growth_of(fewer.running, max(fewer.cycle_ticks), max(at(1).cycle_ticks))
     return replace(
         running, layout=evaluation.layout, steps=replace(running.steps, largest=evaluation.steps.largest),
         memory=evaluation.memory, request_capacity=busiest.request_capacity, throughput=busiest.throughput,
         capacity_batch=busiest.layout.batch, capacity_ticks=busiest.capacity_ticks,
-        cycle_ticks=cycles, between=(part, fewer, more),
+        cycle_ticks=cycles, between=(part, fewer, other),
         tpot_s=pp * max(cycles) / TICKS_PER_SECOND / work.tokens_per_step,
         tpots={
             share: at(min(batch, in_flight(met, growth, share) + 1)).tpot_s or Fraction(0) for share in PERCENTILES
