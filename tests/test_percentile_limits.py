@@ -22,6 +22,7 @@ from optimizer.readers.read import problem_in
 from optimizer.serve.question import as_text, ask, controls
 from optimizer.solve import solve
 from optimizer.solve.declared import solve_declared
+from optimizer.solve.places import waits
 from optimizer.verify.constraints import violations
 from tests.limited import assert_limited
 from tests.small_problems import Priced, allowance, layouts, small_problem
@@ -139,7 +140,7 @@ def test_solve_finds_the_best_of_what_keeps_it_and_verify_breaks_it_where_figure
             value = percentile(name, share, own)
             assert value == value_of(OBJECTIVES[f"{name}_p{share}"], question, own)
             breaks = value > values[len(values) // 2]
-            said = [str(v) for v in violations(question, own.layout, own)]
+            said = [str(v) for v in violations(question, own.layout, own, waits=False)]
             assert any(f"of {share}% of requests" in sentence for sentence in said) is breaks
             kept += [] if breaks else [small_value(question, own, "throughput_per_device")]
         if assert_limited(question, question.changed(limits=problem.limits), max(kept), (problem.seed, name, share)):
@@ -156,10 +157,15 @@ def test_the_best_percentile_is_that_of_every_layout_and_certify_refuses_a_bette
         best = min(percentile(name, share, one.evaluation) for one in found)
         answer = solve(question)
         assert answer.best is not None
-        assert answer.best.value == best, (problem.seed, name, share)
+        assert answer.bound == best, (problem.seed, name, share)
+        assert answer.best.value == best or (waits(question) and answer.status == "feasible"), (
+            problem.seed,
+            name,
+            share,
+        )
         document = answer.to_json()
         assert document["objective"]["name"] == f"{name}_p{share}_s"
-        assert document["figures"][f"{name}_p{share}_s"] == float(best)
+        assert document["figures"][f"{name}_p{share}_s"] == float(answer.best.value)
         check = certify(document)
         assert check.accepted, check.reason
         # nothing is faster: a limit just below is kept by nothing
@@ -183,12 +189,15 @@ def test_explain_names_it_in_a_conflict_and_relaxes_it_and_the_rate_exactly() ->
         members = [] if said.conflict is None else [member.limit.name for member in said.conflict.members]
         assert f"{name}_p{share}" in members
         relaxed = next(one for one in said.relaxations if one.limit == f"{name}_p{share}")
-        assert relaxed.new == best * allowance(problem, name)
-        assert solve(relaxed.problem).status == "optimal"
+        # beside the wait for a free place nothing more is asked for
+        least = best * allowance(problem, name)
+        assert relaxed.new > least if waits(relaxed.problem) else relaxed.new == least
+        answered = {"optimal", "feasible"} if waits(relaxed.problem) else {"optimal"}
+        assert solve(relaxed.problem).status in answered
         for one in said.relaxations:
             if one.limit == "request_rate":
                 assert Fraction(str(one.new)) < (problem.workload.request_rate or 0)
-                assert solve(one.problem).status == "optimal"
+                assert solve(one.problem).status in answered
                 rates += 1
     assert len(told) == 4
     assert rates

@@ -49,7 +49,7 @@ def check_front(problem: Problem, lattice: MeshCount, stated: object, check: Che
         item = f"pareto.points[{number}]"
         keys(item, point, frozenset({"values", "layout", "redundant"}))
         layout = layout_of(item + ".layout", point)
-        evaluation = evaluated(problem, lattice, layout, item, full=True, books=books)
+        evaluation = evaluated(problem, lattice, layout, item, full=True, waits=False, books=books)
         values = [objective_of(view, evaluation) for view in views]
         equal(item + ".values", point["values"], [float(value) for value in values])
         vector = tuple(-v if view.objective_row.maximised else v for v, view in zip(values, views, strict=True))

@@ -48,6 +48,7 @@ def evaluated(
     reached: Skews | None = None,
     *,
     full: bool = False,
+    waits: bool = True,
     books: Books | None = None,
 ) -> Evaluation:
     """A layout of the lattice, priced; every constraint kept.
@@ -60,6 +61,8 @@ def evaluated(
         Balance of the placements that the document holds.
     full
         With the whole batch in flight, whatever the load.
+    waits
+        Whether the wait for a free place counts among what breaks a limit.
     books
         Coefficients of shapes, where many layouts are priced; of balanced experts.
 
@@ -88,7 +91,7 @@ def evaluated(
     skew = None if reached is None else reached.of(shape)
     costs, memory = (None, None) if books is None else books.of(shape)
     evaluation = evaluate(problem, layout, imbalance=skew, full=full, costs=costs, memory=memory)
-    broken = violations(problem, layout, evaluation, imbalance=skew)
+    broken = violations(problem, layout, evaluation, imbalance=skew, waits=waits)
     if broken:
         raise Rejected(item, str(broken[0]))
     return evaluation

@@ -105,7 +105,9 @@ class _Answer:
 
     def __init__(self, problem: Problem, lattice: MeshCount, layout: Layout) -> None:
         self.problem, self.lattice, self.layout = problem, lattice, layout
-        self.value = objective_of(problem, evaluated(problem, lattice, layout, "uncertainty.nominal.layout"))
+        self.value = objective_of(
+            problem, evaluated(problem, lattice, layout, "uncertainty.nominal.layout", waits=False)
+        )
         self.shape = layout.shape
 
     def holds(self, item: str, factor: Fraction, name: str | None) -> None:
@@ -122,7 +124,7 @@ class _Answer:
     def beaten_by(self, item: str, factor: Fraction, name: str, layout: Layout) -> None:
         """Reject unless a layout is better than anything of the degrees where one efficiency is multiplied."""
         problem = self._at(factor, name)
-        value = objective_of(problem, evaluated(problem, self.lattice, layout, f"{item}.layout"))
+        value = objective_of(problem, evaluated(problem, self.lattice, layout, f"{item}.layout", waits=False))
         best = self._best(problem)
         if best is not None and not better(problem, value, best):
             raise Rejected(f"{item}.layout", f"no better than the result's degrees at × {float(factor):.6g}")

@@ -32,6 +32,8 @@ SHOWN = (
     "goodput_per_s",
     "ttft_s",
     "ttft_p99_s",
+    "place_wait_chance",
+    "place_wait_s",
     "tpot_s",
     "tpot_p99_s",
     "latency_s",

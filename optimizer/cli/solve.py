@@ -306,6 +306,11 @@ def show(problem: Problem, result: Solved, document: dict[str, Any], limit: Time
     stated = "no bound yet" if bound is None else f"bound {bound:,.6g}, gap {objective['gap']:.2%}"
     proof = f" ({stated})" if status == "feasible" else ""
     present.verdict_line(status + value + proof, good=status in _GOOD)
+    if result.waiting:
+        prose(
+            "a layout keeps every limit, but its requests wait too long for a free place, and none was found whose do "
+            "not; that there is none is not proved"
+        )
     if result.layout is not None:
         experts = problem.model.moe is not None
         prose(f"layout   {present.layout_line(result.layout, experts=experts, of=problem.devices)}")

@@ -200,7 +200,7 @@ def _judged(program: LayoutProgram, at: _At, layout: Layout) -> tuple[Fraction, 
     """
     problem, choice = program.problem, _choice(program, at)
     evaluation = evaluate(problem, layout)
-    broken = [v for v in violations(problem, layout, evaluation) if not _by_rounding(v)]
+    broken = [v for v in violations(problem, layout, evaluation, waits=False) if not _by_rounding(v)]
     if broken:
         raise InternalError(f"the declarative model's layout does not hold: {broken[0]}")
     exact, row = layout, at[0]
@@ -211,7 +211,7 @@ def _judged(program: LayoutProgram, at: _At, layout: Layout) -> tuple[Fraction, 
             return None
         exact = choice.layout(cuts, experts=problem.model.moe is not None)
         evaluation = evaluate(problem, exact)
-    violated = violations(problem, exact, evaluation)
+    violated = violations(problem, exact, evaluation, waits=False)
     if not violated:
         return objective_of(problem, evaluation), evaluation
     if problem.scale.measure in _WHOLE and all(_by_rounding(violation) for violation in violated):

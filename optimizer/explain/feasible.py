@@ -14,6 +14,7 @@ from optimizer.figures.objective import Scored, better
 from optimizer.search.lattice import Meshes
 from optimizer.search.rows import Rows
 from optimizer.search.search import Search
+from optimizer.solve.places import waits, within_places
 
 MORE = Fraction(11, 10)
 
@@ -35,7 +36,7 @@ class _First(Search):
 
 
 def fits(problem: Problem) -> Scored | None:
-    """Some layout that keeps every limit; None is a proof that there is none."""
+    """Some layout that keeps every limit; None is a proof that there is none, the wait for a free place aside."""
     if asks_too_soon(problem):
         return None
     easiest = problem.model_copy(update={"objective": "throughput_per_device"})
@@ -46,8 +47,15 @@ def fits(problem: Problem) -> Scored | None:
         try:
             _First(easiest.model_copy(update={"search": easiest.search.model_copy(update={"cp": cp})})).run()
         except _FoundError as found:
-            return found.scored
+            return _in_time(easiest, found.scored)
     return None
+
+
+def _in_time(problem: Problem, scored: Scored) -> Scored | None:
+    """The layout, or another, with as many places as a limit on TTFT asks for; None where none was found."""
+    if not waits(problem):
+        return scored
+    return within_places(problem, scored)
 
 
 def fits_as_predicted(problem: Problem) -> bool:
@@ -61,7 +69,7 @@ def fits_as_predicted(problem: Problem) -> bool:
 def optimum(problem: Problem, objective: str) -> Scored | None:
     """The best layout by an objective."""
     best = Search(problem.model_copy(update={"objective": objective})).run().best
-    return best[0] if best else None
+    return _in_time(problem.changed(objective=objective), best[0]) if best else None
 
 
 @dataclass(frozen=True)

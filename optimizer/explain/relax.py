@@ -34,10 +34,15 @@ from optimizer.figures.objective import Scored
 from optimizer.figures.rates import last_kept
 from optimizer.figures.serving import evaluate
 from optimizer.figures.topology import replicas_that_fit
+from optimizer.solve.places import waits
 from optimizer.verify.constraints import violations
 
 RATE_PRECISION = Fraction(1, 10**9)
 """A request rate larger than the one given by this share fails."""
+WAIT_PARTS = 64
+"""Parts of the shortest TTFT in which the wait for a free place is told beside it."""
+_LONGEST_WAIT = 1024
+"""Times the shortest TTFT beyond which no wait is looked for."""
 RATE_STEPS = int(4 / RATE_PRECISION)
 """Parts of a layout's capacity that are told apart for it."""
 
@@ -153,7 +158,15 @@ def _to_the_best(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     best = optimum(limit.drop(problem), limit.bounds) if isinstance(limit, ObjectiveLimit) else None
     if best is not None and isinstance(limit, ObjectiveLimit):
         new = best.value * limit.factor(problem)
-        yield Relaxation(limit.name, limit.of(problem), new, limit.unit, limit.stated(problem, new), best)
+        if not waits(limit.stated(problem, new)):
+            yield Relaxation(limit.name, limit.of(problem), new, limit.unit, limit.stated(problem, new), best)
+            return
+        # beside it, the wait for a free place
+        step = new / WAIT_PARTS
+        least = _least(lambda parts: limit.stated(problem, new + parts * step), -1, _LONGEST_WAIT * WAIT_PARTS)
+        if least is not None:
+            new += least[0] * step
+            yield Relaxation(limit.name, limit.of(problem), new, limit.unit, limit.stated(problem, new), least[1])
 
 
 def _bandwidth(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
@@ -224,6 +237,8 @@ def _rate(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
         scored = optimum(with_rate(problem, low * (1 + RATE_PRECISION)), "throughput")
     if low > 0:
         note = "nothing serves one part in a thousand million more"
+        if waits(problem):
+            note = "the most of the layouts that were found; that no other waits less for a free place is not proved"
         yield Relaxation(
             "request_rate", limit.of(problem), low, "requests_per_s", with_rate(problem, low), witness, note
         )

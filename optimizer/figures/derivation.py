@@ -51,6 +51,8 @@ _TOP = (
     "throughput_per_device_tokens_per_s",
     "request_capacity_per_s",
     "goodput_per_s",
+    "place_wait_chance",
+    "place_wait_s",
     "idle_devices",
     *(f"{name}_p{share}_s" for name in LATENCIES for share in PERCENTILES),
     "latency_s",

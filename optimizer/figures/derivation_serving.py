@@ -12,6 +12,7 @@ from optimizer.figures.bounds import COMPUTE, HBM, utilized
 from optimizer.figures.derivation_figure import Sheet, shown
 from optimizer.figures.goodput import STEPS, goodput
 from optimizer.figures.percentiles import wait
+from optimizer.figures.places import wait_at_load
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import BURST, Evaluation, chunk_of, first_token
 from optimizer.figures.steps import share_met
@@ -240,6 +241,27 @@ def _concurrency(sheet: Sheet, problem: Problem, evaluation: Evaluation, tokens:
         )
 
 
+def _places(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
+    """How many requests find every place taken, and how long they wait for one."""
+    found, places = wait_at_load(problem, evaluation), evaluation.layout.batch
+    if found is None:
+        return
+    kept = f"{float(found.taken):,.4g} of {places:,} places taken on average, each for {_s(found.kept_s)}"
+    sheet.put(
+        "place_wait_chance", found.chance, Dimension.RATIO,
+        "Erlang's delay formula of the places of a rank; assumed: a request keeps its place as long as with all taken",
+        kept, inputs={"places": places, "taken": found.taken},
+    )  # fmt: skip
+    if found.mean_s is not None:
+        sheet.put(
+            "place_wait_s", found.mean_s, Dimension.SECONDS,
+            "chance · S ÷ (2 · (places − taken)) · correction of M/D/b (Cosmetatos), over all requests; not in TTFT",
+            f"{float(found.chance):.4g} · {_s(found.kept_s)} ÷ (2 · ({places:,} − {float(found.taken):,.4g})) · "
+            f"{float(found.correction):.4g}",
+            inputs={"chance": found.chance, "kept_s": found.kept_s, "places": places, "taken": found.taken},
+        )  # fmt: skip
+
+
 def rates(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluation) -> None:
     """Request capacity, throughput and concurrency."""
     work, layout = problem.workload, evaluation.layout
@@ -274,6 +296,7 @@ def rates(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluat
         text,
         bound=ideal.request_capacity,
     )
+    _places(sheet, problem, evaluation)
     in_time = goodput(problem, evaluation)
     if in_time is not None:
         share, whole = in_time

@@ -63,6 +63,15 @@ def exp_bounds(value: Fraction, bits: int = _BITS) -> tuple[int, int]:
     return low >> shift, -(-high >> shift)
 
 
+def logarithm(value: Fraction) -> Fraction:
+    """Ln of a value above 1, rounded up to 1/`_GRID`."""
+    wanted, most = value * (1 << _BITS), 1
+    while exp_bounds(Fraction(most))[0] < wanted:
+        most *= 2
+    low = last_kept(lambda part: exp_bounds(Fraction(part, _GRID))[0] < wanted, 0, most * _GRID)
+    return Fraction(low + 1, _GRID)
+
+
 def load_of(level: int) -> Fraction:
     """The load of a level of the grid: 1 − ρ falls to a half in each `_LOADS` levels."""
     halvings, part = divmod(level, _LOADS)

@@ -72,6 +72,8 @@ class Evaluation:
         Mean step A of each stage, and mean step G that a decoding sequence meets.
     capacity_batch, capacity_ticks
         The batch that capacity is of, and its mean step in the slowest stage, in ticks.
+    whole_capacity
+        Requests/s with the layout's whole batch in flight.
     firsts
         TTFT but for the queue, of so many percent of all requests at most; empty in phase decode.
     service_s
@@ -104,6 +106,7 @@ class Evaluation:
     running: int
     capacity_batch: int
     capacity_ticks: Fraction
+    whole_capacity: Fraction
     firsts: Mapping[int, Fraction]
     service_s: Fraction
     tpots: Mapping[int, Fraction]
@@ -347,7 +350,7 @@ def evaluate(
         ttft_s=None if times.load >= 1 else times.ttft_s, tpot_s=times.tpot_s,
         queue_s=times.queue_s, load=times.load, request_capacity=capacity,
         throughput=capacity * work.tokens_of_request, devices=layout.devices, running=layout.batch,
-        capacity_batch=layout.batch, capacity_ticks=max(mean),
+        capacity_batch=layout.batch, capacity_ticks=max(mean), whole_capacity=capacity,
         firsts={share: value for share, value in firsts.items() if share is not None},
         service_s=service_s(problem, steps, max(mixed, default=0)),
         tpots={} if times.tpot_s is None else dict.fromkeys(PERCENTILES, times.tpot_s), imbalance=imbalance,
@@ -421,6 +424,7 @@ def _at_load(problem: Problem, evaluation: Evaluation, rate: Fraction, at: Calla
         running, layout=evaluation.layout, steps=replace(running.steps, largest=evaluation.steps.largest),
         memory=evaluation.memory, request_capacity=busiest.request_capacity, throughput=busiest.throughput,
         capacity_batch=busiest.layout.batch, capacity_ticks=busiest.capacity_ticks,
+        whole_capacity=evaluation.request_capacity,
         cycle_ticks=cycles, between=(part, fewer, other),
         tpot_s=pp * max(cycles) / TICKS_PER_SECOND / work.tokens_per_step,
         tpots={

@@ -10,10 +10,11 @@ from optimizer.certificate.optimality import prove
 from optimizer.certificate.statement import relative_gap, slack, statement, tolerance_of
 from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
-from optimizer.figures.objective import Scored, key, objective_value
+from optimizer.figures.objective import Scored, key, objective_of
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.search.search import Found, Progress, Search
 from optimizer.solve.joint import Joint, mesh_of, proved_skews, solve_jointly, trusted_layers
+from optimizer.solve.places import all_placed, waits, within_places
 from optimizer.solve.result import Solved, proved_bound
 from optimizer.verify.constraints import violations
 
@@ -47,16 +48,23 @@ def solve(
         search, outcome = _searched(problem, top, deadline, progress)
         joint = Joint(search, outcome, {}, proved_bound(problem, outcome))
     search, outcome, placements, bound = joint.search, joint.outcome, joint.placements, joint.bound
-    best = _chosen(problem, search)
+    best, waiting = _chosen(problem, search), waits(problem)
+    fitting = best is not None
+    if best is not None and waiting:
+        best = within_places(problem, best, deadline, search.skews)
     evaluation = None if best is None else _priced(problem, search, best)
     if best is None:
-        status = "infeasible" if outcome.complete else "unknown"
+        status = "infeasible" if outcome.complete and not fitting else "unknown"
     else:
         within = bound is not None and relative_gap(best.value, bound) <= tolerance_of(problem)
         status = "optimal" if within else "feasible"
     # an unfinished search may prove its best, but no order of what comes after
     ranked = outcome.complete or status == "feasible"
-    others = tuple(s for s in outcome.best if s is not best) if ranked else ()
+    others = (
+        tuple(s for s in outcome.best if best is not None and s.layout.shape != best.layout.shape) if ranked else ()
+    )
+    if waiting:
+        others = tuple(sorted(all_placed(problem, others, search.skews), key=lambda scored: key(problem, scored)))
     trusted = [name for (ep, _), placed in placements.items() for name in trusted_layers(placed, ep)]
     if placements and others and status == "optimal" and best is not None and bound is not None:
         trusted += _unproved_order(joint, best, others, bound)
@@ -81,6 +89,7 @@ def solve(
         certificate=certificate if status != "unknown" else {},
         top=others,
         placement=placed.to_json() if placed else None,
+        waiting=fitting and best is None,
         search=None if problem.expert_loads else search,
     )
 
@@ -113,7 +122,7 @@ def _priced(problem: Problem, search: Search, best: Scored) -> Evaluation:
     skew = search.skews.of(best.layout.shape)
     evaluation = evaluate(problem, best.layout, imbalance=skew)
     broken = violations(problem, best.layout, evaluation, imbalance=skew)
-    if broken or objective_value(problem, evaluation.shape, best.layout.replicas, best.point) != best.value:
+    if broken or objective_of(problem, evaluation) != best.value:
         message = f"the search's layout does not hold: {broken[0] if broken else 'its objective differs'}"
         raise InternalError(message)
     return evaluation

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -21,6 +22,7 @@ from optimizer.figures.objective import Scored, better
 from optimizer.figures.serving import Evaluation
 from optimizer.search.pricing import MARGIN
 from optimizer.search.search import Found, Search, Tally
+from optimizer.solve.places import all_placed, waits
 
 EXITS = {"optimal": Exit.YES, "feasible": Exit.YES, "infeasible": Exit.NO}
 
@@ -81,6 +83,8 @@ class Solved:
         Further layouts, best first, where they were asked for.
     conflict
         Where nothing fits: the limits that conflict, as `explain` names them.
+    waiting
+        A layout keeps all limits but for the wait for a free place, and none was found that keeps them with it.
     search
         What found it, where its experts need no placement: it knows what lies near.
     """
@@ -96,6 +100,7 @@ class Solved:
     top: tuple[Scored, ...] = ()
     conflict: list[dict[str, Any]] = field(default_factory=list)
     placement: dict[str, Any] | None = None
+    waiting: bool = False
     search: Search | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -118,8 +123,11 @@ class Solved:
             return None
         return [
             slotted(near.layout) | {"value": float(near.value), "ratio": float(near.value / self.best.value)}
-            for near in self.search.near(self.best, apart, MOST_TIES)
+            for near in self._in_time(self.search.near(self.best, apart, MOST_TIES))
         ]  # fmt: skip
+
+    def _in_time(self, near: Sequence[Scored]) -> Iterable[Scored]:
+        return all_placed(self.problem, near) if waits(self.problem) else near
 
     @cached_property
     def derived(self) -> dict[str, Figure]:

@@ -14,6 +14,7 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import fabric_bandwidth
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.objective import value_of
+from optimizer.figures.places import wait_at_load
 from optimizer.figures.reserve import pool_bytes
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation
@@ -114,6 +115,30 @@ def bounded(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
             )
 
 
+def places(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
+    """A limit on TTFT that the wait for a free place breaks, though the queue of prompts does not."""
+    kept = [
+        (limit, stated / limit.factor(problem), limit.objective.scale_of(problem))
+        for limit, stated in bounds_of(problem)
+        if limit.objective.scale_of(problem).measure is Measure.FIRST
+    ]
+    wait = wait_at_load(problem, evaluation) if kept else None
+    if wait is None:
+        return
+    for limit, bound, scale in kept:
+        value, waited = value_of(limit.objective, problem, evaluation), wait.longest_s(scale.percentile)
+        if value is None or value > bound or (waited is not None and value + waited <= bound):
+            continue
+        beside = "no end of waiting" if waited is None else f"{format_quantity(waited, limit.dimension)} of waiting"
+        yield Violation(
+            limit.family,
+            f"{limit.objective.words} is {format_quantity(value, limit.dimension)} and {beside} for one of "
+            f"{evaluation.layout.batch:,} places, of {format_quantity(bound, limit.dimension)} allowed: "
+            f"{format_quantity(wait.chance, Dimension.RATIO)} of requests find none free",
+            {f"{limit.name}_{limit.unit}": value + (waited or 0), f"limit_{limit.unit}": bound},
+        )
+
+
 def longest(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     """The cache holds one sequence of `max_model_len`, where the engine asks that: it does not start otherwise."""
     length = tightest(problem).get(Measure.CONTEXT)
@@ -159,13 +184,16 @@ def bandwidth(problem: Problem, evaluation: Evaluation, imbalance: Imbalance = N
         )
 
 
-def priced_violations(problem: Problem, evaluation: Evaluation, imbalance: Imbalance = None) -> tuple[Violation, ...]:
-    """Every violated constraint on the figures of a layout."""
+def priced_violations(
+    problem: Problem, evaluation: Evaluation, imbalance: Imbalance = None, *, waits: bool = True
+) -> tuple[Violation, ...]:
+    """Every violated constraint on the figures of a layout; `waits`: the wait for a free place among them."""
     return (
         *memory(problem, evaluation),
         *batch(problem, evaluation),
         *concurrency(problem, evaluation),
         *bounded(problem, evaluation),
+        *(places(problem, evaluation) if waits else ()),
         *longest(problem, evaluation),
         *request_rate(problem, evaluation),
         *bandwidth(problem, evaluation, imbalance),
@@ -179,6 +207,7 @@ def violations(
     *,
     imbalance: Imbalance = None,
     engines: Sequence[Engine] | None = None,
+    waits: bool = True,
 ) -> tuple[Violation, ...]:
     """Every violated constraint, each with a witness; empty where the layout is feasible.
 
@@ -190,8 +219,10 @@ def violations(
         What `evaluation` was priced with.
     engines
         Engines whose rules bind, in place of the problem's.
+    waits
+        Whether the wait for a free place counts; the search leaves it out, and what it finds is then a bound.
     """
     return (
         *structural_violations(problem, layout, engines=engines),
-        *priced_violations(problem, evaluation, imbalance),
+        *priced_violations(problem, evaluation, imbalance, waits=waits),
     )

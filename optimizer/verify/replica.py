@@ -222,7 +222,7 @@ def priced_column(
         problem = replica_problem(cluster, demand, role, pool, layout.devices, bucket, sent_s=transfer)
     problem = at_rate(problem, rate)
     evaluation = evaluate(problem, layout)
-    broken += priced_violations(problem, evaluation)
+    broken += priced_violations(problem, evaluation, waits=False)
     if broken:
         raise UnservedError(str(broken[0]), broken)
     ttft = evaluation.ttft_s

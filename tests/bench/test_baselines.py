@@ -48,7 +48,7 @@ def test_proposals_are_feasible_and_never_beat_the_search(
     "objective", ["throughput_per_device", "throughput", "tpot", "ttft", "memory_headroom", "cost", "devices"]
 )
 def test_brute_force_over_every_layout_equals_the_search(objective: str) -> None:
-    rate = {"workload__request_rate": 1} if objective in ("devices", "cost") else {}
+    rate = {"workload__request_rate": "0.2"} if objective in ("devices", "cost") else {}
     hardware = "h100-sxm-8" if objective == "cost" else "l40s-8"
     problem = small(
         objective=objective, hardware=hardware, search__cp=[1], search__prefill_chunk=[512],
