@@ -13,7 +13,7 @@ from optimizer.domain.fleet import over_hours
 from optimizer.figures.derivation_figure import shown
 from optimizer.fleet.ceiling import unlooked
 from optimizer.fleet.column import NO_BOUND, TIMES, missing_time, traffic_words
-from optimizer.fleet.words import as_stated, conflict_words, demand_words, hours_words, pool_words
+from optimizer.fleet.words import as_stated, conflict_words, demand_words, hours_words, pool_words, waits_uncounted
 from optimizer.readers.cluster import stray_options
 from optimizer.units import Dimension, counted
 from optimizer.verify.fleet_document import unit_lost
@@ -203,6 +203,9 @@ def _asked(cluster: Cluster) -> None:
     ]
     if lines:
         emit(f"limits   {', '.join(lines)} (limits.confidence)")
+    waiting = [demand.name for demand in cluster.demands if waits_uncounted(demand)]
+    if waiting:
+        emit(f"assumed  a free place for each request of {', '.join(waiting)}; near capacity some wait, beside TTFT")
 
 
 def _period(cluster: Cluster, name: str, period: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from optimizer.domain.cluster import Cluster, Demand, Pool
 from optimizer.domain.limit_table import LIMITS, ObjectiveLimit
+from optimizer.domain.limits import Limits
 from optimizer.domain.workload import UNPRICED_DRAFTS, spared_and_drafted
 from optimizer.units import Dimension, counted, format_quantity
 
@@ -28,6 +29,12 @@ def demand_words(demand: Demand) -> str:
             *(row.told(value) for row, value in stated if value is not None), f"engine {demand.engine_name}",
         ]
     )  # fmt: skip
+
+
+def waits_uncounted(demand: Demand) -> bool:
+    """Whether a limit on TTFT is kept but for the wait for a free place, which fleets do not count."""
+    limited = any(name.startswith("ttft") and getattr(demand.limits, name) is not None for name in Limits.model_fields)
+    return limited and "aggregated" in demand.roles and (demand.arrival or "poisson") == "poisson"
 
 
 def pool_words(pool: Pool) -> str:
