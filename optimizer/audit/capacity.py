@@ -27,7 +27,7 @@ from optimizer.audit.known_figures import (
 )  # fmt: skip
 from optimizer.audit.lexicon import NONE, ONE
 from optimizer.audit.quantities import Quantity, bare, noun
-from optimizer.audit.scope import clause_of
+from optimizer.audit.scope import SENT, clause_of
 from optimizer.audit.tokens import numbers_of, tokenize
 from optimizer.audit.verdict import Verdict, plain, shown
 from optimizer.readers.catalog import load_hardware
@@ -259,7 +259,8 @@ def _cached(sentence: Sentence, load: _Load, capacities: _Capacities) -> JudgedC
     """Requests at once against the tokens that the document has room for."""
     known = capacities.of(sentence, load.tokens)
     at_once = load.concluded or _AT_ONCE.search(sentence.text)
-    if known is None or not at_once or _IN_TURN.search(clause_of(sentence.text, load.start, load.end)):
+    in_turn = SENT.search(sentence.text) or _IN_TURN.search(clause_of(sentence.text, load.start, load.end))
+    if known is None or not at_once or in_turn:
         return
     room, said = known
     room *= 2 if sentence.own.cache in {"fp8", "int8"} else 1

@@ -231,11 +231,15 @@ def _unsaid(expression: Node, stated: Number, value: Value) -> Iterator[tuple[Ve
     # ``5.3 / 4.8 = +10%``, ``99.9% of 30 d = 43.2 min left``: by how much it is more, or what is left of it
     if unit is lexicon.PERCENT and value.dimensions == lexicon.NONE:
         yield Verdict.AMBIGUOUS, _REST, unit.scale, [value.point - 1, 1 - value.point]
+        if value.point > _MOST_TIMES:  # ``72 / 0.8 = 90 %``, of a load of 72 %
+            yield Verdict.AMBIGUOUS, "true of a percentage", one, [value.point]
     elif numbers[0].unit is lexicon.PERCENT and numbers[0].value:
         yield Verdict.AMBIGUOUS, _REST, unit.scale, [value.point / numbers[0].value - value.point]
 
 
 _THOUSAND: Final = Fraction(1000)
+_MOST_TIMES: Final = 2
+"""A quotient of more is written as times, not as per cent of something: its dividend was per cent already."""
 _REST: Final = "of what is more, or what is left"
 
 

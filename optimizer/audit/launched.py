@@ -27,6 +27,7 @@ from optimizer.errors import SpecError
 from optimizer.figures.derivation_figure import Figure
 from optimizer.readers.catalog import load_hardware
 from optimizer.readers.claims import Claim
+from optimizer.readers.launch.launch import Launch
 from optimizer.readers.launch.problem import pose
 from optimizer.readers.launch.read import read_launch
 from optimizer.readers.read import Override
@@ -52,6 +53,8 @@ _FAILED: Final = re.compile(
 )
 _REFUSED: Final = frozenset({"--max-model-len", "CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES"})
 """What a launch is refused for, whatever the text says of its hardware."""
+_WHOLE_NUMBER: Final = re.compile(r"(?<![\w.,])\d+(?![\w.]|,\d)")
+_OF_HOSTS: Final = frozenset({"nodes", "node_rank", "address"})
 _ANY_HARDWARE: Final = "h100-sxm-8"
 _SHAPES: Final = frozenset({Family.DIVISIBILITY, Family.ENGINE})
 """What breaks on every hardware."""
@@ -192,7 +195,7 @@ def _judged(document: MarkdownDocument, block: tuple[int, int], said: Sequence[S
     judged = judge_launch(posed)
     violations = [one for one in judged.verdict.violations if device is not None or one.family in _SHAPES]
     broken = [str(violation) for violation in violations]
-    at_flag = Place(*launch.places["tp"]) if broken and device is None and "tp" in launch.places else place
+    at_flag = _blamed(launch, broken, [one.text for one in said if one not in inside]) or place
     for axis in ("tp", "pp"):
         # A flag may count what the engine then divides (SGLang's attention data parallelism inside tp).
         degrees = {launch.dense[axis], *(one.own.degrees[axis] for one in inside if axis in one.own.degrees)}
@@ -215,6 +218,14 @@ def _judged(document: MarkdownDocument, block: tuple[int, int], said: Sequence[S
     if launch.training:
         return found(Verdict.UNSUPPORTED, devices, "it trains: memory and times of training are not judged")
     return found(Verdict.HOLDS, devices, f"starts on {devices} of {device}", judged)
+
+
+def _blamed(launch: Launch, broken: Sequence[str], texts: Sequence[str]) -> Place | None:
+    """The flag that is wrong: of those whose value a violation names, the first that the text does not give."""
+    named, told = ({*_WHOLE_NUMBER.findall(" ".join(one))} for one in (broken, texts))
+    flags = [one for one in launch.given if one.text in named and one.flag.carries not in _OF_HOSTS]
+    flag = min(flags, key=lambda one: one.text in told, default=None)
+    return Place(*flag.word.start) if flag else None
 
 
 def _commented(document: MarkdownDocument, inside: Sequence[Sentence]) -> int:

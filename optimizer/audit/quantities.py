@@ -182,7 +182,7 @@ def _header(label: str) -> tuple[Type, Fraction]:
         return (("dollar", 1), ("token" if money["million"] else "second", -1)), scale
     words = label.replace("(", " ").replace(")", " ").replace(",", " ").split()
     for at in range(len(words)):
-        if words[at][0].isdigit():  # "A100 80GB" names a device
+        if any(word[0].isdigit() for word in words[max(0, at - 1) : at + 1]):  # "A100 80GB", "weights (8.03 GB)"
             continue
         text = f"1 {' '.join(words[at:])}"
         number = next(iter(numbers_of(tokenize(text))), None)

@@ -121,6 +121,8 @@ _SERVES: Final = re.compile(
     r"\b(?:serv\w+|prefill\w*|decod\w+|prompts?|generat\w+|inference|users?|streams?|rollouts?)\b",
     re.IGNORECASE,
 )
+_LONG: Final = frozenset(["day", "week", "month", "year"])
+"""Periods of a demand."""
 _SHORT: Final = Fraction(98, 100)
 """Share by which a rounded figure may pass its bound."""
 _MEASURED: Final = re.compile(r"\b(?:measured|observed|achieved|actual|seen|reached)\b", re.IGNORECASE)
@@ -278,6 +280,8 @@ def judge_rates(sentence: Sentence, figures: Sequence[Quantity]) -> JudgedClaims
     if _ELSEWHERE.search(text) or names_another(text) or _sped_up(text):
         return
     yield from _ceilings(sentence, figures) if len(sentence.cells) > 1 else ()
+    if any(one.period in _LONG for one in figures):
+        return  # what a day asks for, and a second of it
     figures = [*figures, *_made(text, figures)]
     rates = [one for one in figures if {*one.type} >= _TOKEN_RATE]
     read = _READ.search(f"{text} {' '.join(sentence.section[-2:])}") is not None

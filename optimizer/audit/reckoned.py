@@ -20,7 +20,7 @@ from optimizer.audit.degrees import COUNT, count
 from optimizer.audit.deployment import Sentence
 from optimizer.audit.document import Place
 from optimizer.audit.quantities import BASE, COUNTED, Quantity, Type, bare, multiplied
-from optimizer.audit.scope import clause_of, denied, refused, set_apart
+from optimizer.audit.scope import SENT, clause_of, denied, refused, set_apart
 from optimizer.audit.tokens import numbers_of, tokenize
 from optimizer.audit.verdict import Contradiction, plain
 
@@ -45,7 +45,12 @@ _CLOSE: Final = 0.02
 _ADDENDS: Final = 3
 _NEAR: Final = 12
 _LARGEST_FACTOR: Final = 5000
-_HALF: Final = re.compile(r"\b(?:half|twice|doubl\w+|pair|both)\b", re.IGNORECASE)
+_PARTS: Final = {
+    "half": 2, "twice": 2, "doubl": 2, "pair": 2, "both": 2, "third": 3, "quarter": 4, "fifth": 5, "sixth": 6,
+    "eighth": 8, "tenth": 10, "twelfth": 12, "sixteenth": 16,
+}  # fmt: skip
+"""Shares and multiples in words, each with its factor."""
+_PART: Final = re.compile(rf"\b(?P<part>{'|'.join(_PARTS)})\w*\b", re.IGNORECASE)
 _WORDS: Final = re.compile(rf"\b(?!\d){COUNT}\b", re.IGNORECASE)
 _GIVEN: Final = frozenset(
     tuple(sorted(kinds))
@@ -275,6 +280,8 @@ class _Conclusion:
         scoped = any(kind not in one.type for kind in way.kinds if kind in _OF_SEVERAL)
         if scoped and not any(factor > 1 for factor in self._factors(way.parts)):
             return False  # of each, and nobody says how many there are
+        if not self.kinds and SENT.search(self.text):
+            return False
         if not self.kinds and way.sign == "/" and (way.value < 1 or more != (("request", 1) in one.type)):
             return False  # more than what is needed, fewer than what fits
         return self._straight(way) and self._distance(way) <= (_FURTHEST_PAID if self._paid else _FURTHEST)
@@ -365,5 +372,5 @@ def _factors_of(sentence: Sentence, judged: Collection[Place]) -> frozenset[floa
     }
     found |= {float(count(match[0])) for match in _WORDS.finditer(sentence.text)}
     found |= set(map(float, sentence.own.degrees.values()))
-    found |= {2.0} if _HALF.search(sentence.text) else set()
+    found |= {float(_PARTS[match["part"].lower()]) for match in _PART.finditer(sentence.text)}
     return frozenset(value for value in found if 0 < value < _LARGEST_FACTOR and value != 1)

@@ -69,6 +69,8 @@ IF: Final = re.compile(r"\b(?:if|unless|suppose\w*)\b", re.IGNORECASE)
 _AHEAD: Final = re.compile(
     r"\bin theory\b|\bwithout\b(?! (?:any )?(?:redun|specul))|\b(?:wrong|incorrect)\b|[✗❌]", re.IGNORECASE
 )
+SENT: Final = re.compile(r"\b(?:sen[dt]|submit(?:ted)?|fired?|post(?:ed)?|issued?|injected|replayed)\b", re.IGNORECASE)
+"""Where requests are a load, whatever the cache holds of them."""
 _REPLACED: Final = re.compile(r"\b(?:instead of|in place of|rather than|unlike)\b[^,;]*$", re.IGNORECASE)
 _BEHIND: Final = re.compile(
     r"\b(?:never|cannot|impossible|above|beyond|in theory|roofline|ceiling|floor|bounds?|typo|wrong|nobody|no one"

@@ -89,7 +89,7 @@ _LABELS: Final = {
     rf"(?:(?:per|/|on each) ?(?:{DEVICES}|rank)|(?:per|/|and|,)? ?(?:moe )?layer|\W|and|per)+",
 }
 """Headings of a table, whole, by the noun that they count and which of them."""
-_CELL: Final = re.compile(r"\s*(\d[\d,]*)\s*(?:$|[(,;/]|x\b)")
+_CELL: Final = re.compile(r"\s*(\d[\d,]*)\s*(?:$|[(,;/]|x\b(?!\s*\d))")
 
 _BY_LOAD: Final = re.compile(
     r"\b(?:hits?|sees?|saw|touch\w*|hot\w*|idle|busy|cold|got|receiv\w+|load(?:ed|ing)?|popular|batch"
@@ -108,7 +108,8 @@ _DIVIDES: Final = re.compile(
 )
 """In a paragraph that may say itself that a degree cannot be."""
 _CONTEXT: Final = re.compile(
-    r"(?P<ahead>\b(?:contexts?|windows?|max[-_ ]model[-_ ]len|context[-_ ]length)\b[^.;:\d]{0,24}?[ =:])?"
+    r"(?P<ahead>\b(?:contexts?|windows?|max[-_ ]model[-_ ]len|context[-_ ]length)\b"
+    r"(?:(?!\b(?:and|USD|EUR|CHF|GBP)\b)[^.;:\d$€£]){0,24}?[ =:])?"
     r"(?<![\w.,/-])(?P<number>\d[\d,]*(?:\.\d+)?)\s?(?P<scale>[kKmM]i?|million)?\b"
     r"(?P<behind>[- ](?:tokens?[- ])?(?:(?:of|long)[- ])?(?:contexts?|windows?))?",
     re.IGNORECASE,

@@ -109,6 +109,12 @@ _LIGHTEST: Final = 10**8
 _LARGEST_DEVICE: Final = 300 * 10**9
 """Bytes that no device holds (the catalog's largest has 288 GB): weights of more are a whole model's."""
 
+_OF_SOME: Final = re.compile(
+    r"\b(?:embed\w*|heads?|routers?|gates?|norms?|attention|vision|scales?|shared)\b[^.;]{0,48}?"
+    r"\b(?:bf16|fp16|fp32|16[- ]?bits?)\b",
+    re.IGNORECASE,
+)
+"""The precision of a part of a mixed checkpoint: ``because the embeddings and the output head remain in BF16``."""
 _WORK: Final = re.compile(r"flop|param|activ|total|through", re.IGNORECASE)
 _SOME_OF: Final = re.compile(r"\d\s*(?:[bt]n?|billion|trillion)?\s+of\s+(?:(?:the|its|all)\s+)?$", re.IGNORECASE)
 """Before a whole of which a part was named."""
@@ -253,7 +259,7 @@ def _weights(sentence: Sentence, figures: Sequence[Quantity], *, known: bool) ->
         named = behind or ahead or (sentence.cells and _HEADED.search(words))
         if not named or _NO_WEIGHTS.search(clause.lower() + (behind[0] if behind else "")) or _COPIES.search(text):
             continue
-        own = precisions_in(words) or precisions_in(text)
+        own = precisions_in(words) or precisions_in(_OF_SOME.sub(" ", text))
         every = [sentence.known.precision, *sorted(sentence.whole.precisions)] if sentence.known.precision else []
         readings = [
             one for width in (own or dict.fromkeys(every)) if known and width for one in _shares(sentence, width)

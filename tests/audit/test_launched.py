@@ -214,3 +214,20 @@ def test_the_pool_of_sglang_is_judged_by_its_own_bytes(
     log = (f"[TP0] KV Cache is allocated. #tokens: {tokens}, {pool}", f"[TP0] max_total_num_tokens={most}, chunk=8192")
     found = _claims(f"# SGLang serves {model}\n\n{_block(*log)}")
     assert [verdict for (name, _), (verdict, _) in found.items() if name == "kv_cache_tokens"] == verdicts.split()
+
+
+@pytest.mark.parametrize(("redundant", "wrong"), [(64, True), (32, False)])
+def test_a_command_is_accused_at_the_flag_that_the_text_does_not_give(redundant: int, wrong: bool) -> None:  # noqa: FBT001
+    text = f"""# DeepSeek-V3 on 6 nodes of 8 H200
+
+Decode: EP 48 with 32 redundant experts, 288 slots.
+
+```
+python -m sglang.launch_server --model-path deepseek-ai/DeepSeek-V3 \\
+    --tp-size 48 --dp-size 48 --enable-dp-attention --nnodes 6 \\
+    --ep-size 48 --moe-a2a-backend deepep \\
+    --ep-num-redundant-experts {redundant} --mem-fraction-static 0.85
+```
+"""
+    launches = [one for one in audit_document(text, "x.md").claims if one.statement.name == "launch"]
+    assert [(one.verdict.wrong, one.statement.place.line) for one in launches] == [(wrong, 9 if wrong else 6)]

@@ -218,10 +218,94 @@ vllm serve meta-llama/Llama-3.1-405B --tensor-parallel-size 8 --pipeline-paralle
 """,
 ]
 
+SHORT = [
+    # a percentage divided; operands; parts of mixed checkpoints; a ratio's own subjects; a day's demand; shares of a
+    # token's bytes; requests that are sent; units in a label; money beside a context
+    "# Plan\n\nLoad is at most 60 %. With one of four out, 60 / 0.75 = 80 % on the rest.",
+    "# Plan\n\nUtilisation 45 % now; 45 / 0.5 = 90 % after the halving.",
+    "# Plan\n\nLimit 63 %. Two of nine out: 63 / 0.7 = 90 %.",
+    "# gpt-oss-120b\n\n- Experts: 36 x 128 x 3 x 2,880 x 2,880 = 114.7 B params.",
+    ("# Qwen3-235B-A22B\n\n- Layers: 94 x 2 x 4 x 128 x 2 = 192,512 bytes a token.\n- Heads: 64 x 128 = 8,192 wide."),
+    "# Qwen3-235B-A22B\n\n| | |\n|---|---|\n| experts | 94 x 128 = 12,032 |\n",
+    (
+        "# Qwen3-235B-A22B FP8\n\n"
+        "The FP8 checkpoint takes about 240 GB; only the router and the embeddings stay in BF16."
+    ),
+    "# Qwen3-235B-A22B FP8\n\nThe weights are 237 GB, since the output head was left at 16 bits.",
+    ("# Load\n\nThe rate grows by a factor of 12.4, whereas each reader sees it fall from 80 to 31 tokens per second."),
+    "# Load\n\nThroughput is up 5x and latency rises from 20 ms to 45 ms.",
+    (
+        "# GLM-4.6 FP8 on 8 x H200 141 GB, TP 8\n\n"
+        "2,000 users ask ten times a day, 20,000 queries of 2,000 tokens each, so 40 million tokens a day, "
+        "463 tokens/s."
+    ),
+    (
+        "# GLM-4.6 FP8 on 8 x H200 141 GB, TP 8\n\n"
+        "The ward sends 900 letters of 1,500 tokens each, that is 1.35 million tokens a day."
+    ),
+    (
+        "# GLM-4.6 FP8 on 8 x H200 141 GB, TP 8\n\n"
+        "A token takes 376,832 bytes, an eighth of it on each GPU. Of 126.9 GB there remain 76.3 GB for the "
+        "cache, which suffices for about 1.62 million tokens."
+    ),
+    (
+        "# Qwen3-32B on 4 x H100 80GB, TP4\n\n"
+        "A token takes 2 x 64 x 8 x 128 x 2 = 262,144 bytes, a quarter of it on each GPU. In 40.0 GiB there "
+        "is room for roughly 655,000 tokens."
+    ),
+    (
+        "# Qwen3-32B on 4 x H100 80GB, TP4\n\n"
+        "With TP 4 the weights are shared.\n\nA token takes 262,144 bytes over the replica. In 40.0 GiB of "
+        "each GPU there is room for roughly 655,000 tokens."
+    ),
+    (
+        "# Qwen3-32B on one H100\n\n"
+        "The cache holds 40 GiB / 262,144 B = 163,840 tokens.\n\n200 prompts of 4,096 tokens, one output "
+        "token, fired at once."
+    ),
+    (
+        "# Qwen3-32B on one H100\n\n"
+        "The cache holds 40 GiB / 262,144 B = 163,840 tokens.\n\nWe submit 100 requests of 4,096 tokens at "
+        "the same time."
+    ),
+    ("# Llama 3.1 8B in FP8 on an L4\n\n| | GiB |\n|---|---|\n| weights (8.03 GB) | 7.5 |\n| cache | 10.8 |\n"),
+    "# Qwen3-32B in BF16 on 4 x H100 80GB\n\n| part | GiB |\n|---|---|\n| weights (65.5 GB) | 61.0 |\n",
+    (
+        "# Qwen3-32B on one H100\n\n"
+        "It has a longer context and costs EUR 190,000 less. The context of option B costs $180,000 more."
+    ),
+    "# Qwen3-32B on one H100\n\nThis window and 150,000 requests a day are new.",
+]
+WRONG = [
+    "# Plan\n\nLoad is at most 60 %. With one of four out, 60 / 0.75 = 85 % on the rest.",
+    "# Qwen3-235B-A22B\n\n- Layers: 84\n- Experts: 64 per layer",
+    "# Qwen3-235B-A22B\n\n- Layers: 94 x 2 x 4 x 128 x 2 = 292,512 bytes a token.",
+    (
+        "# Qwen3-235B-A22B FP8\n\n"
+        "The FP8 checkpoint takes about 470 GB; only the router and the embeddings stay in BF16."
+    ),
+    "# Load\n\nThe engine is 3.1x faster, from 80 ms to 40 ms.",
+    "# Load\n\nLatency went from 80 ms to 40 ms, a 30% reduction.",
+    (
+        "# Qwen3-32B on 4 x H100 80GB, TP4\n\n"
+        "A token takes 2 x 64 x 8 x 128 x 2 = 262,144 bytes, a quarter of it on each GPU. In 40.0 GiB there "
+        "is room for roughly 955,000 tokens."
+    ),
+    ("# Llama 3.1 8B in FP8 on an L4\n\n| | GiB |\n|---|---|\n| weights (8.03 GB) | 4.2 |\n| cache | 10.8 |\n"),
+    "# Qwen3-32B on one H100\n\nThe context is 195,000 tokens.",
+]
 
-@pytest.mark.parametrize("text", DOCUMENTS, ids=lambda text: text.partition("\n")[0])
+
+@pytest.mark.parametrize("text", [*DOCUMENTS, *SHORT])
 def test_a_right_document_accuses_nobody(text: str) -> None:
     result = audit_document(text, "x.md")
     assert not [claim for claim in result.claims if claim.verdict.wrong]
     assert not [equation for equation in result.equations if equation.verdict.wrong]
     assert not result.contradictions
+
+
+@pytest.mark.parametrize("text", WRONG)
+def test_its_wrong_sibling_is_accused(text: str) -> None:
+    result = audit_document(text, "x.md")
+    judged = [*(one.verdict for one in result.claims), *(one.verdict for one in result.equations)]
+    assert any(verdict.wrong for verdict in judged) or result.contradictions
