@@ -271,7 +271,8 @@ def _divided(sentence: Sentence, said: _Counted, whole: list[Derivation]) -> lis
         said_so = sentence.text[: clause_span(sentence.text, *said.at)[1]]
         own = {one.value for one in degrees_in(said_so) if one.axis in axes}
         degrees = own or sentence.whole.counts.union(*(sentence.whole.every(axis) for axis in axes))
-        degrees |= {other * degree for other in beside for degree in {1, *degrees}}
+        if not (part and own) or len(degrees_in(said_so)) > 1:  # beside its one degree, other numbers are no parts
+            degrees |= {other * degree for other in beside for degree in {1, *degrees}}
         return [*whole, *(one for each in whole for one in _parts(each, degrees, ()))]
     some = said.noun == "layers" and "celled" not in said.words and whole and value < whole[0].value / _NEAR
     return [] if some or any(abs(one.value - value) in beside for one in whole) else whole

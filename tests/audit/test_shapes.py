@@ -252,3 +252,10 @@ def test_what_no_reading_of_the_model_gives_is_accused(text: str, accused: str) 
 @pytest.mark.parametrize("text", RIGHT)
 def test_what_a_reading_gives_or_another_says_is_not(text: str) -> None:
     assert _accused(text) == []
+
+
+def test_heads_over_the_one_degree_of_a_clause_are_divided_by_no_other_number() -> None:
+    text = "# Qwen3-235B-A22B\n\n- 64 query heads over TP8, hence {} on each GPU; the 4 KV heads are kept twice.\n"
+    wrong, right = (audit_document(text.format(heads), "x.md").claims for heads in (16, 8))
+    assert any(claim.verdict.wrong for claim in wrong)
+    assert not any(claim.verdict.wrong for claim in right)
