@@ -8,7 +8,7 @@ from fractions import Fraction
 
 from optimizer.domain.limit_table import Limit, LimitValue, limits_of
 from optimizer.domain.problem import Problem
-from optimizer.explain.feasible import fits
+from optimizer.explain.feasible import fits, fits_but_for_waits
 from optimizer.figures.objective import Scored
 from optimizer.search.search import Progress
 
@@ -43,15 +43,17 @@ def conflict(problem: Problem, progress: Progress | None = None) -> Conflict:
     Limits are left out one after the other, those first that are easiest to do without, and stay out wherever the
     rest still conflicts.
     """
+    # the proof leaves the wait for a free place out; where it alone is in the way, what is found with it decides
+    some = fits_but_for_waits if fits_but_for_waits(problem) is None else fits
     needed, reduced = limits_of(problem), problem
     for done, limit in enumerate(list(needed)):
         without = limit.drop(reduced)
-        if fits(without) is None:
+        if some(without) is None:
             reduced = without
             needed.remove(limit)
         if progress is not None:
             progress("conflict", done + 1, len(limits_of(problem)))
-    members = tuple(Member(limit, fits(limit.drop(reduced))) for limit in needed)
+    members = tuple(Member(limit, some(limit.drop(reduced))) for limit in needed)
     return Conflict(members, reduced)
 
 

@@ -37,6 +37,13 @@ class _First(Search):
 
 def fits(problem: Problem) -> Scored | None:
     """Some layout that keeps every limit; None is a proof that there is none, the wait for a free place aside."""
+    some = fits_but_for_waits(problem)
+    # what serves most has its requests wait least for a place
+    return optimum(problem, "throughput") if some is not None and waits(problem) else some
+
+
+def fits_but_for_waits(problem: Problem) -> Scored | None:
+    """Some layout that keeps every limit but for the wait for a free place; None is a proof that there is none."""
     if asks_too_soon(problem):
         return None
     easiest = problem.model_copy(update={"objective": "throughput_per_device"})
@@ -47,15 +54,8 @@ def fits(problem: Problem) -> Scored | None:
         try:
             _First(easiest.model_copy(update={"search": easiest.search.model_copy(update={"cp": cp})})).run()
         except _FoundError as found:
-            return _in_time(easiest, found.scored)
+            return found.scored
     return None
-
-
-def _in_time(problem: Problem, scored: Scored) -> Scored | None:
-    """The layout, or another, with as many places as a limit on TTFT asks for; None where none was found."""
-    if not waits(problem):
-        return scored
-    return within_places(problem, scored)
 
 
 def fits_as_predicted(problem: Problem) -> bool:
@@ -67,9 +67,10 @@ def fits_as_predicted(problem: Problem) -> bool:
 
 
 def optimum(problem: Problem, objective: str) -> Scored | None:
-    """The best layout by an objective."""
-    best = Search(problem.model_copy(update={"objective": objective})).run().best
-    return _in_time(problem.changed(objective=objective), best[0]) if best else None
+    """The best layout by an objective; where requests wait for a place, the best found that has places enough."""
+    asked = problem.changed(objective=objective)
+    best = next(iter(Search(asked).run().best), None)
+    return within_places(asked, best) if best is not None and waits(asked) else best
 
 
 @dataclass(frozen=True)

@@ -53,11 +53,19 @@ def test_it_finds_the_optimum_of_the_branch_and_bound(first: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 300, 20))
 def test_it_finds_the_optimum_of_every_objective(first: int) -> None:
+    too_large = 0
     for seed in range(first, first + 20):
         problem = small_problem(seed)
         for objective in objectives_of(problem):
             asked = problem.model_copy(update={"objective": objective})
-            assert found_by_program(asked) == found_by_search(asked), f"seed {seed}, {objective}"
+            try:
+                found = found_by_program(asked)
+            except SpecError as error:
+                assert "costs in the program" in str(error)
+                too_large += objective == problem.objective
+                continue
+            assert found == found_by_search(asked), f"seed {seed}, {objective}"
+    assert too_large <= 1
 
 
 SHOWS = {

@@ -28,6 +28,7 @@ from optimizer.figures.bounds import asks_too_soon
 from optimizer.figures.serving import evaluate
 from optimizer.readers.read import read_problem
 from optimizer.search.search import Search
+from optimizer.solve.places import waits
 from optimizer.units import Dimension, parse_quantity
 from optimizer.verify.constraints import violations
 from tests.small_problems import layouts, small_problem
@@ -51,7 +52,9 @@ SMALL = [p for seed in range(120) if fits(p := small_problem(seed)) is None]
 def test_fits_says_what_trying_says() -> None:
     for seed in range(120):
         problem = small_problem(seed)
-        assert (fits(problem) is not None) == any_layout(problem)
+        found = fits(problem)
+        # none may be found that has places enough, where one keeps all limits but for the wait for one
+        assert (found is not None) == any_layout(problem) or (found is None and waits(problem))
 
 
 def test_no_time_that_a_layout_keeps_is_asked_too_soon() -> None:
@@ -85,13 +88,13 @@ def test_conflicts_of_small_problems_are_minimal(number: int) -> None:
         found = conflict(problem)
         names = [m.limit.name for m in found.members]
         assert fits(found.alone) is None
-        if found.alone.devices == problem.devices and "memory" in names:
+        if found.alone.devices == problem.devices and "memory" in names and not waits(found.alone):
             assert not any_layout(found.alone)
         for member in found.members:
             without = member.limit.drop(found.alone)
             assert member.without is not None, names
             own = evaluate(without, member.without.layout)
-            assert violations(without, member.without.layout, own) == ()
+            assert violations(without, member.without.layout, own, waits=False) == ()
 
 
 def tightened(problem: Problem, found: Relaxation) -> list[Problem]:
@@ -116,12 +119,15 @@ def tightened(problem: Problem, found: Relaxation) -> list[Problem]:
         return [with_rate(problem, Fraction(new) * (1 + RATE_PRECISION))]  # type: ignore[arg-type]
     if found.limit.startswith("search."):
         axis = found.limit.removeprefix("search.")
-        allowed, (value,) = getattr(problem.search, axis), new  # type: ignore[misc]
+        allowed, added = getattr(problem.search, axis), new
+        if not isinstance(added, tuple) or isinstance(added[0], str):
+            return []
 
         def distance(own: int) -> Fraction:
             return min(max(Fraction(own, a), Fraction(a, own)) for a in allowed)
 
-        nearer = [v for v in values_of(problem, axis) if v not in allowed and distance(v) < distance(value)]
+        furthest = max(distance(int(value)) for value in added)
+        nearer = [v for v in values_of(problem, axis) if v not in allowed and distance(v) < furthest]
         return [with_search(problem, axis, tuple(nearer))] if nearer else []
     return []
 
@@ -131,8 +137,9 @@ def check(problem: Problem, found: Relaxation) -> None:
     layout = found.scored.layout
     priced = evaluate(own, layout)
     assert violations(own, layout, priced) == (), found.limit
-    assert fits(own) is not None
-    for less in tightened(problem, found):
+    assert fits(own) is not None or waits(own)
+    # with the wait for a free place a change is the least of the layouts that were found
+    for less in () if waits(own) else tightened(problem, found):
         assert fits(less) is None, (found.limit, found.new)
 
 
@@ -145,14 +152,14 @@ def test_relaxations_of_small_problems_are_exact(number: int) -> None:
                 check(problem, one)
                 if one.limit in {"ttft", "tpot", "request_rate", "memory_utilization"}:
                     assert any_layout(one.problem)
-                    assert not any(any_layout(less) for less in tightened(problem, one))
+                    assert waits(one.problem) or not any(any_layout(less) for less in tightened(problem, one))
             if not found and limit.name not in {"devices", "memory_utilization"}:
                 assert fits(limit.drop(problem)) is None or limit.name == "search.batch", limit.name
 
 
 def test_a_change_fits_as_it_is_written() -> None:
     tried = 0
-    for problem in SMALL[::6]:
+    for problem in SMALL[::2]:
         for change in explain(problem).to_json()["relaxations"]:
             name, new = change["limit"], change["to"]
             texts = amount(new, change["unit"], change["from"]).replace(",", ""), repr(new)
@@ -180,7 +187,7 @@ def test_scenarios_are_explained(path: Path) -> None:
         without = member.limit.drop(found.conflict.alone)
         assert member.without is not None
         layout = member.without.layout
-        assert violations(without, layout, evaluate(without, layout)) == ()
+        assert violations(without, layout, evaluate(without, layout), waits=False) == ()
     assert found.relaxations
     for one in found.relaxations:
         check(problem, one)
