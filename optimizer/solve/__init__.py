@@ -68,6 +68,8 @@ def solve(
     trusted = [name for (ep, _), placed in placements.items() for name in trusted_layers(placed, ep)]
     if placements and others and status == "optimal" and best is not None and bound is not None:
         trusted += _unproved_order(joint, best, others, bound)
+    if waiting and others and status == "optimal" and "top" not in trusted:
+        trusted.append("top")  # the proof leaves out the wait that may keep layouts from the list
     entries = [
         {"ep": ep, "redundant": redundant, "placement": placed.to_json(), "certificate": placed.certificate}
         for (ep, redundant), placed in placements.items()

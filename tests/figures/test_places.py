@@ -116,6 +116,9 @@ def test_solve_gives_places_enough_or_says_what_bounds_it(rate: float, status: s
     assert answer.layout is not None
     assert answer.layout.devices == 3
     assert certify(answer.to_json()).accepted
+    listed = solve(read_problem(QUESTION | {"workload": work}), top=4)
+    assert len(listed.top) <= 3
+    assert certify(listed.to_json()).accepted
     few = solve(read_problem(QUESTION | {"workload": work, "devices": 2}))
     assert few.status == ("unknown" if rate == 0.1 else "infeasible")
 
