@@ -91,6 +91,9 @@ def spellings(reference: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+_TUNED_RELEASE = re.compile(r"-(?:instruct|chat|it)(?=-v\d+(?:\.\d+)*$)", re.IGNORECASE)
+
+
 def entry_of(reference: str, entries: Sequence[str]) -> tuple[str, str | None] | None:
     """Catalog entry of the same shapes, by the name alone, and the format of weights that its ending adds.
 
@@ -100,7 +103,8 @@ def entry_of(reference: str, entries: Sequence[str]) -> tuple[str, str | None] |
     name = _name_of(reference)
     weights: str | None = None
     while name:
-        known_entry = known.get(_folded(name))
+        # "Mistral-7B-Instruct-v0.3" is tuned from "Mistral-7B-v0.3", whose shapes may be its own
+        known_entry = known.get(_folded(name)) or known.get(_folded(_TUNED_RELEASE.sub("", name)))
         if known_entry is not None:
             quantised = known.get(_folded(f"{name}-{weights}"))
             if quantised is not None:

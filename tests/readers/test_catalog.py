@@ -469,3 +469,18 @@ def test_a_published_model_that_no_layer_describes_is_named_with_what_to_do(
 def test_a_name_that_no_file_can_have_is_refused(kind: catalog.Shelf, name: str) -> None:
     with pytest.raises(SpecError):
         read_text(catalog.find(kind, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "window", "parameters"),
+    [
+        ("mistralai/Mistral-7B-v0.1", 4096, 7_241_732_096), ("mistralai/Mistral-7B-Instruct-v0.1", 4096, 7_241_732_096),
+        ("mistralai/Mistral-7B-Instruct-v0.2", None, 7_241_732_096), ("mistralai/Mistral-7B-v0.3", None, 7_248_023_552),
+        ("mistralai/Mistral-7B-Instruct-v0.3", None, 7_248_023_552),
+    ],
+)  # fmt: skip
+def test_a_tuned_release_has_the_shapes_of_its_own_release(name: str, window: int | None, parameters: int) -> None:
+    """The second release dropped the sliding window, and the third has a larger vocabulary."""
+    model = catalog.load_model(name)
+    assert {getattr(block.attention, "window", None) for block in model.blocks.values()} == {window}
+    assert parameter_table(model).total == parameters
