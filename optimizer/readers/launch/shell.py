@@ -18,6 +18,9 @@ LONGEST_TEXT = 2**20
 """Characters of a text, and of what its variables may grow to."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_POSITIONAL = re.compile(r"\d+(?=:?-)")
+"""A parameter of the script, where it has a default."""
+_ALL_OF_ARRAY = re.compile(r'"\$\{([A-Za-z_]\w*)\[@\]\}"')
 _ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\[[^]]*\])?\+?=")
 _PLACEHOLDER = re.compile(r"<[A-Za-z][\w .:/-]*>")
 
@@ -264,7 +267,11 @@ class _ShellReader:
             elif character == "'":
                 self._single(piece)
             elif character == '"':
-                self._double(piece)
+                elements = None if piece.text else self._elements()
+                if elements is None:
+                    self._double(piece)
+                else:
+                    words.extend(elements)
             elif character in "$`":
                 words.extend(self._expand(piece, split=True))
             else:
@@ -286,6 +293,18 @@ class _ShellReader:
         self.at += 1
         self._copy(piece, end)
         self.at = end + 1
+
+    def _elements(self) -> list[Word] | None:
+        """The words of an array that stands alone in double quotes, each as it is; None of anything else."""
+        match = _ALL_OF_ARRAY.match(self.text, self.at)
+        value = None if match is None else self.variables.get(match[1])
+        if match is None or value is None:
+            return None
+        self.grown += sum(len(word.text) for word in value) + 1
+        if self.grown > LONGEST_TEXT:
+            raise self.refuse(self.place(), f"${match[1]} grows beyond {LONGEST_TEXT:,} characters")
+        self.at = match.end()
+        return value
 
     def _double(self, piece: _Piece) -> None:
         opened = self.place()
@@ -354,7 +373,7 @@ class _ShellReader:
         raise self.refuse(self.place(at), f"{opening} is never closed: is the command cut off?")
 
     def _braced(self, piece: _Piece, inner: str, end: int, *, split: bool) -> list[Word]:
-        name = _NAME.match(inner)
+        name = _NAME.match(inner) or _POSITIONAL.match(inner)
         if name is None:
             return self._open(piece, end)
         operation = inner[name.end() :]
