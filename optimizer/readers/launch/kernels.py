@@ -15,7 +15,9 @@ from optimizer.readers.launch.launch import Launch
 ATTENTION_BACKENDS: Final = ("--attention-backend", "--decode-attention-backend", "--prefill-attention-backend")
 _STEPS: Final = {"prefill": ATTENTION_BACKENDS[2], "decode": ATTENTION_BACKENDS[1]}
 _VARIABLE: Final = "VLLM_ATTENTION_BACKEND"
-"""By which vLLM is told of them before 0.14, and beside the flag until it was removed."""
+"""By which vLLM is told of them before `_VARIABLE_UNTIL`; later releases read no such variable (its issue 50292)."""
+_VARIABLE_UNTIL: Final = "0.15"
+"""0.14.1 still reads it, and warns (EuroEval issue 1488)."""
 _CHECKED_SINCE: Final = "0.11.1"
 """Release from which on vLLM refuses what it is told (attention/backends/abstract.py validate_configuration)."""
 
@@ -124,7 +126,8 @@ def sglang_kernels(launch: Launch, problem: Problem) -> Iterator[tuple[Given, st
 def vllm_kernels(launch: Launch, problem: Problem) -> Iterator[tuple[Given | str, str]]:
     """What vLLM's kernels of attention are refused for."""
     option, of_model = launch.flag(ATTENTION_BACKENDS[0]), kind(problem)
-    named = option.text if option is not None else launch.environment.get(_VARIABLE, "")
+    told = launch.environment.get(_VARIABLE, "") if launch.before(_VARIABLE_UNTIL) else ""
+    named = option.text if option is not None else told
     if of_model is None or launch.before(_CHECKED_SINCE) or "VLLM_MLA_DISABLE" in launch.environment:
         return
     wanted, majors = _VLLM.get(named.upper(), (of_model, None))

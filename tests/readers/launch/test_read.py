@@ -414,8 +414,8 @@ REFUSED = [
     ("vllm serve deepseek-ai/DeepSeek-V3 -tp 8 --attention-backend CUTLASS_MLA", {"hardware": "h200-sxm-8"}, None,
      r"CUTLASS_MLA is not valid for this configuration. Reason: \['compute capability not supported'\]"),
     ("vllm serve deepseek-ai/DeepSeek-V2-Lite --attention-backend FLASH_ATTN", {}, None, "'MLA not supported'"),
-    ("VLLM_ATTENTION_BACKEND=FLASHMLA vllm serve deepseek-ai/DeepSeek-V2-Lite", {"hardware": "a100-sxm-8"}, None,
-     "'compute capability not supported'"),
+    ("VLLM_ATTENTION_BACKEND=FLASHMLA docker run vllm/vllm-openai:v0.12.0 --model deepseek-ai/DeepSeek-V2-Lite",
+     {"hardware": "a100-sxm-8"}, None, "'compute capability not supported'"),
 ]  # fmt: skip
 
 
