@@ -65,13 +65,13 @@ def compare(seed: int) -> None:
         assert problem.experts is not None or len(set(degrees)) == len(degrees)
 
 
-@pytest.mark.parametrize("first", blocks(0, 5000, BLOCK, quick=60))
+@pytest.mark.parametrize("first", blocks(0, 5000, BLOCK, quick=30))
 def test_the_search_finds_the_best_of_all_layouts(first: int) -> None:
     for seed in range(first, first + BLOCK):
         compare(seed)
 
 
-@pytest.mark.parametrize("first", blocks(0, 90, BLOCK, quick=60))
+@pytest.mark.parametrize("first", blocks(0, 90, BLOCK, quick=30))
 def test_the_proof_refutes_every_worse_claim(first: int) -> None:
     """A proof that dismissed too much would accept the second best."""
     for seed in range(first, first + BLOCK):

@@ -201,7 +201,7 @@ def assert_reachable(problem: Problem, shape: Shape, chunk: int | None, layout: 
         assert bounds.most_requests(goal)[0] * (1 + CLOSE) >= float(found.request_capacity / layout.devices)
 
 
-@pytest.mark.parametrize("first", blocks(0, 200, 50, quick=100))
+@pytest.mark.parametrize("first", blocks(0, 200, 50, quick=50))
 def test_bounds_admit_every_layout(first: int) -> None:
     for seed in range(first, first + 50):
         problem = small_problem(seed)

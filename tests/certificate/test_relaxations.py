@@ -94,7 +94,7 @@ def layouts_of(problem: Problem) -> Iterator[tuple[Shape, list[str]]]:
                 yield shape, wrong
 
 
-@pytest.mark.parametrize("first", blocks(0, 4000, 30, quick=90))
+@pytest.mark.parametrize("first", blocks(0, 4000, 30, quick=60))
 def test_relaxations_are_below_all_that_they_cover(first: int) -> None:
     for seed in range(first, first + 30):
         for shape, wrong in layouts_of(small_problem(seed)):

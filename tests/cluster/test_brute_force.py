@@ -20,12 +20,12 @@ from tests.small_problems import blocks
 EACH = 40
 
 
-@pytest.mark.parametrize("first", blocks(0, 320, EACH, quick=160))
+@pytest.mark.parametrize("first", blocks(0, 320, EACH, quick=80))
 def test_the_answer_is_the_best_of_every_fleet(first):
     _compare({seed: random_cluster(seed) for seed in range(first, first + EACH)})
 
 
-@pytest.mark.parametrize("first", blocks(1000, 1120, EACH, quick=1080))
+@pytest.mark.parametrize("first", blocks(1000, 1120, EACH, quick=1040))
 def test_the_answer_is_the_best_of_every_fleet_for_requests_of_several_lengths(first):
     clusters = {seed: with_buckets(random_cluster(seed), seed) for seed in range(first, first + EACH)}
     several = {seed: own for seed, own in clusters.items() if any(demand.several for demand in own.demands)}
@@ -41,7 +41,7 @@ def test_the_answer_is_the_best_of_every_fleet_in_racks(first, lost):
     _compare(clusters)
 
 
-@pytest.mark.parametrize("first", blocks(2000, 2120, EACH, quick=2080))
+@pytest.mark.parametrize("first", blocks(2000, 2120, EACH, quick=2040))
 def test_the_answer_is_the_best_of_every_fleet_where_all_constraints_meet(first):
     clusters = {}
     for seed in range(first, first + EACH):
