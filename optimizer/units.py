@@ -28,6 +28,11 @@ def _scaled(prefixes: Mapping[str, int], *units: str, scale: Fraction | int = 1)
     return {prefix + unit: Fraction(factor) * scale for unit in units for prefix, factor in prefixes.items()}
 
 
+def _printed(unit: str, prefixes: Mapping[str, int]) -> tuple[str, ...]:
+    return tuple(prefix + unit for prefix in reversed([*prefixes]))
+
+
+_POWERS: Final[Mapping[str, int]] = MappingProxyType({"": 1, "k": 10**3, "M": 10**6})
 _BYTE_RATES = _scaled(_ALL, "B/s") | _scaled(_ALL, "b/s", "bit/s", scale=Fraction(1, 8))
 _BYTE_RATES |= _scaled(DECIMAL, "bps", scale=Fraction(1, 8)) | _scaled(DECIMAL, "Bps")
 _TIMES = {
@@ -48,32 +53,60 @@ class Dimension(Enum):
     """What a quantity measures.
 
     ``noun`` names it in messages, ``units`` maps every accepted unit to its size in the base unit, ``shown`` lists the
-    units a message recommends, and ``largest`` bounds the value so that sums of products stay inside 64 bits.
+    units a message recommends, ``largest`` bounds the value so that sums of products stay inside 64 bits, and
+    ``printed`` lists the units in which a value is written, largest first: the first that leaves at least 1.
     """
 
-    BYTES = ("a size in bytes", _scaled(_ALL, "B"), ("B", "kB", "MB", "GB", "TB", "PB", "KiB", "MiB", "GiB"), 10**18)
-    BYTES_PER_SECOND = ("a bandwidth", _BYTE_RATES, ("MB/s", "GB/s", "TB/s", "GiB/s", "Mb/s", "Gb/s", "Tb/s"), 10**18)
+    BYTES = (
+        "a size in bytes",
+        _scaled(_ALL, "B"),
+        ("B", "kB", "MB", "GB", "TB", "PB", "KiB", "MiB", "GiB"),
+        10**18,
+        _printed("B", DECIMAL),
+    )
+    BYTES_PER_SECOND = (
+        "a bandwidth",
+        _BYTE_RATES,
+        ("MB/s", "GB/s", "TB/s", "GiB/s", "Mb/s", "Gb/s", "Tb/s"),
+        10**18,
+        _printed("B/s", DECIMAL),
+    )
     FLOPS = (
         "a compute rate",
         _scaled(_LARGE, "FLOP/s", "FLOPS", "OP/s", "OPS"),
         ("GFLOP/s", "TFLOP/s", "PFLOP/s", "TOPS"),
         10**18,
+        _printed("FLOP/s", _LARGE),
     )
-    FLOP = ("an amount of compute", _scaled(_LARGE, "FLOP", "OP"), ("GFLOP", "TFLOP", "PFLOP"), 10**30)
-    SECONDS = ("a time", _TIMES, ("ns", "us", "ms", "s", "min", "h"), 10**9)
-    DOLLARS = ("an amount of money", _scaled(_SHORT_SCALE, "$", "USD"), ("$",), 10**15)
-    DOLLARS_PER_HOUR = ("a price per hour", _scaled({"": 1}, "$/h", "USD/h"), ("$/h",), 10**9)
+    FLOP = (
+        "an amount of compute",
+        _scaled(_LARGE, "FLOP", "OP"),
+        ("GFLOP", "TFLOP", "PFLOP"),
+        10**30,
+        _printed("FLOP", _LARGE),
+    )
+    SECONDS = (
+        "a time",
+        _TIMES,
+        ("ns", "us", "ms", "s", "min", "h"),
+        10**9,
+        ("d", "h", "min", "s", "ms", "us", "ns"),
+    )
+    DOLLARS = ("an amount of money", _scaled(_SHORT_SCALE, "$", "USD"), ("$",), 10**15, ("$",))
+    DOLLARS_PER_HOUR = ("a price per hour", _scaled({"": 1}, "$/h", "USD/h"), ("$/h",), 10**9, ("$/h",))
     DOLLARS_PER_TOKEN = (
         "a price per token",
         {"$/token": Fraction(1), "$/ktok": Fraction(1, 10**3), "$/Mtok": Fraction(1, 10**6)},
         ("$/Mtok", "$/token"),
         10**6,
+        ("$/Mtok",),
     )
     TOKENS_PER_SECOND = (
         "a token rate",
         _scaled(_SHORT_SCALE, "tokens/s", " tokens/s", "tok/s", " tok/s", "token/s"),
         ("tokens/s", "k tokens/s"),
         10**15,
+        ("tokens/s",),
     )
     PER_SECOND = (
         "a request rate",
@@ -83,16 +116,20 @@ class Dimension(Enum):
         },
         ("requests/s", "requests/min"),
         10**12,
+        ("requests/s",),
     )
-    WATTS = ("a power", _scaled({"": 1, "k": 10**3, "M": 10**6}, "W"), ("W", "kW", "MW"), 10**12)
-    RATIO = ("a ratio", {"": Fraction(1), "%": Fraction(1, 100), "x": Fraction(1)}, ("%",), 10**9)
-    COUNT = ("a count", _scaled(_SHORT_SCALE, ""), ("k", "M", "B", "T"), 10**15)
+    WATTS = ("a power", _scaled(_POWERS, "W"), ("W", "kW", "MW"), 10**12, _printed("W", _POWERS))
+    RATIO = ("a ratio", {"": Fraction(1), "%": Fraction(1, 100), "x": Fraction(1)}, ("%",), 10**9, ("%",))
+    COUNT = ("a count", _scaled(_SHORT_SCALE, ""), ("k", "M", "B", "T"), 10**15, ("T", "B", "M", ""))
 
-    def __init__(self, noun: str, units: dict[str, Fraction], shown: tuple[str, ...], largest: int) -> None:
+    def __init__(
+        self, noun: str, units: dict[str, Fraction], shown: tuple[str, ...], largest: int, printed: tuple[str, ...]
+    ) -> None:
         self.noun = noun
         self.units: Mapping[str, Fraction] = MappingProxyType(units)
         self.shown = shown
         self.largest = largest
+        self.printed = printed
 
 
 class QuantityError(ValueError):
@@ -271,35 +308,6 @@ def _decimal(value: Fraction, rounding: Rounding) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _ladder(value: Fraction, steps: tuple[tuple[str, Fraction], ...], rounding: Rounding) -> str:
-    """``value`` in the largest unit of ``steps`` (largest first) that leaves at least 1."""
-    unit, size = next(((unit, size) for unit, size in steps if abs(value) >= size), steps[-1])
-    return f"{_decimal(value / size, rounding)} {unit}".rstrip()
-
-
-def _steps(suffix: str, prefixes: Mapping[str, int]) -> tuple[tuple[str, Fraction], ...]:
-    return tuple((prefix + suffix, Fraction(size)) for prefix, size in reversed(list(prefixes.items())))
-
-
-_COUNT_STEPS = (("T", Fraction(10**12)), ("B", Fraction(10**9)), ("M", Fraction(10**6)), ("", Fraction(1)))
-_LADDERS: Final[Mapping[Dimension, tuple[tuple[str, Fraction], ...]]] = MappingProxyType(
-    {
-        Dimension.BYTES: _steps("B", DECIMAL),
-        Dimension.BYTES_PER_SECOND: _steps("B/s", DECIMAL),
-        Dimension.FLOPS: _steps("FLOP/s", _LARGE),
-        Dimension.FLOP: _steps("FLOP", _LARGE),
-        Dimension.SECONDS: tuple((unit, _TIMES[unit]) for unit in ("d", "h", "min", "s", "ms", "us", "ns")),
-        Dimension.DOLLARS: (("$", Fraction(1)),),
-        Dimension.DOLLARS_PER_HOUR: (("$/h", Fraction(1)),),
-        Dimension.DOLLARS_PER_TOKEN: (("$/Mtok", Fraction(1, 10**6)),),
-        Dimension.TOKENS_PER_SECOND: (("tokens/s", Fraction(1)),),
-        Dimension.PER_SECOND: (("requests/s", Fraction(1)),),
-        Dimension.WATTS: _steps("W", {"": 1, "k": 10**3, "M": 10**6}),
-        Dimension.COUNT: _COUNT_STEPS,
-    }
-)
-
-
 def format_quantity(value: Fraction | float, dimension: Dimension, rounding: Rounding = round) -> str:
     """Text for people, four significant digits: ``81.2 GB``, ``47.3 ms``, ``93.1%``, ``671 B``.
 
@@ -313,6 +321,5 @@ def format_quantity(value: Fraction | float, dimension: Dimension, rounding: Rou
         Of the last digit: half-even, or to one side.
     """
     exact = Fraction(value)
-    if dimension is Dimension.RATIO:
-        return f"{_decimal(exact * 100, rounding)}%"
-    return _ladder(exact, _LADDERS[dimension], rounding)
+    unit = next((unit for unit in dimension.printed if abs(exact) >= dimension.units[unit]), dimension.printed[-1])
+    return f"{_decimal(exact / dimension.units[unit], rounding)}{'' if unit == '%' else ' '}{unit}".rstrip()

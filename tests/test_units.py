@@ -218,3 +218,12 @@ def test_an_eased_limit_is_written_no_tighter(value: Fraction) -> None:
 )
 def test_text_is_rounded_to_the_side_asked_for(value: Fraction, dimension: Dimension, least: str, most: str) -> None:
     assert (format_quantity(value, dimension, floor), format_quantity(value, dimension, ceil)) == (least, most)
+
+
+@pytest.mark.parametrize("dimension", list(Dimension))
+def test_a_dimension_is_printed_in_units_of_its_own_row_largest_first(dimension: Dimension) -> None:
+    """A row that lacks what it is printed in could not be made: nothing else has to know of it."""
+    sizes = [dimension.units[unit] for unit in dimension.printed]
+    assert sizes == sorted(sizes, reverse=True)
+    assert sizes
+    assert format_quantity(Fraction(0), dimension).startswith("0")
