@@ -127,6 +127,12 @@ class Limits(Grown):
         """Whether any is on a time that runs measure."""
         return any(getattr(self, name) is not None for name in type(self).model_fields if name.startswith(LATENCIES))
 
+    @property
+    def on_firsts(self) -> dict[str, Fraction]:
+        """Those on the time to the first token, its mean or a percentile, by name."""
+        limits = {name: getattr(self, name) for name in type(self).model_fields if name.startswith("ttft")}
+        return {name: limit for name, limit in limits.items() if limit is not None}
+
     def by_default(self) -> Self:
         """The same at the default confidence, where times are limited and the file says nothing of one."""
         if "confidence" in self.model_fields_set or not self.on_times:

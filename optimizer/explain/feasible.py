@@ -70,7 +70,7 @@ def optimum(problem: Problem, objective: str) -> Scored | None:
     """The best layout by an objective; where requests wait for a place, the best found that has places enough."""
     asked = problem.changed(objective=objective)
     best = next(iter(Search(asked).run().best), None)
-    return within_places(asked, best) if best is not None and waits(asked) else best
+    return None if best is None else within_places(asked, best)
 
 
 @dataclass(frozen=True)

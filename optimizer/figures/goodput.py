@@ -15,8 +15,7 @@ from optimizer.domain.objectives import Measure, Objective
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import build_costs
 from optimizer.figures.memory import build_memory
-from optimizer.figures.objective import value_of
-from optimizer.figures.places import wait_at_load
+from optimizer.figures.places import value_with_wait, wait_at_load
 from optimizer.figures.rates import effective_rates, last_kept
 from optimizer.figures.serving import Evaluation, evaluate
 
@@ -57,14 +56,8 @@ def most_in_time(problem: Problem, evaluation: Evaluation, steps: int) -> tuple[
         if found.load >= 1:
             return False
         wait = wait_at_load(asked, found)
-        for row, bound in limits:
-            value, scale = value_of(row, problem, found), row.scale_of(problem)
-            if wait is not None and value is not None and scale.measure is Measure.FIRST:
-                waited = wait.longest_s(scale.percentile)
-                value = None if waited is None else value + waited
-            if value is None or not row.keeps(value, bound):
-                return False
-        return True
+        values = ((row, value_with_wait(row, problem, found, wait), bound) for row, bound in limits)
+        return all(value is not None and row.keeps(value, bound) for row, value, bound in values)
 
     return Fraction(last_kept(in_time, 0, steps + 1), steps), capacity
 

@@ -21,7 +21,9 @@ from fractions import Fraction
 from math import isqrt
 from typing import Final
 
+from optimizer.domain.objectives import Measure, Objective
 from optimizer.domain.problem import Problem
+from optimizer.figures.objective import value_of
 from optimizer.figures.percentiles import logarithm
 from optimizer.figures.serving import Evaluation
 
@@ -76,6 +78,17 @@ def wait_at_load(problem: Problem, evaluation: Evaluation) -> PlaceWait | None:
     # of places that are no whole micro-batches fewer may serve more
     capacity = max(evaluation.whole_capacity, evaluation.request_capacity)
     return place_wait(evaluation.layout.batch, rate / ranks, capacity / ranks)
+
+
+def value_with_wait(
+    row: Objective, problem: Problem, evaluation: Evaluation, wait: PlaceWait | None
+) -> Fraction | None:
+    """The value of an objective, a TTFT with the wait for a free place beside it; None where either has no end."""
+    value, scale = value_of(row, problem, evaluation), row.scale_of(problem)
+    if value is None or wait is None or scale.measure is not Measure.FIRST:
+        return value
+    waited = wait.longest_s(scale.percentile)
+    return None if waited is None else value + waited
 
 
 def place_wait(places: int, rate: Fraction, capacity: Fraction) -> PlaceWait:

@@ -409,23 +409,23 @@ def _at_load(problem: Problem, evaluation: Evaluation, rate: Fraction, at: Calla
     late = first + bisect_left(range(first, top + 1), x=True, key=lambda micro: not _in_time(problem, whole(micro)))
     in_time = [whole(late - 1)] if late > first else []
     if late <= top:
-        more = range(least(late), min(late * pp, batch))
-        kept = bisect_left(more, x=True, key=lambda sequences: not _in_time(problem, at(sequences)))
-        in_time += [at(more[kept - 1])] if kept else []
+        beyond = range(least(late), min(late * pp, batch))
+        kept = bisect_left(beyond, x=True, key=lambda sequences: not _in_time(problem, at(sequences)))
+        in_time += [at(beyond[kept - 1])] if kept else []
     busiest = max(in_time, key=lambda full: full.request_capacity, default=whole(top))
     # one that comes meets as many as there are on average, those that wait for their first token among them, and no
     # fewer than steps are of: what is best at the least batch that serves the rate is then best at the load
     latency_s = (running.ttft_s or 0) + (work.output_tokens - 1) * (running.tpot_s or 0)
     met = max(rate / evaluation.layout.dp * latency_s, Fraction(running.running - 1))
-    part, fewer, other = met % 1, at(min(batch, floor(met) + 1)), at(min(batch, floor(met) + 2))
-    cycles = tuple(a + part * (b - a) for a, b in zip(fewer.cycle_ticks, other.cycle_ticks, strict=True))
+    part, fewer, more = met % 1, at(min(batch, floor(met) + 1)), at(min(batch, floor(met) + 2))
+    cycles = tuple(a + part * (b - a) for a, b in zip(fewer.cycle_ticks, more.cycle_ticks, strict=True))
     growth = growth_of(fewer.running, max(fewer.cycle_ticks), max(at(1).cycle_ticks))
     return replace(
         running, layout=evaluation.layout, steps=replace(running.steps, largest=evaluation.steps.largest),
         memory=evaluation.memory, request_capacity=busiest.request_capacity, throughput=busiest.throughput,
         capacity_batch=busiest.layout.batch, capacity_ticks=busiest.capacity_ticks,
         whole_capacity=evaluation.request_capacity,
-        cycle_ticks=cycles, between=(part, fewer, other),
+        cycle_ticks=cycles, between=(part, fewer, more),
         tpot_s=pp * max(cycles) / TICKS_PER_SECOND / work.tokens_per_step,
         tpots={
             share: at(min(batch, in_flight(met, growth, share) + 1)).tpot_s or Fraction(0) for share in PERCENTILES

@@ -7,7 +7,6 @@ from typing import Any
 
 from optimizer.domain.cluster import Cluster, Demand, Pool
 from optimizer.domain.limit_table import LIMITS, ObjectiveLimit
-from optimizer.domain.limits import Limits
 from optimizer.domain.workload import UNPRICED_DRAFTS, spared_and_drafted
 from optimizer.units import Dimension, counted, format_quantity
 
@@ -33,8 +32,8 @@ def demand_words(demand: Demand) -> str:
 
 def waits_uncounted(demand: Demand) -> bool:
     """Whether a limit on TTFT is kept but for the wait for a free place, which fleets do not count."""
-    limited = any(name.startswith("ttft") and getattr(demand.limits, name) is not None for name in Limits.model_fields)
-    return limited and "aggregated" in demand.roles and (demand.arrival or "poisson") == "poisson"
+    at_random = (demand.arrival or "poisson") == "poisson"
+    return bool(demand.limits.on_firsts) and "aggregated" in demand.roles and at_random
 
 
 def pool_words(pool: Pool) -> str:

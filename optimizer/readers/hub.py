@@ -49,6 +49,8 @@ _FORMAT: Final = re.compile(
     rf"-(?:{'|'.join(map(re.escape, sorted(FORMATS, key=len, reverse=True)))})(?:-v\d|-preview)?$"
 )
 """One of them, and which attempt at it."""
+_TUNED_RELEASE: Final = re.compile(r"-(?:instruct|chat|it)(?=-v\d+(?:\.\d+)*$)")
+"""What a release was tuned for, before its number."""
 _UNDESCRIBED: Final = {
     # huggingface.co/moonshotai/Kimi-K3 config.json: attn_res_block_size, mla_use_output_gate, use_full_rank_gate
     "kimik3": "attention residuals, gated latent attention, and delta attention with gates of full rank",
@@ -89,9 +91,6 @@ def spellings(reference: str) -> tuple[str, ...]:
             break
         name = shorter
     return tuple(found)
-
-
-_TUNED_RELEASE = re.compile(r"-(?:instruct|chat|it)(?=-v\d+(?:\.\d+)*$)", re.IGNORECASE)
 
 
 def entry_of(reference: str, entries: Sequence[str]) -> tuple[str, str | None] | None:

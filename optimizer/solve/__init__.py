@@ -50,7 +50,7 @@ def solve(
     search, outcome, placements, bound = joint.search, joint.outcome, joint.placements, joint.bound
     best, waiting = _chosen(problem, search), waits(problem)
     fitting = best is not None
-    if best is not None and waiting:
+    if best is not None:
         best = within_places(problem, best, deadline, search.skews)
     evaluation = None if best is None else _priced(problem, search, best)
     if best is None:

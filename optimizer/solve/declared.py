@@ -15,7 +15,7 @@ from optimizer.figures.operating_point import Point
 from optimizer.figures.rates import TICKS_PER_SECOND
 from optimizer.figures.serving import Evaluation, Timing, evaluate
 from optimizer.search.search import Tally
-from optimizer.solve.places import placed, waits
+from optimizer.solve.places import placed
 from optimizer.solve.result import Solved
 
 
@@ -33,15 +33,12 @@ def solve_declared(problem: Problem, *, time_limit_s: float | None = None) -> So
     best = None
     if evaluation is not None and value is not None:
         best = Scored(evaluation.layout, _point(evaluation), value, evaluation.throughput)
-        if waits(problem):
-            best = placed(problem, best)
-            evaluation = None if best is None else evaluate(problem, best.layout)
-    complete = decided.complete and (best is not None) == (decided.best is not None)
-    status = {(True, True): "optimal", (True, False): "feasible", (False, True): "infeasible"}.get(
-        (best is not None, complete), "unknown"
-    )
-    if best is not None and best.value != value:
-        status = "feasible"
+        best = placed(problem, best)
+        evaluation = None if best is None else evaluate(problem, best.layout)
+    if best is None:
+        status = "infeasible" if decided.complete and decided.best is None else "unknown"
+    else:
+        status = "optimal" if decided.complete and best.value == value else "feasible"
     meshes = lattice(problem, axes(problem))
     bound = value if decided.complete and best is not None else None
     certificate = statement(problem, meshes.to_json(), status, best, evaluation, bound=bound)

@@ -11,15 +11,15 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import cache
 from typing import Final
 
 from optimizer.domain.lattice import LARGEST_BATCH
-from optimizer.domain.limit_table import bounds_of, with_rate
-from optimizer.domain.objectives import Measure
+from optimizer.domain.limit_table import first_limits, with_rate
 from optimizer.domain.problem import Problem
 from optimizer.figures.objective import Scored, key, objective_of
 from optimizer.figures.rates import last_kept
-from optimizer.figures.serving import evaluate
+from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.figures.skew import Skews
 from optimizer.search.search import Search
 from optimizer.verify.constraints import violations
@@ -33,31 +33,36 @@ _HIGHEST: Final = 16
 def waits(problem: Problem) -> bool:
     """Whether a limit on TTFT is kept only where the wait for a free place is short enough."""
     work = problem.workload
-    limited = any(limit.objective.scale_of(problem).measure is Measure.FIRST for limit, _ in bounds_of(problem))
-    return work.queued_rate is not None and work.decodes and limited
+    return work.queued_rate is not None and work.decodes and bool(first_limits(problem))
 
 
 def placed(problem: Problem, scored: Scored, skews: Skews | None = None) -> Scored | None:
     """A layout with the fewest places, its own at least, with which all limits are kept; None where none will do.
+
+    As it is where nothing waits.
 
     Parameters
     ----------
     skews
         Balance of placed experts, where loads are measured.
     """
+    if not waits(problem):
+        return scored
     layout = scored.layout
     imbalance = None if skews is None else skews.of(layout.shape)
 
+    @cache
+    def priced(batch: int) -> Evaluation:
+        return evaluate(problem, layout.model_copy(update={"batch": batch}), imbalance=imbalance)
+
     def at(batch: int) -> Scored:
-        changed = layout.model_copy(update={"batch": batch})
-        evaluation = evaluate(problem, changed, imbalance=imbalance)
+        evaluation = priced(batch)
         point = replace(scored.point, batch=batch, memory_bytes=evaluation.memory_bytes)
-        return Scored(changed, point, objective_of(problem, evaluation), evaluation.throughput)
+        return Scored(evaluation.layout, point, objective_of(problem, evaluation), evaluation.throughput)
 
     def keeps(batch: int, *, wait: bool) -> bool:
-        changed = layout.model_copy(update={"batch": batch})
-        evaluation = evaluate(problem, changed, imbalance=imbalance)
-        return not violations(problem, changed, evaluation, imbalance=imbalance, waits=wait)
+        evaluation = priced(batch)
+        return not violations(problem, evaluation.layout, evaluation, imbalance=imbalance, waits=wait)
 
     if keeps(layout.batch, wait=True):
         return at(layout.batch)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -22,7 +21,7 @@ from optimizer.figures.objective import Scored, better
 from optimizer.figures.serving import Evaluation
 from optimizer.search.pricing import MARGIN
 from optimizer.search.search import Found, Search, Tally
-from optimizer.solve.places import all_placed, waits
+from optimizer.solve.places import all_placed
 
 EXITS = {"optimal": Exit.YES, "feasible": Exit.YES, "infeasible": Exit.NO}
 
@@ -123,11 +122,8 @@ class Solved:
             return None
         return [
             slotted(near.layout) | {"value": float(near.value), "ratio": float(near.value / self.best.value)}
-            for near in self._in_time(self.search.near(self.best, apart, MOST_TIES))
+            for near in all_placed(self.problem, self.search.near(self.best, apart, MOST_TIES))
         ]  # fmt: skip
-
-    def _in_time(self, near: Sequence[Scored]) -> Iterable[Scored]:
-        return all_placed(self.problem, near) if waits(self.problem) else near
 
     @cached_property
     def derived(self) -> dict[str, Figure]:

@@ -14,7 +14,7 @@ from optimizer.domain.problem import Problem
 from optimizer.figures.bandwidth import fabric_bandwidth
 from optimizer.figures.costs import Imbalance
 from optimizer.figures.objective import value_of
-from optimizer.figures.places import wait_at_load
+from optimizer.figures.places import value_with_wait, wait_at_load
 from optimizer.figures.reserve import pool_bytes
 from optimizer.figures.room import room_of
 from optimizer.figures.serving import Evaluation
@@ -117,25 +117,26 @@ def bounded(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
 
 def places(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     """A limit on TTFT that the wait for a free place breaks, though the queue of prompts does not."""
-    kept = [
-        (limit, stated / limit.factor(problem), limit.objective.scale_of(problem))
+    on_firsts = [
+        (limit, stated / limit.factor(problem))
         for limit, stated in bounds_of(problem)
         if limit.objective.scale_of(problem).measure is Measure.FIRST
     ]
-    wait = wait_at_load(problem, evaluation) if kept else None
+    wait = wait_at_load(problem, evaluation) if on_firsts else None
     if wait is None:
         return
-    for limit, bound, scale in kept:
-        value, waited = value_of(limit.objective, problem, evaluation), wait.longest_s(scale.percentile)
-        if value is None or value > bound or (waited is not None and value + waited <= bound):
+    for limit, bound in on_firsts:
+        value = value_of(limit.objective, problem, evaluation)
+        whole = value_with_wait(limit.objective, problem, evaluation, wait)
+        if value is None or value > bound or (whole is not None and whole <= bound):
             continue
-        beside = "no end of waiting" if waited is None else f"{format_quantity(waited, limit.dimension)} of waiting"
+        beside = "no end" if whole is None else format_quantity(whole - value, limit.dimension)
         yield Violation(
             limit.family,
-            f"{limit.objective.words} is {format_quantity(value, limit.dimension)} and {beside} for one of "
+            f"{limit.objective.words} is {format_quantity(value, limit.dimension)} and {beside} of waiting for one of "
             f"{evaluation.layout.batch:,} places, of {format_quantity(bound, limit.dimension)} allowed: "
             f"{format_quantity(wait.chance, Dimension.RATIO)} of requests find none free",
-            {f"{limit.name}_{limit.unit}": value + (waited or 0), f"limit_{limit.unit}": bound},
+            {f"{limit.name}_{limit.unit}": value if whole is None else whole, f"limit_{limit.unit}": bound},
         )
 
 

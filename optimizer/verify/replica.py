@@ -13,7 +13,6 @@ from fractions import Fraction
 
 from optimizer.domain.cluster import Cluster, Demand, Pool, ReplicaRole
 from optimizer.domain.layout import Layout
-from optimizer.domain.limits import Limits
 from optimizer.domain.problem import Problem
 from optimizer.domain.workload import PHASES, ServingWorkload
 from optimizer.figures.layer import Step
@@ -66,7 +65,7 @@ def replica_problem(
     assert demand.model is not None  # noqa: S101 - refused where clusters are read
     assert pool.hardware is not None  # noqa: S101 - the same
     longest = demand.buckets[bucket]
-    firsts = {name: max(limit - sent_s, Fraction(0)) for name, limit in _on_firsts(demand).items()}
+    firsts = {name: max(limit - sent_s, Fraction(0)) for name, limit in demand.limits.on_firsts.items()}
     limits = demand.limits.model_copy(update=firsts)
     return Problem(
         name=cluster.name, model=demand.model, hardware=pool.hardware, devices=devices,
@@ -78,12 +77,6 @@ def replica_problem(
         limits=limits, objective="throughput", engine_name=demand.engine_name, search=demand.search,
         seed=cluster.seed,
     )  # fmt: skip
-
-
-def _on_firsts(demand: Demand) -> dict[str, Fraction]:
-    """Limits of a demand on the time to first token, its mean or a percentile."""
-    limits = {name: getattr(demand.limits, name) for name in Limits.model_fields if name.startswith("ttft")}
-    return {name: limit for name, limit in limits.items() if limit is not None}
 
 
 def ceiling_problem(
@@ -226,7 +219,7 @@ def priced_column(
     if broken:
         raise UnservedError(str(broken[0]), broken)
     ttft = evaluation.ttft_s
-    if evaluation.load >= _FULL and not _on_firsts(demand):
+    if evaluation.load >= _FULL and not demand.limits.on_firsts:
         ttft = None
     return Column(
         demand=demand.name, role=role, pool=pool.name,
