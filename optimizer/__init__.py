@@ -15,29 +15,25 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - whatever the interface names
     """The public names load when they are asked for: a command that prints a schema needs no solver."""
-    if name in __all__:
-        return getattr(import_module("optimizer.interface"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    public = getattr(import_module("optimizer.interface"), name)
+    package = sys.modules.get(f"{__name__}.{name}")
+    if package is not None:  # one name for both: `optimizer.solve.result` is found at the function too
+        public.__dict__ = vars(package)
+    return public
 
 
 def __dir__() -> list[str]:
     return [*__all__, "__version__"]
 
 
-class _Subpackage(ModuleType):
-    """A package that shares its name with a public function, and is called as that function."""
-
-    def __call__(self, *given: object, **named: object) -> object:
-        return getattr(import_module("optimizer.interface"), self.__name__.rpartition(".")[2])(*given, **named)
-
-
 class _Package(ModuleType):
-    """Importing ``optimizer.solve`` binds the name ``solve`` to that package: it must stay callable."""
+    """Importing ``optimizer.solve.result`` binds the name ``solve`` to a package: the name is that of the function."""
 
     def __setattr__(self, name: str, value: object) -> None:
-        if name in __all__ and type(value) is ModuleType:
-            value.__class__ = _Subpackage
-        super().__setattr__(name, value)
+        if name not in __all__ or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
 
 
 sys.modules[__name__].__class__ = _Package

@@ -45,6 +45,42 @@ def test_the_package_alone_loads_no_solver() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+DOOR = {
+    "read_problem": "source", "solve": "problem", "verify": "layout", "certify": "result", "explain": "problem",
+    "place": "problem", "audit": "document",
+}  # fmt: skip
+"""The functions, each with its first parameter."""
+ORDERS = {
+    "the door alone": "",
+    "packages first": "import optimizer.solve.result, optimizer.verify.claims, optimizer.explain, optimizer.audit",
+    "one package first": "from optimizer.audit import audit_document; import optimizer.verify as judged",
+    "the interface first": "import optimizer.interface",
+    "packages later": "from optimizer import *; import optimizer.verify.claims, optimizer.solve.result",
+}
+
+
+@pytest.mark.parametrize("first", ORDERS.values(), ids=ORDERS)
+def test_the_functions_are_functions_whatever_was_imported_before(first: str) -> None:
+    code = f"""
+{first}
+import inspect, typing, pydoc, optimizer
+from optimizer import {", ".join(DOOR)}
+for name, parameter in {DOOR}.items():
+    function = getattr(optimizer, name)
+    assert inspect.isfunction(function) and globals()[name] is function, name
+    parameters = inspect.signature(function).parameters
+    assert next(iter(parameters)) == parameter and all(p.annotation is not p.empty for p in parameters.values()), name
+    assert "return" in typing.get_type_hints(function), name
+    assert "Raises" in function.__doc__ and function.__doc__.split(".")[0] in pydoc.render_doc(function), name
+import optimizer.solve.result as result
+import optimizer.verify.claims
+assert result is optimizer.solve.result and result.Solved
+assert optimizer.verify.claims.__name__ == "optimizer.verify.claims"
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_options_files_and_mappings_say_the_same_problem(tmp_path: Path) -> None:
     file = tmp_path / "problem.json"
     file.write_text(json.dumps(SMALL))
