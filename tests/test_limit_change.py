@@ -8,13 +8,16 @@ from fractions import Fraction
 import pytest
 from pydantic.fields import FieldInfo
 
+from optimizer import read_problem, verify
 from optimizer.certificate import certify
 from optimizer.domain.families import Family
+from optimizer.domain.layout import Layout
 from optimizer.domain.limit_table import LIMITS, bound_on, limits_of
 from optimizer.domain.limits import Limits
 from optimizer.domain.objectives import OBJECTIVES, Measure, Objective, Scale
 from optimizer.domain.problem import Problem
 from optimizer.domain.quantity import Rate
+from optimizer.errors import SpecError
 from optimizer.explain import brief, explain
 from optimizer.figures.objective import value_of
 from optimizer.figures.serving import evaluate
@@ -146,6 +149,29 @@ def test_a_limit_changes_nothing_but_its_own_fields_where_it_is_dropped_or_scale
             differs = {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
             assert differs, limit.name
             assert all(any(name.startswith(at) for at in limit.at) for name in differs), (limit.name, differs)
+
+
+def test_a_limit_on_what_the_hardware_cannot_tell_is_refused_in_the_words_of_the_objective() -> None:
+    dollars = bound_on("limit_cost", "cost", "dollars", Dimension.DOLLARS, label="cost", asked="Most dollars.")
+    Limits.__pydantic_fields__["limit_cost"] = FieldInfo(annotation=Rate | None, default=None)
+    LIMITS.insert(0, dollars)
+    rebuild()
+    for hardware in ("h20-8", "gaudi3-8", "mi250x-8", "gb10", "trainium3-ultraserver"):
+        asked = {"model": "llama-3.1-8b", "hardware": hardware, "devices": 1, "limits": {"limit_cost": 2}}
+        with pytest.raises(SpecError, match=r"limits\.limit_cost: objective 'cost' needs a price above 0: device"):
+            read_problem(asked | {"workload": {"input_tokens": 100, "output_tokens": 10}})
+    problem = small_problem(0)
+    assert problem.hardware.device.price
+    device = problem.hardware.device.model_copy(update={"price": None})
+    free = problem.changed(hardware=problem.hardware.model_copy(update={"device": device}))
+    limits = Limits.model_validate(problem.limits.model_dump() | {"limit_cost": Fraction(10**6)})
+    document = solve(problem.changed(limits=limits)).to_json()
+    assert certify(document).accepted
+    for command in (solve, explain, lambda asked: verify(Layout(tp=1), asked)):
+        with pytest.raises(SpecError, match="objective 'cost' needs a price above 0"):
+            command(free.changed(limits=limits))
+    document["problem"]["hardware"]["device"]["price"] = None
+    assert "cannot be read: objective 'cost' needs a price above 0" in str(certify(document).reason)
 
 
 def flat(data: object, at: str = "") -> dict[str, object]:

@@ -81,7 +81,7 @@ def _views(problem: Problem, stated: object) -> list[Problem]:
     if not several or problem.expert_loads or not all(row.traded for row in known):
         raise Rejected("pareto.objectives", "not two or three different objectives of this problem")
     for row in known:
-        message = row.unfit(problem.workload) or row.refusal(problem.hardware)
+        message = row.untold(problem)
         if message is not None:
             raise Rejected("pareto.objectives", message)
     return [problem.model_copy(update={"objective": row.name}) for row in known]

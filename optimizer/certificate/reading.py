@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from optimizer.certificate.statement import SCHEMA, exact
 from optimizer.certificate.verdict import Rejected, brief, equal
 from optimizer.domain.layout import Layout
+from optimizer.domain.limit_table import check_bounds
 from optimizer.domain.problem import Problem, at_no_rate
 
 RESULT_SCHEMA = "shardproof/result/1"
@@ -71,17 +72,20 @@ def problem_of(stated: object) -> Problem:
     fields = {key: value for key, value in stated.items() if key != "digest"}
     try:
         problem = Problem.model_validate(_quotients(fields))
+        check_bounds(problem)
         right = problem.digest
     except (ValidationError, ValueError, OverflowError, RecursionError) as error:
-        raise Rejected("problem", f"cannot be read: {str(error).splitlines()[0]}") from None
+        raise Rejected("problem", f"cannot be read: {_first(error)}") from None
     equal("problem.digest", stated.get("digest"), right)
     equal("problem", fields, problem.model_dump(mode="json"))
-    row = problem.objective_row
-    work = problem.workload
-    message = at_no_rate(work) or row.unfit(work) or row.unrated(work) or row.refusal(problem.hardware)
-    if message is not None:
+    if (message := at_no_rate(problem.workload)) is not None:
         raise Rejected("problem", message)
     return problem
+
+
+def _first(error: Exception) -> str:
+    """What is wrong first, in one line."""
+    return str(error.errors()[0]["msg"] if isinstance(error, ValidationError) else error).removeprefix("Value error, ")
 
 
 def _quotients(stated: object) -> object:
@@ -105,7 +109,7 @@ def layout_of(item: str, entry: dict[str, Any], name: str = "layout") -> Layout:
     try:
         layout = Layout.model_validate(fields)
     except (ValidationError, ValueError, OverflowError, RecursionError) as error:
-        raise Rejected(item, f"cannot be read: {str(error).splitlines()[0]}") from None
+        raise Rejected(item, f"cannot be read: {_first(error)}") from None
     equal(item, stated, layout.to_json())
     return layout
 

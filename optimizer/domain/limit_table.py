@@ -12,6 +12,7 @@ from fractions import Fraction
 from functools import partial
 from typing import Any
 
+from optimizer.domain.base import FieldError
 from optimizer.domain.engines import ANY
 from optimizer.domain.families import Family
 from optimizer.domain.limits import PERCENTILES, SearchLimits
@@ -295,6 +296,20 @@ def bounds_of(problem: Problem) -> list[tuple[ObjectiveLimit, Fraction]]:
     """Limits on the value of an objective, each with its number as asked."""
     stated = ((row, row.value(problem)) for row in LIMITS if isinstance(row, ObjectiveLimit))
     return [(row, Fraction(value)) for row, value in stated if isinstance(value, Fraction)]
+
+
+def check_bounds(problem: Problem) -> None:
+    """Refuse limits on what no layout has a value of.
+
+    Raises
+    ------
+    FieldError
+        At the first of them, in the words of the objective.
+    """
+    for limit, _ in bounds_of(problem):
+        why = limit.objective.untold(problem)
+        if why is not None:
+            raise FieldError(why, limit.at[0].split("."))
 
 
 def first_limits(problem: Problem) -> dict[int | None, Fraction]:

@@ -20,7 +20,7 @@ from optimizer.domain.engines.rule import Premise
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.workload import Part, Workload
-from optimizer.errors import InternalError
+from optimizer.errors import InternalError, SpecError
 
 NumberT = TypeVar("NumberT", Fraction, Any)
 
@@ -119,8 +119,12 @@ class Objective:
         why = None if self.part is None else work.without(self.part)
         return None if why is None else f"objective {self.name!r} has no meaning in {work.named}: {why}"
 
+    def untold(self, premise: Premise) -> str | None:
+        """Why no layout has a value of it: no meaning in its workload, or hardware that cannot tell; None: all do."""
+        return self.unfit(premise.workload) or self.refusal(premise.hardware)
+
     def unrated(self, work: Workload) -> str | None:
-        """Why it has no meaning without a request rate; None where it needs none, or there is one."""
+        """Why nothing can be best by it without a request rate; None where it needs none, or there is one."""
         if not self.needs_rate or work.request_rate is not None:
             return None
         return f"objective {self.name!r} needs workload.request_rate: the fewest devices that serve it"
@@ -134,9 +138,14 @@ class Objective:
 
         Raises
         ------
+        SpecError
+            No layout has a value of it.
         InternalError
             The row says one sense and its scale another.
         """
+        why = self.untold(premise)
+        if why is not None:
+            raise SpecError(why)
         scale = self.scale(premise)
         if scale.factor == 0 or scale.maximised != self.maximised:
             raise InternalError(f"objective {self.name!r}: its scale does not have the sense that the row states")

@@ -112,13 +112,9 @@ class ProblemFile(Spec):
             if self.limits.memory_utilization is not None:
                 message = "is a share of all that is held, mem_fraction_static of weights and cache: give one of them"
                 raise FieldError(message, ("limits", "memory_utilization"))
-        row = OBJECTIVES[self.objective]
         rateless = at_no_rate(self.workload)
         if rateless is not None:
             raise FieldError(rateless, ("workload", "arrival"))
-        unfit = row.unrated(self.workload) or row.unfit(self.workload)
-        if unfit is not None:
-            raise FieldError(unfit, ("objective",))
         return self
 
 
@@ -148,7 +144,7 @@ class Problem(Grown):
 
     @model_validator(mode="after")
     def _meant(self) -> Problem:
-        message = self.objective_row.unfit(self.workload) or self.objective_row.refusal(self.hardware)
+        message = self.objective_row.untold(self) or self.objective_row.unrated(self.workload)
         if message is not None:
             raise FieldError(message, ("objective",))
         return self
@@ -195,11 +191,8 @@ class Problem(Grown):
         Raises
         ------
         SpecError
-            Where the objective has no meaning in the workload: a copy with other fields is not validated.
+            Where no layout has a value of the objective: a copy with other fields is not validated.
         """
-        unfit = self.objective_row.unfit(self.workload)
-        if unfit is not None:
-            raise SpecError(unfit)
         return self.objective_row.scale_of(self)
 
     @property

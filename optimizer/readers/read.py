@@ -9,9 +9,11 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from optimizer.domain.base import FieldError
 from optimizer.domain.cluster import Cluster
 from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.layout import Layout, WrittenLayout
+from optimizer.domain.limit_table import check_bounds
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem, ProblemFile, at_no_rate, resolve
 from optimizer.errors import Fault, SpecError
@@ -182,14 +184,18 @@ def _problem(written: _Written, beside: Path | None) -> Problem:
         current = current_placement(file, model, _devices_pinned(file), folder, written.fault)
         folder = written.folder(("experts", "coactivation"), beside)
         together = coactivation(file, model, folder, written.fault)
-        return resolve(file, model, hardware, loads, current, together)
+        problem = resolve(file, model, hardware, loads, current, together)
+        check_bounds(problem)
     except ValidationError as error:
         findings = diagnose(Problem, written.data, error.errors())
         raise SpecError(*(written.fault(item.message, item.at) for item in findings)) from None
+    except FieldError as error:
+        raise SpecError(written.fault(str(error), error.at)) from None
     except ValueError as error:
         named = {"experts.": ("experts",), "max_model_len": ("workload", "max_model_len")}
         at = next((at for start, at in named.items() if str(error).startswith(start)), ("workload",))
         raise SpecError(written.fault(str(error), at)) from None
+    return problem
 
 
 def _devices_pinned(file: ProblemFile) -> int | None:

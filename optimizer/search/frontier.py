@@ -94,8 +94,7 @@ def check_objectives(problem: Problem, objectives: Sequence[str]) -> None:
         if row is None:
             text = f"unknown objective {name!r}; objectives: {', '.join(OBJECTIVES)}"
             raise SpecError(Fault(None, None, None, None, text, nearest(name, list(OBJECTIVES))))
-        message = row.unfit(problem.workload) or row.refusal(problem.hardware)
-        message = message or (None if row.traded else f"no frontier is of {name!r}: make it the objective")
+        message = row.untold(problem) or (None if row.traded else f"no frontier is of {name!r}: make it the objective")
         if message is not None:
             raise SpecError(message)
     if problem.workload.concurrency is not None:
