@@ -134,10 +134,11 @@ class Published(Spec):
 class ModelSpec(Grown):
     """A decoder-only language model (for multimodal ones: the text tower)."""
 
-    later = ("family",)
+    later = ("family", "architecture")
 
     name: str = Field(min_length=1)
     family: str = Field(default="", description="model_type of its config.json, where layers have windows")
+    architecture: str = Field(default="", description="class that its config.json names, by which engines look it up")
     hidden_size: int = Field(ge=1, le=10**6)
     vocab_size: int = Field(ge=1, le=10**8)
     tie_embeddings: bool = False

@@ -267,13 +267,18 @@ _FARTHEST = 512
 
 
 def why_not(problem: Problem) -> Iterator[str]:
-    """Of each degree that `search` asks for and no layer allows: why, and the nearest that divide."""
+    """Rules of the engine that no layout keeps; of each degree that `search` asks for and no layer allows why.
+
+    With the nearest degrees that divide.
+    """
 
     def broken(axis: str, degree: int) -> list[str]:
         degrees = {"tp": degree} if axis == "tp" else {"dp": degree, "etp": 1, "ep": 1, "edp": 1} | {axis: degree}
         layout = Layout.model_validate({"tp": 1, "batch": 1} | degrees)
         return [violation.message for violation in divisibility(problem, layout)]
 
+    refusals = problem.engine.refusals(problem, Layout.model_validate({"tp": 1, "batch": 1}).shape)
+    yield from (reason for rule, reason in refusals if not rule.reads)
     for axis in _DIVIDING:
         wanted = getattr(problem.search, axis) or ()
         if not wanted or not all(broken(axis, degree) for degree in wanted):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from optimizer.domain.engines import ENGINES, Engine, engine_named, release_of, sglang
+from optimizer.domain.engines import ANY, ENGINES, Engine, engine_named, release_of, sglang
 from optimizer.domain.engines.reservation import StaticShare
 from optimizer.domain.engines.rule import EngineRule, broken
 from optimizer.domain.feedforward import MixtureOfExperts
@@ -28,9 +28,9 @@ def _cases() -> list[tuple[Engine, EngineRule, dict[str, Any]]]:
     for name, rules in TABLE.items():
         for rule_name, written in rules.items():
             for case in written if isinstance(written, list) else [written]:
-                releases = [r for r in ENGINES[name] if str(case.get("release", r.version)) == r.version]
-                rule = next(r for r in releases[-1].rules if r.name == rule_name)
-                found.append((releases[-1], rule, case))
+                release = engine_named(f"{name}@{case['release']}") if "release" in case else ENGINES[name][-1]
+                rule = next(r for r in release.rules if r.name == rule_name)
+                found.append((release, rule, {"engine": name, **case}))
     return found
 
 
@@ -61,7 +61,9 @@ def _asked(case: dict[str, Any], which: str) -> tuple[Problem, Shape]:
         "decode_context_parallel": stated["dcp"] or 1, "mtp_tokens": stated["mtp"] or 0,
         "phase": stated["phase"] or "aggregated", "hybrid_cache": stated["hybrid"],
     }  # fmt: skip
-    return problem(model, devices=4096, workload=asked, hardware=devices), Shape(
+    release = degrees.pop("release", case.get("release"))
+    named = ANY if release is None else f"{case['engine']}@{release}"
+    return problem(model, devices=4096, workload=asked, hardware=devices, engine_name=named), Shape(
         **{"cp": 1, "etp": 1, "ep": 1, "pp": 1, **degrees}
     )
 

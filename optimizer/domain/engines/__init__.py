@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from functools import lru_cache
 
 from optimizer.domain.engines import fsdp, megatron, sglang, trtllm, vllm
 from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import CacheRules, Reservation, least_defaults
 from optimizer.domain.engines.rule import EngineRule
+from optimizer.domain.engines.version import before, is_version, number
 
 ENGINES: dict[str, tuple[Engine, ...]] = {
     engine.RELEASES[0].name: engine.RELEASES for engine in (vllm, sglang, trtllm, megatron, fsdp)
@@ -20,24 +20,6 @@ OLDER: dict[str, tuple[Engine, ...]] = {"vllm": vllm.OLDER}
 
 ANY = "any"
 """The union of all engines."""
-
-
-_VERSION = re.compile(r"[0-9]+(\.(post)?[0-9]+)*")
-
-
-def _number(version: str) -> tuple[int, ...]:
-    """A version as numbers that compare; a post-release comes after its own."""
-    return tuple(int(part) for part in version.replace(".post", ".").split("."))
-
-
-def is_version(text: str) -> bool:
-    """Whether a text is a version: whole numbers with dots between, as ``0.5.3`` or ``0.5.3.post1``."""
-    return _VERSION.fullmatch(text) is not None
-
-
-def before(version: str, other: str) -> bool:
-    """Whether a version comes before another."""
-    return _number(version) < _number(other)
 
 
 def engine_named(name: str) -> Engine:
@@ -58,9 +40,9 @@ def engine_named(name: str) -> Engine:
         return releases[-1]
     if not is_version(version):
         raise ValueError(f"{version!r} in engine {name!r} is no version: write {base}@{releases[-1].since}")
-    release_number = _number(version)
+    release_number = number(version)
     known = (*OLDER.get(base, ()), *releases)
-    fitting = [release for release in known if _number(release.since) <= release_number]
+    fitting = [release for release in known if number(release.since) <= release_number]
     if not fitting:
         raise ValueError(f"engine {name!r}: nothing is known of {base} before {known[0].since}")
     return fitting[-1]

@@ -35,6 +35,10 @@ class Premise(Protocol):
     def capacity_bytes(self) -> int:
         """Bytes one device may hold."""
 
+    @property
+    def engine_name(self) -> str:
+        """The engine as the problem names it: with its version, where it names one."""
+
 
 Breach = Callable[[Premise, Shape], str | None]
 """What an engine says to a layout that breaks a rule, with its numbers; None where the rule is kept."""

@@ -8,11 +8,15 @@ from fractions import Fraction
 
 from optimizer.domain.attention import CompressedAttention, LatentAttention
 from optimizer.domain.engines import checks, vllm
+from optimizer.domain.engines.architectures import architectures
 from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, DefaultsTier, Paged, StaticShare
 from optimizer.domain.engines.rule import EngineRule, Premise
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.shape import Shape
+
+VERSION = "0.5.23"
+"""The newest whose source was read."""
 
 
 def _one_expert_mesh(premise: Premise, shape: Shape) -> str | None:
@@ -181,9 +185,14 @@ NVFP4 = checks.number_formats(
     "NVFP4 has kernels from Blackwell on",
 )
 
+ARCHITECTURES = architectures(
+    "sglang", "SGLang", VERSION, "Model architectures ['{name}'] are not supported for now",
+    "sglang 0.4.6 to 0.5.23 srt/models/registry.py (EntryClass)",
+)  # fmt: skip
+
 _ALWAYS = (
-    EXPERT_MESH, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EVEN_EXPERTS, EXPERT_WIDTH, FP8_EXPERT_BLOCKS, FP8_BLOCKS,
-    GROUPS, TP_WITHIN_EXPERTS, OVERLAP, DEVICES,
+    ARCHITECTURES, EXPERT_MESH, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EVEN_EXPERTS, EXPERT_WIDTH, FP8_EXPERT_BLOCKS,
+    FP8_BLOCKS, GROUPS, TP_WITHIN_EXPERTS, OVERLAP, DEVICES,
 )  # fmt: skip
 FLAGS = {
     "tp": "--tp-size",
@@ -358,7 +367,7 @@ def attention_kinds(asked: Paged) -> set[str]:
 NEWEST = Engine(
     # srt/runtime_context.py:106: the order that is priced where no engine is named
     name="sglang",
-    version="0.5.23",
+    version=VERSION,
     since="0.5.16",
     rules=(*_ALWAYS, CONTEXT, DECODE_CONTEXT, PIPELINED_DRAFTS),
     memory_utilization=Fraction(9, 10),

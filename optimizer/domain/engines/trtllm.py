@@ -6,6 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from optimizer.domain.engines import checks, vllm
+from optimizer.domain.engines.architectures import architectures
 from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import CacheRules, Defaults, DefaultsTier
 from optimizer.domain.engines.rule import EngineRule, Premise
@@ -32,7 +33,18 @@ def _attention_dp(_: Premise, shape: Shape) -> str | None:
 
 _FROM_ADA, _FROM_HOPPER, _FROM_BLACKWELL = ((8, 9), (99, 0)), ((9, 0), (99, 0)), ((10, 0), (99, 0))
 
+VERSION = "1.2"
+"""The newest whose facts are known."""
+
 RULES = (
+    architectures(
+        "trtllm",
+        "TensorRT-LLM",
+        VERSION,
+        "Unknown architecture for AutoModelForCausalLM: {name}",
+        "nvidia.github.io/TensorRT-LLM models/supported-models.html (1.2, 1.3.0rc13 to rc29); "
+        "tensorrt_llm/_torch/models/modeling_auto.py",
+    ),
     EngineRule(
         name="expert_mesh",
         statement="moe_tp · moe_ep is the width of a stage: every expert is held once",
@@ -109,7 +121,7 @@ RELEASES = (
         name="trtllm",
         order=("pp", "cp", "dp", "tp"),  # mapping.py
         expert_order=("edp", "etp", "ep"),
-        version="1.2",
+        version=VERSION,
         since="1.0",
         rules=RULES,
         memory_utilization=Fraction(9, 10),

@@ -9,6 +9,7 @@ from functools import partial
 from optimizer.domain.attention import Attention, GatedDeltaNet, Mamba2
 from optimizer.domain.capability import capability
 from optimizer.domain.engines import checks
+from optimizer.domain.engines.architectures import architectures, pipelines
 from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import (
     GIB,
@@ -21,6 +22,9 @@ from optimizer.domain.engines.reservation import (
 )
 from optimizer.domain.engines.rule import EngineRule
 from optimizer.domain.hardware import Device
+
+VERSION = "0.33.0"
+"""The newest whose source was read."""
 
 BLOCK_COLUMNS = "Weight input_size_per_partition = {size} is not divisible by weight quantization block_k = {block}."
 BLOCK_ROWS = "Weight output_partition_size = {size} is not divisible by weight quantization block_n = {block}."
@@ -171,9 +175,19 @@ INT8 = checks.number_formats(
     roles=checks.SPLIT_BY_TP,
 )
 
+ARCHITECTURES = architectures(
+    "vllm", "vLLM", VERSION, "Model architectures ['{name}'] are not supported for now",
+    "vllm 0.6.6 to 0.33.0 model_executor/models/registry.py",
+)  # fmt: skip
+PIPELINES = pipelines(
+    "vllm", VERSION,
+    "Pipeline parallelism is not supported for this model. Supported models implement the `SupportsPP` interface.",
+    "vllm 0.6.6 to 0.33.0 model_executor/models (SupportsPP); config/model.py verify_with_parallel_config; issue 45455",
+)  # fmt: skip
+
 _ALWAYS = (
-    EXPERTS_USE_ALL_RANKS, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EXPERT_WIDTH, VOCABULARY, GROUPS, EPLB_EVEN,
-    TP_WITHIN_EXPERTS, DECODE_CONTEXT, STATES_IN_GROUPS, INT8,
+    ARCHITECTURES, PIPELINES, EXPERTS_USE_ALL_RANKS, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EXPERT_WIDTH, VOCABULARY,
+    GROUPS, EPLB_EVEN, TP_WITHIN_EXPERTS, DECODE_CONTEXT, STATES_IN_GROUPS, INT8,
 )  # fmt: skip
 FLAGS = {
     "tp": "--tensor-parallel-size",
@@ -284,7 +298,7 @@ FITTED = Reservation(
 
 NEWEST = Engine(
     name="vllm",
-    version="0.33.0",
+    version=VERSION,
     since="0.30",
     order=("dp", "pp", "cp", "tp"),  # distributed/parallel_state.py:2149
     rules=(*_ALWAYS, PADDED_FP8_BLOCKS, OVERLAP, V4_EVEN, LATENT_CONTEXT, SPARSE_ATTENTION),

@@ -154,6 +154,12 @@ def _context(text: Config) -> int | None:
     return int(scaled) if 1 <= scaled <= LARGEST else positions
 
 
+def _architecture(outer: Config) -> str:
+    """The first class that the file names; empty where it names none."""
+    named = outer.data.get("architectures")
+    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+
+
 def _model(
     kind: str, reading: ReadParts, text: Config, outer: Config, *, tied: bool, name: str, source: str
 ) -> ModelSpec:
@@ -162,6 +168,7 @@ def _model(
     vision, assumed = vision_of(outer, hidden)
     fields: dict[str, Any] = {
         "name": name,
+        "architecture": _architecture(outer),
         "source": source,
         "hidden_size": hidden,
         "vocab_size": text.integer("vocab_size"),

@@ -8,6 +8,7 @@ from typing import Final
 
 from optimizer.domain.attention import LatentAttention
 from optimizer.domain.capability import capability
+from optimizer.domain.engines.architectures import known, version_of
 from optimizer.domain.problem import Problem
 from optimizer.readers.launch.flags import Given
 from optimizer.readers.launch.launch import Launch
@@ -127,11 +128,15 @@ def whole_blocks_of_bitsandbytes(launch: Launch, problem: Problem) -> Iterator[R
         yield option or "model", f"{message} parallelism"
 
 
-def adapters(launch: Launch, _: Problem) -> Iterator[Refusal]:
-    """Ranks of adapters that vLLM has kernels for, and how many it keeps."""
+def adapters(launch: Launch, problem: Problem) -> Iterator[Refusal]:
+    """Models that vLLM has adapters for, ranks that it has kernels for, and how many it keeps."""
     rank, most, kept = (launch.flag(f"--max-{what}") for what in ("lora-rank", "loras", "cpu-loras"))
-    if launch.flag("--enable-lora") is None:
+    wanted, model = launch.flag("--enable-lora"), problem.model.architecture
+    if wanted is None:
         return
+    releases = known("vllm_adapters").get(model)
+    if releases is not None and not releases.have(version_of(problem, "vllm", problem.engine.version)):
+        yield wanted, f"{model} does not support LoRA yet."
     if rank is not None and _whole(rank) not in {None, *LORA_RANKS}:
         yield rank, f"max_lora_rank ({rank.text}) must be one of {LORA_RANKS}"
     if most is not None and kept is not None and (_whole(kept) or 0) < (_whole(most) or 0):

@@ -211,7 +211,7 @@ class Launch:
     def engine_name(self) -> str:
         """Engine and version as a problem names them."""
         name = {"torchtitan": "fsdp"}.get(self.engine, self.engine)
-        return f"{name}@{self.version}" if self.version and self.engine in {"vllm", "sglang"} else name
+        return f"{name}@{self.version}" if self.version and not self.training else name
 
     def layout(self, work: Workload, *, experts: bool, batch: int) -> Layout:
         """The layout at a batch, for a model with or without experts."""

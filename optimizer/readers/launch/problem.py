@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
 from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.engines import engine_named, release_of
+from optimizer.domain.engines.architectures import release_for
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
+from optimizer.readers.launch.flags import merged
 from optimizer.readers.launch.launch import CHECKPOINT_FORMATS, ONLINE_EXPERTS, ONLINE_FORMATS, Ignored, Launch
 from optimizer.readers.launch.rules import check_flags, fault_at
 from optimizer.readers.launch.slots import with_slots
@@ -67,6 +69,8 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
         problem = read_problem(None, (*stated_here, *overrides))
     except SpecError as error:
         raise SpecError(*(_placed(launch, fault) for fault in error.faults)) from None
+    problem = _as_loaded(launch, problem)
+    launch, problem = _by_a_release_that_has_it(launch, problem, assumed)
     on_nodes = _on_nodes(launch, problem, assumed)
     check_flags(launch, problem)
     problem = on_nodes
@@ -87,6 +91,31 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
         _unmodelled(launch, problem, weights_stated=bool({("model",), ("precision", "weights")} & stated))
     )
     return Posed(launch, problem, tuple(assumed), named, doubts, placement, unmodelled)
+
+
+_OWN_CODE: Final = frozenset({"auto", "vllm", "sglang", "pytorch"})
+"""Values of the flag that says whose code runs the model that name the engine's own."""
+
+
+def _as_loaded(launch: Launch, problem: Problem) -> Problem:
+    """The problem with the architecture that the engine is told to look up; none where other code runs the model."""
+    told = merged(option for option in launch.given if option.flag.carries == "hf_overrides").get("architectures")
+    code = launch.flag("--backend" if launch.engine == "trtllm" else "--model-impl")
+    other = code is not None and code.text not in _OWN_CODE
+    if not other and not told:
+        return problem
+    name = "" if other or not isinstance(told, list) else str(told[0])
+    return problem.changed(model=problem.model.model_copy(update={"architecture": name}))
+
+
+def _by_a_release_that_has_it(launch: Launch, problem: Problem, assumed: list[str]) -> tuple[Launch, Problem]:
+    """The launch and its problem by a release that has the model, where none is named and the newest has it not."""
+    engine, architecture = problem.engine, problem.model.architecture
+    release = None if launch.version else release_for(engine.name, architecture, engine.version)
+    if release is None or "@" in problem.engine_name:
+        return launch, problem
+    assumed.append(f"{engine.name} {release}, as no release is named and {engine.title} has no {architecture}")
+    return replace(launch, version=release), problem.changed(engine_name=f"{engine.name}@{release}")
 
 
 def _unmodelled(launch: Launch, problem: Problem, *, weights_stated: bool) -> Iterator[Ignored]:

@@ -42,7 +42,10 @@ _IMAGES: Final = (
     (re.compile(r"(^|/)sglang(?=[:@]|$)"), "sglang"),
     (re.compile(r"tensorrt-?llm"), "trtllm"),
 )
-_VERSION: Final = re.compile(r"(?:^|[:=v-])v?(\d+\.\d+(?:\.\d+)?(?:\.post\d+)?)")
+_IN_TAG: Final = re.compile(r"(?:^|_vllm_)v?(\d+\.\d+(?:\.\d+)?(?:\.post\d+)?)")
+"""The version that an image's tag begins with, or has behind that of ROCm (rocm/vllm)."""
+_BY_DATE: Final = "nvcr.io/nvidia/vllm"
+"""Images whose tags are a year and a month."""
 _INSTALLED: Final = re.compile(r"\b(vllm|sglang)(?:\[[\w,]*\])?==(\d+\.\d+(?:\.\d+)?(?:\.post\d+)?)")
 _MODULES: Final = {
     "vllm.entrypoints.openai.api_server": "vllm", "vllm.entrypoints.api_server": "vllm", "vllm": "vllm",
@@ -376,14 +379,10 @@ class _Texts:
         return replace(launch, node_devices=here, nodes=-(-launch.devices // here))
 
     def _version_of(self, launcher: _Launcher) -> str | None:
-        if (
-            launcher.image is None
-            or _engine_of(launcher.image) != launcher.engine
-            or launcher.engine not in {"vllm", "sglang"}
-        ):
+        image = launcher.image or ""
+        if _engine_of(image) != launcher.engine or image.startswith(_BY_DATE):
             return None
-        tag = launcher.image.rpartition(":")[2] if ":" in launcher.image.rsplit("/", 1)[-1] else ""
-        match = _VERSION.match(tag)
+        match = _IN_TAG.search(image.rpartition(":")[2] if ":" in image.rsplit("/", 1)[-1] else "")
         return match[1] if match is not None else None
 
     def _with_file(self, engine: str, arguments: Arguments, version: str | None) -> Arguments:

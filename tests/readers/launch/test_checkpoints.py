@@ -42,6 +42,9 @@ def _posed(command: str, hardware: str) -> None:
             r"max_cpu_loras \(2\) must be >= max_loras \(4\)",
         ),
         (f"{SGLANG} deepseek-ai/DeepSeek-V3 --tp 8 --enable-dp-lm-head", "h200-sxm-8", None, "requires attention DP"),
+        ("vllm serve moonshotai/Kimi-K2.5 -tp 8 --enable-lora", "h200-sxm-8", 39, "does not support LoRA"),
+        ("docker run vllm:v0.11.0 --model openai/gpt-oss-20b --enable-lora", "h100-sxm-8", None, "GptOssForCaus"),
+        ("docker run vllm:v0.19.1 --model google/gemma-4-31b-it -tp 2 --enable-lora", "h100-sxm-8", None, "Gemma4Fo"),
     ],
 )  # fmt: skip
 def test_what_is_refused_is_located(command: str, hardware: str, at: int | None, said: str) -> None:
@@ -74,6 +77,9 @@ def test_what_is_refused_is_located(command: str, hardware: str, at: int | None,
         (f"{OLD_VLLM} Qwen/Qwen3-32B --quantization bitsandbytes -tp 2", "l40s-8"),
         ("vllm serve Qwen/Qwen3-32B --enable-lora --max-lora-rank 64 --max-loras 4 --max-cpu-loras 4", "h100-sxm-8"),
         (f"{SGLANG} deepseek-ai/DeepSeek-V3 --tp 8 --attn-dp-size 8 --enable-dp-lm-head", "h200-sxm-8"),
+        ("vllm serve google/gemma-4-31b-it -tp 2 --enable-lora", "h100-sxm-8"),
+        ("docker run vllm:v0.11.1 --model openai/gpt-oss-20b --enable-lora", "h100-sxm-8"),
+        (f"{SGLANG} moonshotai/Kimi-K2.5 --tp 8 --enable-lora", "h200-sxm-8"),
     ],
 )
 def test_what_runs_is_read(command: str, hardware: str) -> None:
