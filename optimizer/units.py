@@ -52,13 +52,15 @@ _TIMES = {
 class Dimension(Enum):
     """What a quantity measures.
 
-    ``noun`` names it in messages, ``units`` maps every accepted unit to its size in the base unit, ``shown`` lists the
-    units a message recommends, ``largest`` bounds the value so that sums of products stay inside 64 bits, and
-    ``printed`` lists the units in which a value is written, largest first: the first that leaves at least 1.
+    ``noun`` names it in messages, ``base`` is what results call its base unit, ``units`` maps every accepted unit to
+    its size in the base unit, ``shown`` lists the units a message recommends, ``largest`` bounds the value so that sums
+    of products stay inside 64 bits, and ``printed`` lists the units in which a value is written, largest first: the
+    first that leaves at least 1.
     """
 
     BYTES = (
         "a size in bytes",
+        "bytes",
         _scaled(_ALL, "B"),
         ("B", "kB", "MB", "GB", "TB", "PB", "KiB", "MiB", "GiB"),
         10**18,
@@ -66,6 +68,7 @@ class Dimension(Enum):
     )
     BYTES_PER_SECOND = (
         "a bandwidth",
+        "bytes/s",
         _BYTE_RATES,
         ("MB/s", "GB/s", "TB/s", "GiB/s", "Mb/s", "Gb/s", "Tb/s"),
         10**18,
@@ -73,6 +76,7 @@ class Dimension(Enum):
     )
     FLOPS = (
         "a compute rate",
+        "FLOP/s",
         _scaled(_LARGE, "FLOP/s", "FLOPS", "OP/s", "OPS"),
         ("GFLOP/s", "TFLOP/s", "PFLOP/s", "TOPS"),
         10**18,
@@ -80,6 +84,7 @@ class Dimension(Enum):
     )
     FLOP = (
         "an amount of compute",
+        "FLOP",
         _scaled(_LARGE, "FLOP", "OP"),
         ("GFLOP", "TFLOP", "PFLOP"),
         10**30,
@@ -87,15 +92,17 @@ class Dimension(Enum):
     )
     SECONDS = (
         "a time",
+        "s",
         _TIMES,
         ("ns", "us", "ms", "s", "min", "h"),
         10**9,
         ("d", "h", "min", "s", "ms", "us", "ns"),
     )
-    DOLLARS = ("an amount of money", _scaled(_SHORT_SCALE, "$", "USD"), ("$",), 10**15, ("$",))
-    DOLLARS_PER_HOUR = ("a price per hour", _scaled({"": 1}, "$/h", "USD/h"), ("$/h",), 10**9, ("$/h",))
+    DOLLARS = ("an amount of money", "$", _scaled(_SHORT_SCALE, "$", "USD"), ("$",), 10**15, ("$",))
+    DOLLARS_PER_HOUR = ("a price per hour", "$/h", _scaled({"": 1}, "$/h", "USD/h"), ("$/h",), 10**9, ("$/h",))
     DOLLARS_PER_TOKEN = (
         "a price per token",
+        "$/token",
         {"$/token": Fraction(1), "$/ktok": Fraction(1, 10**3), "$/Mtok": Fraction(1, 10**6)},
         ("$/Mtok", "$/token"),
         10**6,
@@ -103,6 +110,7 @@ class Dimension(Enum):
     )
     TOKENS_PER_SECOND = (
         "a token rate",
+        "tokens/s",
         _scaled(_SHORT_SCALE, "tokens/s", " tokens/s", "tok/s", " tok/s", "token/s"),
         ("tokens/s", "k tokens/s"),
         10**15,
@@ -110,6 +118,7 @@ class Dimension(Enum):
     )
     PER_SECOND = (
         "a request rate",
+        "requests/s",
         {
             **_scaled({"": 1}, "/s", "requests/s", "request/s", "req/s"),
             **_scaled({"": 1}, "/min", "requests/min", "req/min", scale=Fraction(1, 60)),
@@ -118,18 +127,30 @@ class Dimension(Enum):
         10**12,
         ("requests/s",),
     )
-    WATTS = ("a power", _scaled(_POWERS, "W"), ("W", "kW", "MW"), 10**12, _printed("W", _POWERS))
-    RATIO = ("a ratio", {"": Fraction(1), "%": Fraction(1, 100), "x": Fraction(1)}, ("%",), 10**9, ("%",))
-    COUNT = ("a count", _scaled(_SHORT_SCALE, ""), ("k", "M", "B", "T"), 10**15, ("T", "B", "M", ""))
+    WATTS = ("a power", "W", _scaled(_POWERS, "W"), ("W", "kW", "MW"), 10**12, _printed("W", _POWERS))
+    RATIO = ("a ratio", "ratio", {"": Fraction(1), "%": Fraction(1, 100), "x": Fraction(1)}, ("%",), 10**9, ("%",))
+    COUNT = ("a count", "", _scaled(_SHORT_SCALE, ""), ("k", "M", "B", "T"), 10**15, ("T", "B", "M", ""))
 
     def __init__(
-        self, noun: str, units: dict[str, Fraction], shown: tuple[str, ...], largest: int, printed: tuple[str, ...]
+        self,
+        noun: str,
+        base: str,
+        units: dict[str, Fraction],
+        shown: tuple[str, ...],
+        largest: int,
+        printed: tuple[str, ...],
     ) -> None:
         self.noun = noun
+        self.base = base
         self.units: Mapping[str, Fraction] = MappingProxyType(units)
         self.shown = shown
         self.largest = largest
         self.printed = printed
+
+    @property
+    def suffix(self) -> str:
+        """The base unit as names of results end in it: ``bytes_per_s``, ``dollars_per_h``; empty for counts."""
+        return self.base.lower().replace("$", "dollars").replace("/", "_per_")
 
 
 class QuantityError(ValueError):
@@ -321,5 +342,48 @@ def format_quantity(value: Fraction | float, dimension: Dimension, rounding: Rou
         Of the last digit: half-even, or to one side.
     """
     exact = Fraction(value)
-    unit = next((unit for unit in dimension.printed if abs(exact) >= dimension.units[unit]), dimension.printed[-1])
-    return f"{_decimal(exact / dimension.units[unit], rounding)}{'' if unit == '%' else ' '}{unit}".rstrip()
+    unit = _printed_unit(exact, dimension)
+    return _with_unit(_decimal(exact / dimension.units[unit], rounding), unit)
+
+
+def in_full(value: Fraction | float, dimension: Dimension) -> str:
+    """Text for people with all digits: ``81.200000001 GB``; counts without a unit."""
+    exact = Fraction(value)
+    unit = "" if dimension is Dimension.COUNT else _printed_unit(exact, dimension)
+    return _with_unit(f"{plain(exact / dimension.units[unit]):,}", unit)
+
+
+def _printed_unit(value: Fraction, dimension: Dimension) -> str:
+    return next((unit for unit in dimension.printed if abs(value) >= dimension.units[unit]), dimension.printed[-1])
+
+
+def _with_unit(number: str, unit: str) -> str:
+    return f"{number}{'' if unit == '%' else ' '}{unit}".rstrip()
+
+
+def amount(value: object, unit: str | None, stated: object = None) -> str:
+    """A number of a result as people read it, by the name that its base unit has there.
+
+    Parameters
+    ----------
+    stated
+        What the limit is where `value` eases it: the last digit is rounded so that it is no tighter.
+    """
+    dimension = next((kind for kind in Dimension if unit and kind.suffix == unit), None)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return " ".join(filter(None, (str(value), unit)))
+    if dimension is None:
+        number = f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
+        return f"{number} {(unit or '').removesuffix('s') if value == 1 else unit or ''}".rstrip()
+    exact = Fraction(str(value))
+    return format_quantity(exact, dimension, eased(value, stated) if isinstance(stated, int | float) else round)
+
+
+def named(name: str) -> tuple[str, str]:
+    """A figure's name in words, and its base unit; both as they are where the name ends in no unit."""
+    bases = {kind.suffix: kind.base for kind in Dimension if kind.base not in ("", "ratio")} | {"per_s": "1/s"}
+    endings = [suffix for suffix in bases if name.endswith(f"_{suffix}")]
+    if not endings:
+        return name.replace("_", " "), ""
+    longest = max(endings, key=len)
+    return name.removesuffix(f"_{longest}").replace("_", " "), bases[longest]

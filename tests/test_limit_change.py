@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import Annotated
 
 import pytest
 from pydantic.fields import FieldInfo
@@ -12,31 +13,34 @@ from optimizer import read_problem, verify
 from optimizer.certificate import certify
 from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout
-from optimizer.domain.limit_table import LIMITS, bound_on, limits_of
+from optimizer.domain.limit_table import LIMITS, bound_on, limits_of, told
 from optimizer.domain.limits import Limits
 from optimizer.domain.objectives import OBJECTIVES, Measure, Objective, Scale
 from optimizer.domain.problem import Problem
-from optimizer.domain.quantity import Rate
+from optimizer.domain.quantity import Dollars, fraction_of
 from optimizer.errors import SpecError
 from optimizer.explain import brief, explain
 from optimizer.figures.objective import value_of
 from optimizer.figures.serving import evaluate
 from optimizer.solve import solve
-from optimizer.units import Dimension
+from optimizer.units import Dimension, amount
 from optimizer.verify.constraints import violations
 from tests.limited import assert_limited
 from tests.small_problems import Priced, layouts, small_problem
 from tests.small_problems import value as small_value
-from tests.toy_objectives import ENERGY, INTERACTIVITY, WATTS
+from tests.toy_objectives import ENERGY, INTERACTIVITY, WATTS, a_new_dimension
 
 HELD = Objective(
-    "held", "held_kib", "memory held", maximised=False, scale=lambda _: Scale(Measure.MEMORY, Fraction(1, 1024)),
+    "held", "held_kib", "memory held", maximised=False, dimension=Dimension.COUNT,
+    scale=lambda _: Scale(Measure.MEMORY, Fraction(1, 1024)),
 )  # fmt: skip
 TOTAL = Objective(
-    "total", "total_tokens_per_s", "tokens in all", maximised=True,
+    "total", "total_tokens_per_s", "tokens in all", maximised=True, dimension=Dimension.TOKENS_PER_SECOND,
     scale=lambda p: Scale(Measure.REQUESTS, Fraction(p.workload.tokens_of_request)),
 )  # fmt: skip
-USED = Objective("used", "used", "devices used", maximised=False, scale=lambda _: Scale(Measure.DEVICES))
+USED = Objective(
+    "used", "used", "devices used", maximised=False, dimension=Dimension.COUNT, scale=lambda _: Scale(Measure.DEVICES),
+)  # fmt: skip
 TOYS = (ENERGY, INTERACTIVITY, HELD, TOTAL, USED)
 AGAINST = {"energy": "memory_headroom", "total": "memory_headroom", "used": "throughput"}
 """Objectives that a limit stands in the way of; of the others throughput a device."""
@@ -56,15 +60,17 @@ def from_figures(row: Objective, found: Priced) -> Fraction:
 
 @pytest.fixture(autouse=True)
 def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The rows, and the fields that problems write them in."""
+    """The rows, the fields that problems write them in, and a dimension that no other row has."""
     fields, rows = dict(Limits.__pydantic_fields__), list(LIMITS)
     for row in TOYS:
         monkeypatch.setitem(OBJECTIVES, row.name, row)
-        Limits.__pydantic_fields__[f"limit_{row.name}"] = FieldInfo(annotation=Rate | None, default=None)
-        limit = bound_on(f"limit_{row.name}", row.name, row.unit, Dimension.RATIO, label=row.name, asked=row.words)
+        quantity = Annotated[Fraction, *fraction_of(row.dimension)]
+        Limits.__pydantic_fields__[f"limit_{row.name}"] = FieldInfo(annotation=quantity | None, default=None)
+        limit = bound_on(f"limit_{row.name}", row.name, label=row.name, asked=row.words)
         LIMITS.insert(len(LIMITS) - 2, limit)
     rebuild()
-    yield
+    with a_new_dimension():
+        yield
     LIMITS[:] = rows
     Limits.__pydantic_fields__.clear()
     Limits.__pydantic_fields__.update(fields)
@@ -81,6 +87,14 @@ def limited(problem: Problem, row: Objective, value: Fraction) -> Problem:
     return problem.changed(limits=limits)
 
 
+def margin(problem: Problem, row: Objective) -> Fraction:
+    """What a prediction is divided by before it is held against a limit: a time by another name has that of times."""
+    return problem.sure["tpot"] if row is INTERACTIVITY else Fraction(1)
+
+
+UNITS = {"energy": "J/token", "interactivity": " tokens/s", "total": " tokens/s", "held": " held_kib", "used": " used"}
+
+
 def asked() -> Iterator[tuple[Problem, list[Priced], Objective]]:
     """Small problems with all their layouts, each with a limit that about half of these keep."""
     for seed in range(30):
@@ -95,18 +109,20 @@ def test_solve_finds_the_best_of_what_keeps_it_and_verify_breaks_it_where_figure
     kinds = dict.fromkeys((row.name for row in TOYS), 0)
     for problem, found, row in asked():
         against = AGAINST.get(row.name, "throughput_per_device")
-        values = sorted(from_figures(row, one) for one in found)
+        values = sorted(from_figures(row, one) / margin(problem, row) for one in found)
         limit = values[len(values) // 2]
         question = limited(problem, row, limit).changed(objective=against)
         kept = []
         for one, value in zip(found, (from_figures(row, one) for one in found), strict=True):
             assert value_of(row, problem, one.evaluation) == value
-            breaks = value < limit if row.maximised else value > limit
+            sure = value / margin(question, row)
+            breaks = sure < limit if row.maximised else value > limit
             # what is served in time depends on the limits
             own = evaluate(question, one.evaluation.layout)
             said = [v for v in violations(question, own.layout, own) if v.family is Family.LIMIT]
             assert bool(said) is breaks
             assert not said or row.words in str(said[0])
+            assert not said or row is not ENERGY or str(said[0]).count("J/token ") == 2
             kept += [] if breaks else [small_value(question, own, against)]
         if assert_limited(question, question.changed(limits=problem.limits), max(kept), (problem.seed, row.name)):
             kinds[row.name] += 1
@@ -114,15 +130,15 @@ def test_solve_finds_the_best_of_what_keeps_it_and_verify_breaks_it_where_figure
 
 
 def test_explain_and_certify_name_it_in_a_conflict_and_relax_it_exactly() -> None:
-    told = set()
+    seen = set()
     for problem, found, row in asked():
         values = [from_figures(row, one) for one in found]
         best = max(values) if row.maximised else min(values)
         beyond = best * (Fraction(11, 10) if row.maximised else Fraction(9, 10))
         question = limited(problem, row, beyond)
-        if row.name in told:
+        if row.name in seen:
             continue
-        told.add(row.name)
+        seen.add(row.name)
         answer = solve(question)
         assert answer.status == "infeasible"
         name = f"limit_{row.name}"
@@ -133,9 +149,13 @@ def test_explain_and_certify_name_it_in_a_conflict_and_relax_it_exactly() -> Non
         document["conflict"] = [member for member in document["conflict"] if member["limit"] != name]
         assert not document["conflict"] or not certify(document).accepted
         relaxed = next(one for one in said.relaxations if one.limit == name)
-        assert relaxed.new == best
+        assert relaxed.new == best / margin(question, row)
+        shown = amount(told(relaxed.new, relaxed.old), relaxed.unit, told(relaxed.old))
+        assert shown.endswith(UNITS[row.name])
+        again = float(shown.split()[0].replace(",", "")) * float(row.dimension.units.get(shown.partition(" ")[2], 1))
+        assert again == pytest.approx(float(relaxed.new), rel=1e-3)
         assert solve(relaxed.problem).status == "optimal"
-    assert told == {row.name for row in TOYS}
+    assert seen == {row.name for row in TOYS}
 
 
 def test_a_limit_changes_nothing_but_its_own_fields_where_it_is_dropped_or_scaled() -> None:
@@ -152,8 +172,8 @@ def test_a_limit_changes_nothing_but_its_own_fields_where_it_is_dropped_or_scale
 
 
 def test_a_limit_on_what_the_hardware_cannot_tell_is_refused_in_the_words_of_the_objective() -> None:
-    dollars = bound_on("limit_cost", "cost", "dollars", Dimension.DOLLARS, label="cost", asked="Most dollars.")
-    Limits.__pydantic_fields__["limit_cost"] = FieldInfo(annotation=Rate | None, default=None)
+    dollars = bound_on("limit_cost", "cost", label="cost", asked="Most dollars.")
+    Limits.__pydantic_fields__["limit_cost"] = FieldInfo(annotation=Dollars | None, default=None)
     LIMITS.insert(0, dollars)
     rebuild()
     for hardware in ("h20-8", "gaudi3-8", "mi250x-8", "gb10", "trainium3-ultraserver"):

@@ -17,13 +17,16 @@ from optimizer.domain.problem import Problem
 from optimizer.errors import InternalError
 from optimizer.explain import explain
 from optimizer.figures.objective import objective_of
+from optimizer.figures.objective_text import objective_text, titled
 from optimizer.figures.serving import evaluate
 from optimizer.solve import solve
+from optimizer.units import Dimension, amount, named
+from optimizer.verify.violation import against
 from tests.small_problems import layouts, small_problem
-from tests.toy_objectives import ENERGY, INTERACTIVITY, WATTS
+from tests.toy_objectives import ENERGY, INTERACTIVITY, WATTS, a_new_dimension
 
 HELD = Objective(
-    "held", "held_kib", "memory held", maximised=False,
+    "held", "held_kib", "memory held", maximised=False, dimension=Dimension.COUNT,
     scale=lambda _: Scale(Measure.MEMORY, Fraction(1, 1024), Fraction(5)),
 )  # fmt: skip
 
@@ -109,6 +112,21 @@ def test_frontier_and_explain_honour_it() -> None:
     said = explain(problem).to_json()
     assert said["objective"] == {"name": "energy_j_per_token", "value": float(answer.best.value)}
     assert all(entry["gain"] <= 0 for entry in said["binding"])
+
+
+def test_every_page_and_line_says_it_as_its_row_does() -> None:
+    with a_new_dimension():
+        assert objective_text("energy_j_per_token", 0.4400789) == "energy of a token 440.1 mJ/token"
+        assert objective_text("interactivity_tokens_per_s", 52.5) == "52.5 tokens/s for each user"
+        assert titled("energy_j_per_token") == "energy of a token (J/token)"
+        assert amount(0.5, "j_per_token") == "500 mJ/token"
+        assert named("energy_j_per_token") == ("energy", "J/token")
+        told = against(Fraction(440_078_9, 10**7), Fraction(440_078_8, 10**7), ENERGY.dimension, "of")
+        assert told == "440.0789 mJ/token of 440.0788 mJ/token"
+        half = Fraction(1, 2)
+        assert against(half, half - Fraction(1, 10**6), Dimension.SECONDS, "of") == "500 ms of 499.999 ms"
+        assert against(half, half - Fraction(1, 10**6), Dimension.RATIO, "of") == "50% of 49.9999%"
+        assert against(1_234_567, 1_234_566, Dimension.COUNT, "of") == "1,234,567 of 1,234,566"
 
 
 def test_it_is_refused_where_it_has_no_meaning_and_half_a_row_does_not_run() -> None:

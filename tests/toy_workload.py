@@ -98,7 +98,7 @@ class Embedding(Spec):
 
 
 JOB = Objective(
-    "job", "job_s", "time of the job", maximised=False, kind="embed",
+    "job", "job_s", "time of the job", maximised=False, kind="embed", dimension=Dimension.SECONDS,
     scale=lambda p: Scale(Measure.REQUESTS, Fraction(p.workload.texts), quotient=True),
 )  # fmt: skip
 
@@ -111,5 +111,5 @@ def by(problem: Problem, deadline: Fraction | None) -> Problem:
 DEADLINE = ObjectiveLimit(
     "deadline", "s", ("workload.deadline",), lambda p: getattr(p.workload, "deadline", None), lambda p: by(p, None),
     lambda p, factor: by(p, p.workload.deadline * factor), bounds="job", family=Family.LIMIT,
-    dimension=Dimension.SECONDS, label="the job", asked="Longest time of the job.", stated=by,
+    label="the job", asked="Longest time of the job.", stated=by,
 )  # fmt: skip

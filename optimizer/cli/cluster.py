@@ -7,15 +7,15 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from optimizer.certificate.fleet import TOLERANCE
-from optimizer.cli.explain import amount
 from optimizer.cli.output import emit, emit_json, heading, json_text, paint, say, table
 from optimizer.domain.fleet import over_hours
 from optimizer.figures.derivation_figure import shown
+from optimizer.figures.objective_text import objective_text
 from optimizer.fleet.ceiling import unlooked
 from optimizer.fleet.column import NO_BOUND, TIMES, missing_time, traffic_words
 from optimizer.fleet.words import as_stated, conflict_words, demand_words, hours_words, pool_words, waits_uncounted
 from optimizer.readers.cluster import stray_options
-from optimizer.units import Dimension, counted
+from optimizer.units import Dimension, amount, counted
 from optimizer.verify.fleet_document import unit_lost
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def show(result: SolvedFleet, document: dict[str, Any], alone: Fraction | None =
     objective, status = document["objective"], document["status"]
     value = ""
     if objective["value"] is not None:
-        value = f": {present.objective_text(objective['name'], objective['value'])}{over_hours(result.cluster)}"
+        value = f": {objective_text(objective['name'], objective['value'])}{over_hours(result.cluster)}"
     bound = objective["bound"]
     gap = objective["gap"]
     stated = bound is not None and (status == "feasible" or gap > float(TOLERANCE))

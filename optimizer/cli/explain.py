@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from optimizer.cli.options import From, Json, Pools, ProblemSource, takes_a_problem
 from optimizer.cli.output import emit, emit_json, end_progress, heading, paint, progress_line, table
-from optimizer.units import Dimension, eased, format_quantity
+from optimizer.units import amount
 
 if TYPE_CHECKING:
     from optimizer.domain.problem import Problem
@@ -67,30 +66,6 @@ def _of_launch(posed: Posed) -> Problem:
     return with_degrees(posed)
 
 
-_DIMENSIONS = {
-    "bytes": Dimension.BYTES, "bytes_per_s": Dimension.BYTES_PER_SECOND, "ratio": Dimension.RATIO,
-    "s": Dimension.SECONDS, "requests_per_s": Dimension.PER_SECOND, "dollars_per_h": Dimension.DOLLARS_PER_HOUR,
-    "w": Dimension.WATTS,
-}  # fmt: skip
-
-
-def amount(value: object, unit: str | None, stated: object = None) -> str:
-    """A limit's value as people read it; one that eases what is stated is rounded so that it is no tighter."""
-    dimension = _DIMENSIONS.get(unit or "")
-    if dimension is None or isinstance(value, bool) or not isinstance(value, int | float):
-        name = (unit or "").removesuffix("s") if value == 1 else unit or ""
-        return f"{_number(value)} {name}".rstrip()
-    return format_quantity(
-        Fraction(str(value)), dimension, eased(value, stated) if isinstance(stated, int | float) else round
-    )
-
-
-def _number(value: object) -> str:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return str(value)
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.6g}"
-
-
 def conflict_heading(members: Sequence[object]) -> str:
     """What is true of a minimal conflict: any of its members less one can be kept, the problem's other limits aside."""
     if len(members) == 1:
@@ -133,18 +108,18 @@ def show(document: dict[str, Any], over: str = "") -> None:
     if document["binding"]:
         heading("Limits that bind: without each alone")
         rows = [
-            [item["limit"], amount(item["value"], item.get("unit")), _number(item["without"]), _gain(item["gain"])]
+            [item["limit"], amount(item["value"], item.get("unit")), amount(item["without"], None), _gain(item["gain"])]
             for item in document["binding"]
         ]
         table(["limit", "value", "objective", "change"], rows, right=(1, 2, 3))
     heading("What more would bring")
-    rows = [[item["change"], _number(item["value"]), _gain(item["gain"])] for item in document["what_if"]]
+    rows = [[item["change"], amount(item["value"], None), _gain(item["gain"])] for item in document["what_if"]]
     table(["change", "objective", "change"], rows, right=(1, 2))
 
 
 def _objective(document: dict[str, Any]) -> str:
     """The objective as `solve` has it."""
-    from optimizer.cli.present import objective_text  # noqa: PLC0415 - needs the figures
+    from optimizer.figures.objective_text import objective_text  # noqa: PLC0415 - the specs load when a command runs
 
     return objective_text(document["objective"]["name"], document["objective"]["value"])
 
@@ -153,7 +128,7 @@ def _bound_fleet(document: dict[str, Any], over: str) -> None:
     emit(f"{_objective(document)}{over}")
     if document["binding"]:
         heading("Limits that bind: without each alone")
-        rows = [[b["limit"], amount(b["value"], b["unit"]), _number(b["without"])] for b in document["binding"]]
+        rows = [[b["limit"], amount(b["value"], b["unit"]), amount(b["without"], None)] for b in document["binding"]]
         table(["limit", "value", "objective"], rows, right=(1, 2))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from optimizer.cli.output import emit, heading, paint, table
@@ -142,6 +143,7 @@ def show_command(posed: Posed, layout: Layout, assumed: tuple[str, ...] = ()) ->
 def show_better(better: dict[str, Any] | None, result: Solved) -> None:
     """Print the better layout and the flags to change."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
+    from optimizer.figures.objective_text import objective_text  # noqa: PLC0415 - the same
 
     if result.layout is None:
         heading("No layout fits on these devices")
@@ -151,8 +153,9 @@ def show_better(better: dict[str, Any] | None, result: Solved) -> None:
         heading("Nothing on these devices is better")
         return
     goal = better["objective"]
-    ours = "" if goal["launch"] is None else f", this launch {goal['launch']:,.6g}"
-    heading(f"Better on the same devices: {present.plain_name(goal['name'])} {goal['value']:,.6g}{ours}")
+    told = partial(objective_text, goal["name"])
+    ours = "" if goal["launch"] is None else f"; this launch: {told(goal['launch'])}"
+    heading(f"Better on the same devices: {told(goal['value'])}{ours}")
     emit(f"  {present.layout_line(result.layout, experts=result.problem.model.moe is not None)}")
     show_flags(better["flags"])
 

@@ -53,12 +53,12 @@ def _axis(name: str, text: str) -> ProblemOption:
     return ProblemOption(f"--{name.replace('_', '-')}", ("search", name), text, "N[,N...]", many=True)
 
 
-def _bound(limit: ObjectiveLimit) -> ProblemOption:
+def _bound(limit: ObjectiveLimit, asked: str) -> ProblemOption:
     metavar, unit = ("TIME", "s or ms") if limit.dimension is Dimension.SECONDS else ("VALUE", "")
     if limit.name in LATENCIES:
         metavar = "TIME|pNN=TIME[,...]"
     at = tuple(limit.at[0].split("."))
-    return ProblemOption(f"--{limit.name.replace('_', '-')}", at, limit.asked, metavar, unit=unit)
+    return ProblemOption(f"--{limit.name.replace('_', '-')}", at, asked, metavar, unit=unit)
 
 
 PROBLEM_OPTIONS: Final = (
@@ -84,7 +84,7 @@ PROBLEM_OPTIONS: Final = (
     ProblemOption("--prefix-cache-hit", ("workload", "prefix_cache_hit"), "Share of prompt tokens cached.", "SHARE"),
     ProblemOption("--mtp-tokens", ("workload", "mtp_tokens"), "Tokens drafted a step.", "N"),
     ProblemOption("--mtp-acceptance", ("workload", "mtp_acceptance"), "Chance that one is accepted.", "SHARE"),
-    *(_bound(limit) for limit in LIMITS if isinstance(limit, ObjectiveLimit) and not limit.percentile),
+    *(_bound(limit, limit.asked) for limit in LIMITS if isinstance(limit, ObjectiveLimit) and limit.asked is not None),
     ProblemOption(
         "--confidence",
         ("limits", "confidence"),

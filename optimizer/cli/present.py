@@ -10,7 +10,6 @@ from optimizer.cli.output import emit, heading, paint, prose, table
 from optimizer.domain.engines import engine_named
 from optimizer.domain.layout import Layout
 from optimizer.domain.limit_table import bounds_of
-from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.problem import Problem
 from optimizer.domain.workload import UNPRICED_DRAFTS
 from optimizer.figures.accuracy_text import accuracy_text, confidence_text
@@ -22,7 +21,7 @@ from optimizer.figures.reserve import default_tokens
 from optimizer.figures.room import lacking_bytes, room_of
 from optimizer.figures.serving import Evaluation
 from optimizer.readers.launch.launch import budget_of
-from optimizer.units import Dimension
+from optimizer.units import Dimension, named
 from optimizer.verify.claims import ComparedClaim
 
 SHOWN = (
@@ -57,42 +56,6 @@ SHOWN = (
 def counted(number: int, noun: str) -> str:
     """``1 device``, ``8 devices``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-_MEANINGS = {
-    "throughput_per_device_tokens_per_s": (Dimension.TOKENS_PER_SECOND, "{} a device"),
-    "throughput_tokens_per_s": (Dimension.TOKENS_PER_SECOND, "{} in all"),
-    "throughput_requests_per_s": (Dimension.PER_SECOND, "{} in all"),
-    "ttft_s": (Dimension.SECONDS, "{} to the first token"),
-    "tpot_s": (Dimension.SECONDS, "{} for each output token"),
-    **{
-        f"ttft_p{share}_s": (Dimension.SECONDS, f"{{}} to the first token of {share}% of requests")
-        for share in PERCENTILES
-    },
-    **{
-        f"tpot_p{share}_s": (Dimension.SECONDS, f"{{}} for each output token of {share}% of requests")
-        for share in PERCENTILES
-    },
-    "cost_dollars_per_million_tokens": (Dimension.DOLLARS, "{} per million tokens"),
-    "memory_headroom_bytes": (Dimension.BYTES, "{} left on the fullest device"),
-    "cost_dollars_per_h": (Dimension.DOLLARS_PER_HOUR, "{} in all"),
-    "power_w": (Dimension.WATTS, "{} in all"),
-    "growth": (Dimension.RATIO, "all rates can grow to {} of what is stated"),
-}
-
-
-def objective_text(name: str, value: float) -> str:
-    """The value of an objective with its unit and what it is of."""
-    if name == "longest_context_tokens":
-        if not value:
-            return "no cache is left beside the step that the engine sizes itself for (state workload.max_num_seqs)"
-        return f"one sequence of {value:,.0f} tokens"
-    if name in _MEANINGS:
-        dimension, words = _MEANINGS[name]
-        return words.format(shown(Fraction(value), dimension))
-    if name == "devices":  # of several periods a mean, which is no whole number
-        return counted(int(value), "device") if value == int(value) else f"{value:,.4g} devices"
-    return f"{plain_name(name)} {value:,.6g}"
 
 
 def layout_line(layout: Layout, *, experts: bool, of: int | None = None) -> str:
@@ -254,18 +217,11 @@ def figure_table(figures: Mapping[str, Figure], names: Sequence[str] = SHOWN, *,
         if name in figures:
             figure = figures[name]
             how = f"{figure.formula} = {figure.substituted}" if figure.substituted else figure.formula
-            rows.append([plain_name(name), figure.result_text, figure.bound_text or "", how])
+            rows.append([named(name)[0], figure.result_text, figure.bound_text or "", how])
     if derivations:
         table(["figure", "value", "ideal", "derivation"], rows, right=(1, 2))
     else:
         table(["figure", "value", "ideal"], [row[:3] for row in rows], right=(1, 2))
-
-
-def plain_name(name: str) -> str:
-    """Name of a figure without its unit."""
-    for suffix in ("_tokens_per_s", "_per_s", "_bytes", "_dollars", "_s"):
-        name = name.removesuffix(suffix)
-    return name.replace("_", " ")
 
 
 def verdict_line(text: str, *, good: bool) -> None:

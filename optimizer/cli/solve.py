@@ -36,7 +36,7 @@ from optimizer.cli.output import (
 )
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.messages import shown
-from optimizer.units import Dimension, QuantityError, parse_quantity
+from optimizer.units import Dimension, QuantityError, amount, named, parse_quantity
 
 if TYPE_CHECKING:
     from optimizer.domain.problem import Problem
@@ -298,10 +298,11 @@ def show(problem: Problem, result: Solved, document: dict[str, Any], limit: Time
     limit = limit or TimeLimit(None)
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
     from optimizer.domain.lattice import holds  # noqa: PLC0415 - the same
+    from optimizer.figures.objective_text import objective_text  # noqa: PLC0415 - the same
     from optimizer.verify.placement import placed_experts  # noqa: PLC0415 - the same
 
     objective, status = document["objective"], document["status"]
-    value = "" if objective["value"] is None else f": {present.objective_text(objective['name'], objective['value'])}"
+    value = "" if objective["value"] is None else f": {objective_text(objective['name'], objective['value'])}"
     bound = objective["bound"]
     stated = "no bound yet" if bound is None else f"bound {bound:,.6g}, gap {objective['gap']:.2%}"
     proof = f" ({stated})" if status == "feasible" else ""
@@ -368,6 +369,7 @@ def _conflict(problem: Problem, members: Sequence[dict[str, Any]], limit: TimeLi
 def _idle(problem: Problem, result: Solved, time_limit_s: float | None) -> None:
     """Devices left over, and what would use them."""
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
+    from optimizer.figures.objective_text import objective_text  # noqa: PLC0415 - the same
     from optimizer.solve.beside import idle  # noqa: PLC0415 - beside the solver
 
     left_idle = None if result.layout is None else idle(problem, result.layout, time_limit_s)
@@ -375,7 +377,7 @@ def _idle(problem: Problem, result: Solved, time_limit_s: float | None) -> None:
         return
     uses = []
     if left_idle.busier is not None:
-        value = present.objective_text("throughput_tokens_per_s", float(left_idle.busier.throughput))
+        value = objective_text("throughput_tokens_per_s", float(left_idle.busier.throughput))
         uses.append(f"--objective throughput would use {left_idle.busier.layout.devices:,} devices: {value}")
     elif problem.objective == "throughput" and result.status == "optimal":
         uses.append("no layout that keeps the limits serves more with them")
@@ -400,7 +402,7 @@ def _frontier(problem: Problem, pareto: dict[str, Any]) -> None:
     for point in shown:
         layout = Layout.model_validate({k: v for k, v in point["layout"].items() if k in Layout.model_fields})
         rows.append([*(f"{value:,.6g}" for value in point["values"]), present.layout_line(layout, experts=experts)])
-    names = [present.plain_name(name) for name in pareto["objectives"]]
+    names = [named(name)[0] for name in pareto["objectives"]]
     table([*names, "layout"], rows, right=range(len(names)))
 
 
@@ -432,8 +434,6 @@ def _uncertainty(uncertainty: dict[str, Any]) -> None:
 
 
 def _limit(limit: dict[str, Any]) -> str:
-    from optimizer.cli.explain import amount  # noqa: PLC0415 - only where nothing fits
-
     return f"{limit['limit']} {amount(limit.get('value'), limit.get('unit'))}"
 
 

@@ -13,6 +13,7 @@ from optimizer.domain.base import Spec
 from optimizer.domain.cluster import FLEET_MAXIMISED, Cluster, Demand, FleetObjective, ReplicaRole
 from optimizer.domain.limits import AsTuple
 from optimizer.domain.quantity import Rate, Ratio
+from optimizer.units import Dimension
 
 _MEASURES: Final[Mapping[FleetObjective, str]] = {
     "cost": "cost_dollars_per_h",
@@ -21,6 +22,13 @@ _MEASURES: Final[Mapping[FleetObjective, str]] = {
     "throughput": "throughput_tokens_per_s",
     "power": "power_w",
 }
+TOLD: Final[Mapping[str, tuple[Dimension, str]]] = {
+    "throughput_requests_per_s": (Dimension.PER_SECOND, "{} in all"),
+    "cost_dollars_per_h": (Dimension.DOLLARS_PER_HOUR, "{} in all"),
+    "power_w": (Dimension.WATTS, "{} in all"),
+    "growth": (Dimension.RATIO, "all rates can grow to {} of what is stated"),
+}
+"""How those are told that no layout alone has: what each measures, and the sentence with its value."""
 
 
 def counts_tokens(cluster: Cluster) -> bool:

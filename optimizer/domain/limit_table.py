@@ -78,6 +78,10 @@ class Limit:
         return stated
 
 
+_TIMED = {Measure.FIRST: "ttft", Measure.CYCLE: "tpot"}
+"""Times that runs measure, and what follows from each."""
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectiveLimit(Limit):
     """A limit on the value of an objective: at most, or at least where the objective is maximised.
@@ -86,19 +90,19 @@ class ObjectiveLimit(Limit):
     ----------
     bounds
         Name of the objective.
-    family, dimension
-        What a breach is tagged with, and how its numbers are written.
+    family
+        What a breach is tagged with.
     label, asked
-        Its short name where a problem is told in one line, and what its option asks for.
+        Its short name where a problem is told in one line, and what its option asks for; None: it has none, as it is
+        written with another limit.
     stated
         The problem with another number of it.
     """
 
     bounds: str = field(kw_only=True)
     family: Family = field(kw_only=True)
-    dimension: Dimension = field(kw_only=True)
     label: str = field(kw_only=True)
-    asked: str = field(kw_only=True)
+    asked: str | None = field(kw_only=True)
     stated: Callable[[Problem, Fraction], Problem] = field(kw_only=True)
 
     @property
@@ -106,14 +110,29 @@ class ObjectiveLimit(Limit):
         """The row of the objective."""
         return OBJECTIVES[self.bounds]
 
-    @property
-    def percentile(self) -> bool:
-        """Whether it is of a percentile of requests: a part of the limit on their mean, where that is written."""
-        return self.bounds.endswith(tuple(f"_p{share}" for share in PERCENTILES))
+    def timed(self, problem: Problem) -> str | None:
+        """Which of the times that runs measure its value follows from; None: no time."""
+        return _TIMED.get(self.objective.scale_of(problem).measure)
 
-    def factor(self, problem: Problem) -> Fraction:
-        """What the objective's value is multiplied by before it is held against the limit: more than 1 for times."""
-        return problem.sure.get(self.bounds[:4], Fraction(1))
+    def predicted(self, problem: Problem, number: Fraction) -> Fraction:
+        """What a predicted value has to keep, so that measured ones keep `number` at the confidence asked."""
+        return self._timed_by(problem, number, longer=False)
+
+    def kept_by(self, problem: Problem, value: Fraction) -> Fraction:
+        """The tightest number that a predicted value keeps at the confidence asked."""
+        return self._timed_by(problem, value, longer=True)
+
+    def _timed_by(self, problem: Problem, value: Fraction, *, longer: bool) -> Fraction:
+        time = self.timed(problem)
+        if time is None:
+            return value
+        scale, factor = self.objective.scale_of(problem), problem.sure[time]
+        return scale.value(scale.level(value) * (factor if longer else 1 / factor))
+
+    @property
+    def dimension(self) -> Dimension:
+        """What its number measures."""
+        return self.objective.dimension
 
     def told(self, value: Fraction) -> str:
         """The limit in short: ``TPOT ≤ 50 ms``."""
@@ -160,14 +179,7 @@ def most_devices(problem: Problem) -> int:
 
 
 def bound_on(
-    name: str,
-    objective: str,
-    unit: str,
-    dimension: Dimension,
-    *,
-    label: str,
-    asked: str,
-    family: Family = Family.LIMIT,
+    name: str, objective: str, *, label: str, asked: str | None, family: Family = Family.LIMIT
 ) -> ObjectiveLimit:
     """A field of `Limits` that bounds the value of an objective."""
     row = OBJECTIVES[objective]
@@ -181,8 +193,8 @@ def bound_on(
         return with_limits(problem, **{name: stated / factor if row.maximised else stated * factor})
 
     return ObjectiveLimit(
-        name, unit, (f"limits.{name}",), value, lambda p: with_limits(p, **{name: None}), times, bounds=objective,
-        family=family, dimension=dimension, label=label, asked=asked,
+        name, row.dimension.suffix or row.unit, (f"limits.{name}",), value,
+        lambda p: with_limits(p, **{name: None}), times, bounds=objective, family=family, label=label, asked=asked,
         stated=lambda problem, limit: with_limits(problem, **{name: limit}),
     )  # fmt: skip
 
@@ -242,27 +254,24 @@ LIMITS: list[Limit] = [
         lambda p, factor: with_rate(p, (p.workload.request_rate or 0) / factor),
     ),
     bound_on(
-        "ttft", "ttft", "s", Dimension.SECONDS, label="TTFT", asked="Longest time to first token: 2s, p99=2s.",
+        "ttft", "ttft", label="TTFT", asked="Longest time to first token: 2s, p99=2s.",
         family=Family.TTFT,
     ),
     bound_on(
-        "tpot", "tpot", "s", Dimension.SECONDS, label="TPOT", asked="Longest time per output token: 50ms, p99=60ms.",
+        "tpot", "tpot", label="TPOT", asked="Longest time per output token: 50ms, p99=60ms.",
         family=Family.TPOT,
     ),
     *(
         bound_on(
-            f"{name}_p{share}", f"{name}_p{share}", "s", Dimension.SECONDS, label=f"p{share} of {label}",
-            asked=f"The longest that {share}% of requests have, such as {example}.", family=family,
+            f"{name}_p{share}", f"{name}_p{share}", label=f"p{share} of {label}", asked=None, family=family,
         )
-        for name, label, family, example in (
-            ("ttft", "TTFT", Family.TTFT, "2s"), ("tpot", "TPOT", Family.TPOT, "50ms"),
-        )
+        for name, label, family in (("ttft", "TTFT", Family.TTFT), ("tpot", "TPOT", Family.TPOT))
         for share in PERCENTILES
     ),
     ObjectiveLimit(
         "max_model_len", "tokens", ("workload.max_model_len",), _admitted_length, lambda p: with_length(p, None),
         lambda p, factor: with_length(p, (p.workload.max_model_len or 1) / factor), bounds="context",
-        family=Family.MEMORY, dimension=Dimension.COUNT, label="longest context", stated=with_length,
+        family=Family.MEMORY, label="longest context", stated=with_length,
         asked="Longest sequence that the engine is told to admit, such as 32768.",
     ),
     Limit(
@@ -318,7 +327,7 @@ def first_limits(problem: Problem) -> dict[int | None, Fraction]:
     for row, value in bounds_of(problem):
         scale = row.objective.scale_of(problem)
         if scale.measure is Measure.FIRST:
-            level = scale.level(value / row.factor(problem))
+            level = scale.level(row.predicted(problem, value))
             tightest_of[scale.percentile] = min(level, tightest_of.get(scale.percentile, level))
     return tightest_of
 
@@ -334,7 +343,7 @@ def tightest(problem: Problem) -> dict[Measure, Fraction]:
         scale = row.objective.scale_of(problem)
         if scale.measure is Measure.FIRST and scale.percentile is not None:
             continue
-        level, known = scale.level(value / row.factor(problem)), levels.get(scale.measure)
+        level, known = scale.level(row.predicted(problem, value)), levels.get(scale.measure)
         better = max if scale.measure.rises else min
         levels[scale.measure] = level if known is None else better(known, level)
     return levels

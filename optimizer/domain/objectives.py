@@ -6,8 +6,8 @@ measure. Bounds, decisions and proofs know measures only, and hold for a new row
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from difflib import get_close_matches
 from enum import Enum
 from fractions import Fraction
@@ -21,6 +21,7 @@ from optimizer.domain.hardware import HardwareSpec
 from optimizer.domain.limits import PERCENTILES
 from optimizer.domain.workload import Part, Workload
 from optimizer.errors import InternalError, SpecError
+from optimizer.units import Dimension
 
 NumberT = TypeVar("NumberT", Fraction, Any)
 
@@ -87,6 +88,8 @@ class Objective:
         As problems write it, as results name it with its unit, and as sentences do.
     maximised
         Whether more is better.
+    dimension
+        What its value measures: how numbers of it, and of limits on it, are written.
     scale
         Its measure, and how its value follows from it, exactly.
     part
@@ -99,18 +102,25 @@ class Objective:
         Why hardware cannot tell it; None where it can.
     traded
         Whether a frontier can be of it.
+    told
+        An answer's value as a sentence has it; empty: after its words.
+    apart
+        What is said in its place of single values.
     """
 
     name: str
     unit: str
     words: str
     maximised: bool
+    dimension: Dimension
     scale: Callable[[Premise], Scale]
     part: Part | None = None
     kind: str | None = None
     needs_rate: bool = False
     refusal: Callable[[HardwareSpec], str | None] = lambda _: None
     traded: bool = True
+    told: str = ""
+    apart: Mapping[int, str] = field(default_factory=dict)
 
     def unfit(self, work: Workload) -> str | None:
         """Why it has no meaning in a workload; None where it has one."""
@@ -187,43 +197,51 @@ def _cycle(percentile: int | None) -> Callable[[Premise], Scale]:
 _ROWS = (
     Objective(
         "throughput_per_device", "throughput_per_device_tokens_per_s", "throughput a device", maximised=True,
-        scale=_tokens(Measure.DEVICE_REQUESTS),
+        dimension=Dimension.TOKENS_PER_SECOND, scale=_tokens(Measure.DEVICE_REQUESTS), told="{} a device",
     ),
     Objective(
         "throughput", "throughput_tokens_per_s", "throughput", maximised=True,
-        scale=_tokens(Measure.REQUESTS),
+        dimension=Dimension.TOKENS_PER_SECOND, scale=_tokens(Measure.REQUESTS), told="{} in all",
     ),
     Objective(
-        "devices", "devices", "number of devices", maximised=False, scale=lambda _: Scale(Measure.DEVICES),
-        needs_rate=True,
+        "devices", "devices", "number of devices", maximised=False, dimension=Dimension.COUNT,
+        scale=lambda _: Scale(Measure.DEVICES), needs_rate=True, told="{} devices", apart={1: "1 device"},
     ),
     Objective(
-        "ttft", "ttft_s", "time to first token", maximised=False, scale=_first(None), part=Part.FIRST,
+        "ttft", "ttft_s", "time to first token", maximised=False, dimension=Dimension.SECONDS, scale=_first(None),
+        part=Part.FIRST, told="{} to the first token",
     ),
     Objective(
-        "tpot", "tpot_s", "time per output token", maximised=False, scale=_cycle(None), part=Part.LATER,
+        "tpot", "tpot_s", "time per output token", maximised=False, dimension=Dimension.SECONDS, scale=_cycle(None),
+        part=Part.LATER, told="{} for each output token",
     ),
     *(
         Objective(
             f"{name}_p{share}", f"{name}_p{share}_s", f"{words} of {share}% of requests", maximised=False,
-            scale=scale(share), part=part, traded=False,
+            dimension=Dimension.SECONDS, scale=scale(share), part=part, traded=False,
+            told=f"{told} of {share}% of requests",
         )
-        for name, words, scale, part in (
-            ("ttft", "time to first token", _first, Part.FIRST), ("tpot", "time per output token", _cycle, Part.LATER),
+        for name, words, told, scale, part in (
+            ("ttft", "time to first token", "{} to the first token", _first, Part.FIRST),
+            ("tpot", "time per output token", "{} for each output token", _cycle, Part.LATER),
         )
         for share in PERCENTILES
     ),
     Objective(
-        "cost", "cost_dollars_per_million_tokens", "cost of a million tokens", maximised=False, scale=_cost,
-        refusal=_unpriced,
+        "cost", "cost_dollars_per_million_tokens", "cost of a million tokens", maximised=False,
+        dimension=Dimension.DOLLARS, scale=_cost, refusal=_unpriced, told="{} per million tokens",
     ),
     Objective(
         "memory_headroom", "memory_headroom_bytes", "memory left on the fullest device", maximised=True,
+        dimension=Dimension.BYTES, told="{} left on the fullest device",
         scale=lambda p: Scale(Measure.MEMORY, Fraction(-1), Fraction(p.capacity_bytes)),
     ),
     Objective(
-        "context", "longest_context_tokens", "longest context", maximised=True, scale=lambda _: Scale(Measure.CONTEXT),
-        traded=False,
+        "context", "longest_context_tokens", "longest context", maximised=True, dimension=Dimension.COUNT,
+        scale=lambda _: Scale(Measure.CONTEXT), traded=False, told="one sequence of {} tokens",
+        apart={
+            0: "no cache is left beside the step that the engine sizes itself for (state workload.max_num_seqs)",
+        },
     ),
 )  # fmt: skip
 

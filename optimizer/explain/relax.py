@@ -157,7 +157,7 @@ def _to_the_best(problem: Problem, limit: Limit) -> Iterator[Relaxation]:
     """A limit on the value of an objective: the best value without it."""
     best = optimum(limit.drop(problem), limit.bounds) if isinstance(limit, ObjectiveLimit) else None
     if best is not None and isinstance(limit, ObjectiveLimit):
-        new = best.value * limit.factor(problem)
+        new = limit.kept_by(problem, best.value)
         if not waits(limit.stated(problem, new)):
             yield Relaxation(limit.name, limit.of(problem), new, limit.unit, limit.stated(problem, new), best)
             return

@@ -22,7 +22,8 @@ _INTERVALS = (
 
 def confidence_text(problem: Problem) -> str | None:
     """How sure limits on times are, and how to ask otherwise; None where no time is limited."""
-    named = [name for name in LATENCIES if any(limit.bounds.startswith(name) for limit, _ in bounds_of(problem))]
+    limited = {limit.timed(problem) for limit, _ in bounds_of(problem)}
+    named = [name for name in LATENCIES if name in limited]
     if not named:
         return None
     if problem.limits.confidence is None:

@@ -12,23 +12,6 @@ from optimizer.units import Dimension, format_quantity, plain
 FigureValue = int | Fraction
 Inputs = Mapping[str, FigureValue | str]
 
-UNITS: dict[Dimension, str] = {
-    Dimension.BYTES: "bytes",
-    Dimension.BYTES_PER_SECOND: "bytes/s",
-    Dimension.FLOPS: "FLOP/s",
-    Dimension.FLOP: "FLOP",
-    Dimension.SECONDS: "s",
-    Dimension.DOLLARS: "$",
-    Dimension.DOLLARS_PER_HOUR: "$/h",
-    Dimension.DOLLARS_PER_TOKEN: "$/token",
-    Dimension.TOKENS_PER_SECOND: "tokens/s",
-    Dimension.PER_SECOND: "requests/s",
-    Dimension.WATTS: "W",
-    Dimension.RATIO: "ratio",
-    Dimension.COUNT: "",
-}
-"""Name of each base unit."""
-
 
 def shown(value: FigureValue, dimension: Dimension) -> str:
     """Text for people; counts in full."""
@@ -68,7 +51,7 @@ class Figure:
     @property
     def unit(self) -> str:
         """Name of the base unit; empty for counts."""
-        return UNITS[self.dimension]
+        return self.dimension.base
 
     @property
     def result_text(self) -> str:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Final
 
 from optimizer.domain.limit_table import bounds_of, with_rate
-from optimizer.domain.objectives import Measure, Objective
+from optimizer.domain.objectives import Objective
 from optimizer.domain.problem import Problem
 from optimizer.figures.costs import build_costs
 from optimizer.figures.memory import build_memory
@@ -21,7 +21,6 @@ from optimizer.figures.serving import Evaluation, evaluate
 
 STEPS: Final = 4096
 """Parts of the request capacity that are told apart: finer than any measurement of it (a ratio)."""
-_LATENCIES: Final = (Measure.FIRST, Measure.CYCLE)
 
 
 def goodput(problem: Problem, evaluation: Evaluation) -> tuple[Fraction, Fraction] | None:
@@ -65,7 +64,7 @@ def most_in_time(problem: Problem, evaluation: Evaluation, steps: int) -> tuple[
 def _limits(problem: Problem) -> list[tuple[Objective, Fraction]]:
     """Limits on latencies, each with the prediction that keeps it at the confidence asked."""
     return [
-        (row.objective, value / row.factor(problem))
+        (row.objective, row.predicted(problem, value))
         for row, value in bounds_of(problem)
-        if row.objective.scale_of(problem).measure in _LATENCIES
+        if row.timed(problem) is not None
     ]

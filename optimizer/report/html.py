@@ -8,23 +8,25 @@ from typing import Final
 
 from optimizer.domain.limit_table import bounds_of
 from optimizer.domain.margins import accuracy
+from optimizer.domain.objectives import OBJECTIVES
 from optimizer.domain.workload import UNPRICED_DRAFTS
 from optimizer.figures.accuracy_text import accuracy_text, confidence_text
 from optimizer.figures.derivation_figure import Figure
+from optimizer.figures.objective_text import objective_text
 from optimizer.report.experts import experts_section
 from optimizer.report.html_budgets import memory_section, time_section
 from optimizer.report.html_layout import layout_section
 from optimizer.report.html_map import map_section
-from optimizer.report.html_parts import conflict_list, element, paragraph, plain, section, shell
+from optimizer.report.html_parts import conflict_list, element, paragraph, section, shell
 from optimizer.report.html_search import certificate_section, pareto_section, search_section, ties_section
 from optimizer.report.subject import Subject
-from optimizer.units import Dimension, format_quantity
+from optimizer.units import Dimension, format_quantity, named
 
 _TILES: Final = {
-    "throughput_per_device_tokens_per_s": "throughput a device",
-    "throughput_tokens_per_s": "throughput",
-    "ttft_s": "time to first token",
-    "tpot_s": "time per output token",
+    **{
+        row.unit: row.words
+        for row in map(OBJECTIVES.__getitem__, ("throughput_per_device", "throughput", "ttft", "tpot"))
+    },
     "memory_bytes": "memory, fullest device",
     "memory_utilization": "memory used",
     "compute_utilization": "compute used",
@@ -53,8 +55,7 @@ def _headline(subject: Subject) -> str:
     if check is not None:
         checked = "certificate accepted" if check.accepted else "certificate rejected"
     good = status in ("optimal", "feasible") and (check is None or check.accepted)
-    name, unit = plain(str(objective.get("name", "")))
-    headline = status + (f": {name} {value:,.6g} {unit}".rstrip() if value is not None else "")
+    headline = status + (f": {objective_text(str(objective.get('name', '')), value)}" if value is not None else "")
     return element(
         "p",
         element("strong", escape(headline), class_="good" if good else "bad"),
@@ -133,7 +134,7 @@ def _figures(figures: Mapping[str, Figure]) -> str:
         lines = [element("div", escape(f"= {part}")) for part in chain]
         if figure.bound_text:
             lines.append(element("div", escape(f"at rated peaks: {figure.bound_text}"), class_="note"))
-        summary = element("summary", element("span", escape(plain(name)[0])), element("b", escape(figure.result_text)))
+        summary = element("summary", element("span", escape(named(name)[0])), element("b", escape(figure.result_text)))
         folded.append(element("details", summary, element("div", *lines, class_="derivation"), class_="figure"))
     button = '<button type="button" id="unfold">unfold all</button>'
     return section("figures", "Figures and where they come from", button, *folded)

@@ -10,6 +10,7 @@ from typing import Any
 from optimizer.certificate.verdict import Check
 from optimizer.domain.cluster import Cluster, Period, Pool
 from optimizer.domain.fleet import over_hours
+from optimizer.figures.objective_text import objective_text
 from optimizer.fleet.column import TIMES, column_layout, missing_time, traffic_words
 from optimizer.fleet.words import conflict_words, demand_words, hours_words, pool_words
 from optimizer.readers.fleet import FleetDocument, Proposed
@@ -21,7 +22,6 @@ from optimizer.report.html_parts import (
     label,
     paragraph,
     picture,
-    plain,
     rect,
     section,
     shell,
@@ -120,11 +120,10 @@ def _none(data: Mapping[str, Any]) -> str:
 def _head(cluster: Cluster, data: Mapping[str, Any], check: Check | None) -> str:
     objective = data.get("objective")
     objective = objective if isinstance(objective, Mapping) else {}
-    name, unit = plain(str(objective.get("name", "")))
     value, gap = objective.get("value"), objective.get("gap")
     headline = str(data.get("status", "proposed"))
     if isinstance(value, int | float):
-        headline += f": {name} {value:,.6g} {unit}".rstrip() + over_hours(cluster)
+        headline += f": {objective_text(str(objective.get('name', '')), value)}{over_hours(cluster)}"
     checked = "certificate not checked"
     if check is not None:
         checked = "certificate accepted" if check.accepted else "certificate rejected"

@@ -15,11 +15,12 @@ from optimizer.domain.shape import Shape
 from optimizer.figures.costs import CostBook
 from optimizer.figures.memory import MemoryBook
 from optimizer.figures.objective import objective_value
+from optimizer.figures.objective_text import objective_text, titled
 from optimizer.figures.operating_point import Point
 from optimizer.figures.rates import effective_rates
 from optimizer.figures.serving import Evaluation, Timing, evaluate
 from optimizer.figures.topology import replicas_that_fit
-from optimizer.report.html_parts import four_digits, label, legend, paragraph, picture, plain, rect, section, titled
+from optimizer.report.html_parts import four_digits, label, legend, paragraph, picture, rect, section
 from optimizer.report.subject import Subject
 from optimizer.verify.constraints import priced_violations
 from optimizer.verify.structure import structural_violations
@@ -183,8 +184,7 @@ def map_section(subject: Subject) -> str:
                 share = (reach - low) / (high - low) if high > low else 1.0
                 strength = 0.25 + 0.75 * (share if subject.problem.objective_row.maximised else 1 - share)
                 colour, text = _FITS, four_digits(reach)
-                name, unit = plain(subject.problem.objective_row.unit)
-                tip = f"{name} {reach:,.6g} {unit} at batch {cell.batch:,}"
+                tip = f"{objective_text(subject.problem.objective_row.unit, reach)} at batch {cell.batch:,}"
             caption = f"{column_axis.upper()} {tp}, {row_axis.upper()} {value}: {tip}"
             fill = {"fill_opacity": f"{strength:.2f}"}
             shapes.append(rect(x + 1, y + 1, _CELL - 3, _ROW - 3, tip=caption, class_=f"{colour} {ring}", rx=2, **fill))

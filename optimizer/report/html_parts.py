@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Final
 
 from optimizer import __version__
+from optimizer.units import amount
 
 COLOURS: Final = 8
 """Classes `c0` … `c7` of the style sheet: the palette of Okabe and Ito (2008), readable with any colour vision."""
@@ -73,40 +74,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence
     return element("div", element("table", element("thead", row(head, "th")), element("tbody", body)), class_="scroll")
 
 
-_UNITS: Final = {
-    "_tokens_per_s": "tokens/s",
-    "_requests_per_s": "requests/s",
-    "_per_s": "1/s",
-    "_bytes": "bytes",
-    "_dollars_per_million_tokens": "$/Mtok",
-    "_dollars_per_h": "$/h",
-    "_dollars": "$",
-    "_s": "s",
-    "_w": "W",
-}
-
-
-def plain(name: str) -> tuple[str, str]:
-    """Name of a figure in words, and its unit."""
-    for suffix, unit in _UNITS.items():
-        if name.endswith(suffix):
-            return name.removesuffix(suffix).replace("_", " "), unit
-    return name.replace("_", " "), ""
-
-
-def titled(name: str) -> str:
-    """Name of a figure with its unit in brackets."""
-    words, unit = plain(name)
-    return f"{words} ({unit})" if unit else words
-
-
 def conflict_list(conflict: object) -> str:
     """The limits of a conflict, each with its value; empty where none is stated."""
     limits = [limit for limit in conflict if isinstance(limit, Mapping)] if isinstance(conflict, list) else []
-    items = [
-        " ".join(str(limit[key]) for key in ("limit", "value", "unit") if limit.get(key) is not None)
-        for limit in limits
-    ]
+    items = [f"{limit.get('limit')} {amount(limit.get('value'), str(limit.get('unit') or ''))}" for limit in limits]
     return element("ul", *(element("li", escape(item)) for item in items)) if items else ""
 
 

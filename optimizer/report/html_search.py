@@ -8,7 +8,8 @@ from math import ceil, floor, log10
 from typing import Any, Final
 
 from optimizer.domain.uncertainty import TIES
-from optimizer.report.html_parts import element, label, line, paragraph, picture, rect, section, table, titled
+from optimizer.figures.objective_text import titled
+from optimizer.report.html_parts import element, label, line, paragraph, picture, rect, section, table
 from optimizer.report.subject import Subject
 
 _PROOF = {

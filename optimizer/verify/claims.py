@@ -11,7 +11,7 @@ from typing import Any
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import Exit
-from optimizer.figures.derivation_figure import UNITS, Figure, shown
+from optimizer.figures.derivation_figure import Figure, shown
 from optimizer.readers.claims import Claim
 from optimizer.units import BINARY, DECIMAL, Dimension, plain
 from optimizer.verify.claim_table import ClaimKind, Physics, kind_of_claim
@@ -87,7 +87,7 @@ class ComparedClaim:
             "name": self.claim.name,
             "claimed": plain(self.claim.value),
             "derived": None if self.figure is None else plain(self.figure.value),
-            "unit": UNITS[self.claim.dimension],
+            "unit": self.claim.dimension.base,
             "verdict": str(self.verdict),
             "ratio": None if ratio is None else plain(ratio),
             "formula": None if self.figure is None else self.figure.formula,

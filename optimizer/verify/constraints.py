@@ -100,7 +100,7 @@ def bounded(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     """Limits on the value of an objective, such as TTFT and TPOT, in the phases that have it."""
     sure = problem.limits.confidence
     for limit, stated in bounds_of(problem):
-        row, bound = limit.objective, stated / limit.factor(problem)
+        row, bound = limit.objective, limit.predicted(problem, stated)
         if row.scale_of(problem).measure is Measure.CONTEXT:
             continue
         value = value_of(row, problem, evaluation)
@@ -118,7 +118,7 @@ def bounded(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
 def places(problem: Problem, evaluation: Evaluation) -> Iterator[Violation]:
     """A limit on TTFT that the wait for a free place breaks, though the queue of prompts does not."""
     on_firsts = [
-        (limit, stated / limit.factor(problem))
+        (limit, limit.predicted(problem, stated))
         for limit, stated in bounds_of(problem)
         if limit.objective.scale_of(problem).measure is Measure.FIRST
     ]

@@ -8,7 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 from optimizer.domain.families import Family
-from optimizer.units import Dimension, format_quantity, plain
+from optimizer.units import Dimension, format_quantity, in_full, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,5 +40,5 @@ def against(value: Fraction | int, limit: Fraction | int, dimension: Dimension, 
     """``81.2 GB of 72 GB``, with all digits where four do not tell the two apart."""
     left, right = format_quantity(value, dimension), format_quantity(limit, dimension)
     if left == right:
-        left, right = f"{plain(value):,}", f"{plain(limit):,}"
+        left, right = in_full(value, dimension), in_full(limit, dimension)
     return f"{left} {word} {right}"

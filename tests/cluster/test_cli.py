@@ -5,8 +5,8 @@ import json
 import pytest
 
 from optimizer.certificate import certify
-from optimizer.cli.explain import amount
 from optimizer.cli.main import run
+from optimizer.units import amount
 
 CLUSTER = """\
 name: chat-and-code

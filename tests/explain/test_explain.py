@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import optimizer.explain
-from optimizer.cli.explain import amount
 from optimizer.domain.limit_table import (
     Limit,
     limits_of,
@@ -29,7 +28,7 @@ from optimizer.figures.serving import evaluate
 from optimizer.readers.read import read_problem
 from optimizer.search.search import Search
 from optimizer.solve.places import waits
-from optimizer.units import Dimension, parse_quantity
+from optimizer.units import Dimension, amount, parse_quantity
 from optimizer.verify.constraints import violations
 from tests.small_problems import layouts, small_problem
 

@@ -101,7 +101,7 @@ def test_a_cluster_that_nothing_serves_has_a_page_with_its_conflict(tmp_path, ca
     reader.feed(page)
     assert not reader.open
     assert "No fleet keeps these together" in page
-    assert "<li>limits.power 3.0 w</li>" in page
+    assert "<li>limits.power 3 W</li>" in page
     assert '<strong class="bad">infeasible' in page
     assert "certificate accepted" in page
     assert run(["report", str(file), "--map", str(tmp_path / "map.json")]) == 2
