@@ -9,6 +9,7 @@ from fractions import Fraction
 
 import pytest
 
+from optimizer import verify
 from optimizer.certificate import certify
 from optimizer.certificate.statement import exact, sealed
 from optimizer.cli.solve import frontier_json
@@ -112,6 +113,25 @@ def test_frontier_and_explain_honour_it() -> None:
     said = explain(problem).to_json()
     assert said["objective"] == {"name": "energy_j_per_token", "value": float(answer.best.value)}
     assert all(entry["gain"] <= 0 for entry in said["binding"])
+
+
+def test_its_value_is_a_figure_that_verify_judges_by_the_names_it_has() -> None:
+    judged = dict.fromkeys((row.name for row in (ENERGY, INTERACTIVITY, HELD)), 0)
+    for problem in asked():
+        row, answer = problem.objective_row, solve(problem)
+        if answer.best is None or judged[row.name] == 2:
+            continue
+        judged[row.name] += 1
+        document = answer.to_json()
+        value = answer.best.value
+        assert document["figures"][row.unit] == pytest.approx(float(value))
+        figure = answer.derived[row.unit]
+        assert (figure.value, figure.dimension) == (value, row.dimension)
+        for factor, verdict in ((Fraction(1), "holds"), (Fraction(102, 100), "fails"), (Fraction(98, 100), "fails")):
+            claims = dict.fromkeys((row.unit, row.name), float(value * factor))
+            said = verify(document | {"claims": claims}).claims
+            assert {claim.claim.name: str(claim.verdict) for claim in said} == dict.fromkeys(claims, verdict)
+    assert min(judged.values()) == 2
 
 
 def test_every_page_and_line_says_it_as_its_row_does() -> None:

@@ -7,11 +7,13 @@ from typing import Any
 
 from optimizer.domain.layout import Layout
 from optimizer.domain.limits import LATENCIES, PERCENTILES
+from optimizer.domain.objectives import OBJECTIVES
 from optimizer.domain.problem import Problem
 from optimizer.figures import derivation_counts as counts
 from optimizer.figures import derivation_serving as serving
 from optimizer.figures.derivation_figure import Figure, Sheet
 from optimizer.figures.derivation_memory import PARTS, memory
+from optimizer.figures.objective import value_of
 from optimizer.figures.rates import ceil_fraction, ideal_rates
 from optimizer.figures.room import engines_that_run
 from optimizer.figures.serving import Evaluation, evaluate
@@ -38,7 +40,27 @@ def derive(problem: Problem, layout: Layout, evaluation: Evaluation) -> dict[str
     serving.rates(sheet, problem, evaluation, ideal)
     serving.traffic(sheet, problem, evaluation)
     serving.utilization(sheet, problem, evaluation)
+    _objectives(sheet, problem, evaluation)
     return sheet
+
+
+def _objectives(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
+    """The values of objectives that no figure above is."""
+    for row in OBJECTIVES.values():
+        value = None if row.unit in sheet or row.untold(problem) else value_of(row, problem, evaluation)
+        if value is None:
+            continue
+        scale = row.scale_of(problem)
+        level, factor, offset = scale.level(value), scale.factor, scale.offset
+        numbers = (factor, level) if scale.quotient else (level, factor)
+        sign = "÷" if scale.quotient else "·"
+        added = f" + {float(offset):,.6g}" if offset else ""
+        sheet.put(
+            row.unit, value, row.dimension,
+            f"factor ÷ {scale.measure.value}" if scale.quotient else f"{scale.measure.value} · factor",
+            f"{sign.join(f' {float(number):,.6g} ' for number in numbers).strip()}{added}",
+            inputs={"factor": factor, "level": level, "offset": offset},
+        )  # fmt: skip
 
 
 _TOP = (
@@ -71,6 +93,8 @@ _TOP = (
     "sequences_in_prefill",
     "running_sequences",
 )
+_BESIDE = frozenset({"devices", "memory_headroom_bytes"})
+"""Objectives of which the layout, and what it holds, tell in a result."""
 _ALWAYS = frozenset(_TOP[:7])
 _QUEUED = frozenset({"latency_s", "concurrency", *(f"ttft_p{share}_s" for share in PERCENTILES)})
 """What nothing is where the queue grows without end."""
@@ -92,6 +116,8 @@ def figures_json(
         for name in _TOP
         if name in derived or name in _ALWAYS or (evaluation.endless and name in _QUEUED)
     }
+    own = (row.unit for row in OBJECTIVES.values() if row.unit in derived and row.unit not in _BESIDE.union(_TOP))
+    values |= {name: plain(derived[name].value) for name in own}
     values |= {figure.name: plain(figure.value) for figure in problem.workload.figures(evaluation) if figure.told}
     values["engines"] = engines_that_run(problem, evaluation)
     values["memory"] = {part: plain(derived[part].value) for part in PARTS}

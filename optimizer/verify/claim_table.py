@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from optimizer.domain.limits import LATENCIES, PERCENTILES
+from optimizer.domain.objectives import OBJECTIVES
 from optimizer.domain.problem import Problem
 from optimizer.figures.room import EARLIER
 from optimizer.units import Dimension
@@ -454,8 +455,12 @@ ALIASES: dict[str, str] = {
 
 
 def own_claims(problem: Problem) -> dict[str, ClaimKind]:
-    """Claims that only this problem has: of its link tiers by name, its layers and stages, its measured loads."""
-    kinds: dict[str, ClaimKind] = {}
+    """Claims that only this problem has: of its link tiers by name, its layers and stages, its measured loads.
+
+    Values of objectives that no other claim is of are claimed by the objective's name, with its unit or without.
+    """
+    told = [row for row in OBJECTIVES.values() if row.untold(problem) is None]
+    kinds = {name: _kind(row.dimension, row.unit) for row in told for name in (row.unit, row.name)}
     for tier in problem.hardware.tiers:
         used = f"{tier.name}_bytes_per_s"
         readings = (
