@@ -15,9 +15,9 @@ from ruamel.yaml.scalarstring import LiteralScalarString
 from optimizer.domain.engines import ENGINES, Engine
 from optimizer.domain.fleet import NodeShare
 from optimizer.export.plan import ExportPlan, Plan, engine_plan
-from optimizer.export.transfer import address_of_a_pod, ports_of_its_own
+from optimizer.export.transfer import address_of_a_pod, port_of, ports_of_its_own
 
-HEAD: Final = "HEAD_ADDRESS"
+ADDRESS: Final = "${HEAD_ADDRESS:?the address of the first node}"
 RPC_PORT, RENDEZVOUS_PORT, HTTP_PORT = 13345, 29500, 8000
 """Ports: vLLM's data-parallel coordinator, torch.distributed's rendezvous, the server's."""
 ANYWHERE: Final = "0.0.0.0"  # noqa: S104 - requests come from a router in front, often of another node
@@ -68,11 +68,6 @@ class NodeCommand:
     of: int
     devices: tuple[int, ...]
     words: tuple[str, ...] = ()
-
-    @property
-    def port(self) -> int:
-        """Port of the instance's server."""
-        return HTTP_PORT + self.instance
 
 
 @dataclass(frozen=True)
@@ -211,12 +206,9 @@ def _commands(plan: Plan, answer: ExportPlan, homes: Sequence[Home]) -> Iterator
         yield replace(part, words=tuple(_STARTERS[plan.engine](plan, answer, part)))
 
 
-def _address() -> str:
-    return f"${{{HEAD}:?the address of the first node}}"
-
-
 def _vllm(plan: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
-    rank, count, devices, port = part.rank, part.of, part.devices, part.port
+    rank, count, devices = part.rank, part.of, part.devices
+    port, meeting, coordinator = (port_of("vllm", p, part.instance) for p in (HTTP_PORT, RENDEZVOUS_PORT, RPC_PORT))
     words = ["vllm", "serve", answer.model_name, *_flags(plan)]
     instance = plan.instance
     replica = instance.tp * instance.cp * instance.pp
@@ -224,13 +216,13 @@ def _vllm(plan: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
         return [*words, "--port", str(port)]
     if instance.dp == 1 or replica > len(devices) or len(devices) % replica:
         # One group of processes over all nodes; each node's share of the ranks follows from its number.
-        words += ["--nnodes", str(count), "--node-rank", str(rank), "--master-addr", _address()]
-        words += ["--master-port", str(RENDEZVOUS_PORT)]
+        words += ["--nnodes", str(count), "--node-rank", str(rank), "--master-addr", ADDRESS]
+        words += ["--master-port", str(meeting)]
         return [*words, *(["--headless"] if rank else ["--port", str(port)])]
     local = len(devices) // replica
     first = rank * (answer.problem.hardware.devices_per_node // replica)
-    words += ["--data-parallel-size-local", str(local), "--data-parallel-address", _address()]
-    words += ["--data-parallel-rpc-port", str(RPC_PORT)]
+    words += ["--data-parallel-size-local", str(local), "--data-parallel-address", ADDRESS]
+    words += ["--data-parallel-rpc-port", str(coordinator)]
     if rank:
         return [*words, "--data-parallel-start-rank", str(first), "--headless"]
     return [*words, "--port", str(port)]
@@ -240,13 +232,14 @@ def _sglang(plan: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
     words = ["python3", "-m", "sglang.launch_server", "--model-path", answer.model_name, *_flags(plan)]
     if part.of > 1:
         words += ["--nnodes", str(part.of), "--node-rank", str(part.rank)]
-        words += ["--dist-init-addr", f"{_address()}:{RENDEZVOUS_PORT}"]
+        words += ["--dist-init-addr", f"{ADDRESS}:{port_of('sglang', RENDEZVOUS_PORT, part.instance)}"]
     _, own = ports_of_its_own(plan.arguments, part.instance, answer.problem.hardware.devices_per_node)
-    return [*words, *own, "--host", ANYWHERE, "--port", str(part.port)]
+    return [*words, *own, "--host", ANYWHERE, "--port", str(port_of("sglang", HTTP_PORT, part.instance))]
 
 
 def _trtllm(plan: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
-    serve = ["trtllm-serve", answer.model_name, "--config", YAML_FILE, "--host", ANYWHERE, "--port", str(part.port)]
+    port = str(port_of("trtllm", HTTP_PORT, part.instance))
+    serve = ["trtllm-serve", answer.model_name, "--config", YAML_FILE, "--host", ANYWHERE, "--port", port]
     if part.of == 1:
         return serve
     hosts = "${HOSTFILE:?a file that names the nodes}"
@@ -257,7 +250,7 @@ def _trtllm(plan: Plan, answer: ExportPlan, part: NodeCommand) -> list[str]:
 def _torchrun(part: NodeCommand) -> list[str]:
     words = ["torchrun", "--nproc-per-node", str(len(part.devices))]
     if part.of > 1:
-        words += ["--nnodes", str(part.of), "--node-rank", str(part.rank), "--master-addr", _address()]
+        words += ["--nnodes", str(part.of), "--node-rank", str(part.rank), "--master-addr", ADDRESS]
         words += ["--master-port", str(RENDEZVOUS_PORT)]
     return words
 
@@ -371,9 +364,25 @@ def _placing(plan: Plan, answer: ExportPlan, per_node: int) -> Iterator[str]:
         vendor = answer.problem.hardware.device.vendor
         if vendor not in {"", "NVIDIA"} and not _image(plan, answer).startswith("vllm/vllm-openai-rocm"):
             yield f"image: {_image(plan, answer)} is of NVIDIA's devices; put one for those of {vendor} in its place"
+        yield from _pods_that_differ(plan, answer, -(-size // per_node))
+
+
+def _pods_that_differ(plan: Plan, answer: ExportPlan, nodes: int) -> Iterator[str]:
+    """What pods are not told."""
+    if plan.engine == "trtllm" and nodes > 1:
+        yield "kubernetes: no pods are written: MPI starts TensorRT-LLM's ranks on several nodes (launch.sh)"
+        return
+    yield (
+        f"nodes: pods of kubernetes.yaml take any node with devices to spare; a nodeSelector of your labels keeps "
+        f"them to those of {answer.problem.hardware.name}"
+    )
+    if nodes > 1:
+        tiers = answer.problem.hardware.tiers
+        tier = next(tier for tier in tiers if not tier.size or tier.size >= plan.instance.devices)
         yield (
-            f"nodes: pods of kubernetes.yaml take any node with devices to spare; a nodeSelector of your labels keeps "
-            f"them to those of {answer.problem.hardware.name}"
+            f"network: pods of kubernetes.yaml ask for no device of their node's network (rdma/… by the name of your "
+            f"plugin, or hostNetwork), without which ranks reach each other by TCP; {tier.name} at "
+            f"{tier.bandwidth * 8 / 10**9:,.0f} Gb/s a device was priced"
         )
 
 
@@ -390,7 +399,7 @@ def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:
     def pod(rank: int) -> dict[str, Any]:
         part = NodeCommand(0, 0, rank, nodes, tuple(range(min(per_node, size))))
         words = _STARTERS[plan.engine](plan, answer, part)
-        words = [_path(word.replace(_address(), "$(LWS_LEADER_ADDRESS)"), files, MOUNTED) for word in words]
+        words = [_path(word.replace(ADDRESS, "$(LWS_LEADER_ADDRESS)"), files, MOUNTED) for word in words]
         numbered = {"--node-rank": "$(LWS_WORKER_INDEX)"}
         for index, word in enumerate(words[:-1]):
             if word in numbered:
@@ -402,7 +411,7 @@ def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:
             "resources": {"limits": {_of_vendor(answer)[0]: str(min(per_node, size))}},
         }
         container["args"] = words[len(container["command"]) :]
-        return _pod(plan, container, f"{name}-launch" if files else None)
+        return _pod(plan, container, nodes, f"{name}-launch" if files else None)
 
     if plan.engine == "trtllm" and nodes > 1:
         return "# TensorRT-LLM's ranks on several nodes are started by MPI: see launch.sh and the MPI operator\n"
@@ -431,11 +440,12 @@ def _kubernetes(plan: Plan, answer: ExportPlan, per_node: int) -> str:
     )
 
 
-def _pod(plan: Plan, container: Mapping[str, Any], config: str | None) -> dict[str, Any]:
+def _pod(plan: Plan, container: Mapping[str, Any], nodes: int, config: str | None) -> dict[str, Any]:
     """A pod of one container, with its environment and the files of a ConfigMap.
 
     Ranks of a pod exchange through /dev/shm, of which a container has 64 MB unless memory is mounted there
-    (docs.vllm.ai/deployment/k8s, docs.sglang.ai/references/multi_node_deployment/lws_pd).
+    (docs.vllm.ai/deployment/k8s, docs.sglang.ai/references/multi_node_deployment/lws_pd). Memory that a network between
+    nodes reads and writes is locked (discuss.vllm.ai/t/1344).
     """
     environment = [{"name": key, "value": value} for key, value in plan.environment.items()]
     environment += address_of_a_pod(plan.arguments)
@@ -444,7 +454,9 @@ def _pod(plan: Plan, container: Mapping[str, Any], config: str | None) -> dict[s
     if config is not None:
         mounts.append({"name": "launch", "mountPath": MOUNTED.rstrip("/")})
         volumes.append({"name": "launch", "configMap": {"name": config}})
-    told = {"env": environment} if environment else {}
+    told: dict[str, Any] = {"env": environment} if environment else {}
+    if nodes > 1:
+        told["securityContext"] = {"capabilities": {"add": ["IPC_LOCK"]}}
     return {"spec": {"containers": [{**container, **told, "volumeMounts": mounts}], "volumes": volumes}}
 
 
@@ -463,7 +475,7 @@ def _ranked(plan: Plan, answer: ExportPlan, name: str, nodes: int) -> str:
             "name": "vllm", "image": _image(plan, answer), "command": ["/bin/bash", "-c"],
             "args": [f"exec {line} {more}\n"], "resources": {"limits": {_of_vendor(answer)[0]: str(per_node)}},
         }  # fmt: skip
-        return _pod(plan, container, None)
+        return _pod(plan, container, nodes, None)
 
     rank = f"--data-parallel-start-rank $((LWS_WORKER_INDEX * {local})) --headless"
     return yaml_text(
@@ -483,5 +495,5 @@ def _ranked(plan: Plan, answer: ExportPlan, name: str, nodes: int) -> str:
 
 
 def _differences(plan: Plan, differences: Sequence[str]) -> str:
-    lines = [f"# What was priced and {plan.engine} {plan.version} cannot be told, or does otherwise", ""]
-    return "\n".join([*lines, *(f"- {line}" for line in differences)]) + "\n"
+    title = f"# What was priced and {plan.engine} {plan.version} cannot be told, or does otherwise"
+    return "\n".join([title, "", *(f"- {line}" for line in differences)]) + "\n"

@@ -439,7 +439,10 @@ def _torchtitan(answer: ExportPlan, version: str) -> Plan:
         plan.put("ep", layout.ep)
     if layout.pp > 1:
         plan.differences.append("stages: torchtitan cuts the model into stages itself")
-    plan.differences.append("training: a serving workload was priced, and torchtitan trains; its figures are not these")
+    plan.differences += [
+        "training: a serving workload was priced, and torchtitan trains; its figures are not these",
+        f"model: {answer.problem.model.name} is to be named by --model.name and --model.flavor, or --job.config_file",
+    ]
     return plan
 
 

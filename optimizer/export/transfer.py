@@ -13,6 +13,11 @@ NIXL_PORT: Final = 5600
 """Of vLLM's handshake, from which each data-parallel rank of a server counts (VLLM_NIXL_SIDE_CHANNEL_PORT)."""
 BOOTSTRAP_PORT: Final = 8998
 """Of SGLang's prefill servers, to which decode servers come (srt/server_args.py --disaggregation-bootstrap-port)."""
+_PORTS_OF_A_SERVER: Final = {"sglang": 32}
+"""Ports that servers of an engine lie apart. With attention data parallelism one of SGLang takes those from 233 above
+its own on for its processes, 7 of them and up to 0.5.2 one more of each rank (srt/server_args.py PortArgs.init_new of
+0.4.9 to 0.5.23): 32 apart, these are never another server's."""
+_LAST_PORT: Final = 2**16 - 512
 _ROLES: Final = {"prefill": "kv_producer", "decode": "kv_consumer"}
 _PROXIES: Final = {
     "vllm": "a proxy of its connector, such as its toy_proxy_server.py with --prefiller-hosts and --decoder-hosts",
@@ -53,6 +58,12 @@ def role(engine: str, work: ServingWorkload) -> TransferRole:
     return TransferRole(yaml=told, differences=(paired,))
 
 
+def port_of(engine: str, first: int, instance: int) -> int:
+    """A port of an instance: `first` is that of the instance 0."""
+    ports = range(first, _LAST_PORT, _PORTS_OF_A_SERVER.get(engine, 1))
+    return ports[instance % len(ports)]
+
+
 def ports_of_its_own(
     arguments: Mapping[str, str | None], instance: int, per_node: int
 ) -> tuple[dict[str, str], list[str]]:
@@ -60,7 +71,7 @@ def ports_of_its_own(
     if "--kv-transfer-config" in arguments:
         return {"VLLM_NIXL_SIDE_CHANNEL_PORT": str(NIXL_PORT + instance * per_node)}, []
     if arguments.get("--disaggregation-mode") == "prefill":
-        return {}, ["--disaggregation-bootstrap-port", str(BOOTSTRAP_PORT + instance)]
+        return {}, ["--disaggregation-bootstrap-port", str(port_of("sglang", BOOTSTRAP_PORT, instance))]
     return {}, []
 
 

@@ -17,6 +17,7 @@ from ruamel.yaml import YAML
 from optimizer import read_problem
 from optimizer.cli.main import run
 from optimizer.domain.engines import engine_named
+from optimizer.domain.fleet import NodeShare
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.errors import SpecError
@@ -154,6 +155,42 @@ def test_instances_on_nodes_of_their_own_are_read_back(tmp_path: Path) -> None:
     layout = Layout(tp=8, pp=2, dp=2, batch=8)
     launch = _read_back(export(_answer(PROBLEMS["llama-3.1-70b", "decode"], layout), "sglang"), "sglang", tmp_path)
     assert (launch.devices, launch.nodes, launch.devices_of_node) == (32, 4, 8)
+
+
+@pytest.mark.parametrize(("engine", "taken"), [("sglang", (0, *range(233, 247))), ("vllm", (0,)), ("trtllm", (0,))])
+def test_no_two_servers_of_a_node_take_one_port(engine: str, taken: tuple[int, ...]) -> None:
+    """SGLang's attention data parallelism takes ports from 233 above its own on, wherever other servers are."""
+    layout = Layout(tp=1, dp=8, ep=2, edp=4, batch=8) if engine == "sglang" else Layout(tp=1, dp=8, edp=8, batch=8)
+    commands = export(_answer(PROBLEMS["qwen3-235b-a22b", "prefill"], layout), engine, first=40).commands
+    flags = [dict(pairwise(command.words)) for command in commands]
+    ports = [
+        int(of[name]) + more
+        for of in flags
+        for name, above in (("--port", taken), ("--disaggregation-bootstrap-port", (0,)))
+        if name in of
+        for more in above
+    ]
+    assert len(set(ports)) == len(ports) >= len(commands)
+
+
+def test_servers_that_begin_on_one_node_meet_at_ports_of_their_own() -> None:
+    problem = PROBLEMS["llama-3.1-70b", "decode"]
+    places = [[NodeShare(node=n, devices=(first, first + 1)) for n in (0, 1)] for first in (0, 2)]
+    for engine, flag in (("vllm", "--master-port"), ("sglang", "--dist-init-addr")):
+        made = export(_answer(problem, Layout(tp=4, dp=2, batch=8)), engine, places=places)
+        assert len({dict(pairwise(command.words))[flag] for command in made.commands}) == len(places)
+
+
+def test_what_pods_over_several_nodes_are_not_told_is_a_difference() -> None:
+    problem = PROBLEMS["llama-3.1-70b", "decode"]
+    for engine, pp, said in (("vllm", 2, "network"), ("vllm", 1, ""), ("trtllm", 2, "kubernetes"), ("trtllm", 1, "")):
+        made = export(_answer(problem, Layout(tp=8, pp=pp, batch=8)), engine)
+        kinds = {line.partition(":")[0] for line in made.differences}
+        assert kinds & {"network", "kubernetes"} == {said} - {""}
+        assert ("nodes" in kinds) is (said != "kubernetes")
+        assert ("IPC_LOCK" in made.files["kubernetes.yaml"]) is (said == "network")
+    wide = export(_answer(PROBLEMS["deepseek-v3", "decode"], Layout(tp=1, dp=32, ep=32, batch=8)), "vllm")
+    assert wide.files["kubernetes.yaml"].count("IPC_LOCK") == 2
 
 
 def test_tensor_ranks_of_an_expert_are_neighbours_in_sglang_and_not_in_trtllm() -> None:
