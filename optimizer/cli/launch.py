@@ -86,6 +86,8 @@ def changed_flags(posed: Posed, problem: Problem, result: Solved) -> list[dict[s
     changes: list[dict[str, str | None]] = []
     for name, value in wanted.items():
         option = options.pop(names[name].carries, None)
+        if names[name].carries == "max_model_len" and launch.operating.fits_length:
+            continue
         if option is None or not _same(option.text if option.values else None, value):
             changes.append({"flag": name, "from": None if option is None else option.text, "to": value or "true"})
     dropped = [option for option in options.values() if option.flag.carries in _LAYOUT and option.name not in used]

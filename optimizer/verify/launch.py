@@ -86,6 +86,9 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
             *_prefix_blocks(started, verdict.evaluation), *_no_requests(started, verdict.evaluation),
         )  # fmt: skip
         verdict = replace(verdict, violations=(*verdict.violations, *violations))
+    if started.launch.operating.fits_length:
+        shortest = started.problem.workload.model_copy(update={"max_model_len": None})
+        verdict = replace(verdict, least=verdict.problem.changed(workload=shortest))
     verdict = _despite_unmodelled(started, verdict)
     if verdict.feasible:
         costs = () if verdict.despite else _unmodelled_costs(started)
@@ -324,7 +327,7 @@ def as_started(posed: Posed) -> tuple[Posed, tuple[str, ...]]:
     work, twice = problem.workload, 2 if point.doubled else 1
     filled: dict[str, int] = {}
     length = work.max_model_len
-    if length is None and not launch.fits_length and problem.model.max_context is not None:
+    if length is None and problem.model.max_context is not None:
         length = filled["max_model_len"] = problem.model.max_context
     tokens = point.max_num_batched_tokens
     if tokens is None:
@@ -351,12 +354,27 @@ def as_started(posed: Posed) -> tuple[Posed, tuple[str, ...]]:
         posed, problem=problem.changed(workload=work.model_copy(update=update)),
         launch=replace(launch, operating=operating),
     )  # fmt: skip
+    known = "the longest that the model knows"
+    if point.fits_length and length is not None:
+        held = _longest_held(started, length)
+        if held < length:
+            filled["max_model_len"], known = held, f"the longest that its cache holds, of {length:,}"
+            fitted = started.problem.workload.model_copy(update={"max_model_len": held})
+            started = replace(started, problem=started.problem.changed(workload=fitted))
     where = f"default of {engine.title} on {device.name}"
-    notes = {
-        name: f"{name} {value:,}: {'the longest that the model knows' if name == 'max_model_len' else where}"
-        for name, value in filled.items()
-    }
+    notes = {name: f"{name} {value:,}: {known if name == 'max_model_len' else where}" for name, value in filled.items()}
     return started, tuple(notes.values())
+
+
+def _longest_held(posed: Posed, longest: int) -> int:
+    """Tokens of the longest sequence that the cache holds, none longer; no fewer than those of a request."""
+    problem, launch = posed.problem, posed.launch
+    layout = launch.layout(problem.workload, experts=problem.model.moe is not None, batch=1)
+    if any(item.family in BLOCKING for item in structural_violations(problem, layout)):
+        return longest
+    evaluation = evaluate(problem, layout)
+    held = room_of(problem, evaluation.shape, evaluation.cuts).longest_context
+    return min(longest, max(held, problem.workload.held_tokens)) if held else longest
 
 
 def _memory_share(posed: Posed, layout: Layout) -> Iterator[str]:

@@ -36,6 +36,8 @@ class LayoutVerdict(Judged):
         None and empty where the layout has no price: its meshes or its stages contradict each other.
     imbalance
         Hottest device's expert load ÷ mean of each layer that it was priced with; None: balanced.
+    least
+        The problem with the shortest sequences that it starts with, where they are fitted to its cache.
     beside
         Doubts of what the layout was read from.
     despite
@@ -53,6 +55,7 @@ class LayoutVerdict(Judged):
     figures_document: dict[str, Any] = field(default_factory=dict)
     imbalance: Imbalance = None
     beside: tuple[str, ...] = ()
+    least: Problem | None = None
     despite: tuple[str, ...] = ()
 
     @cached_property
@@ -60,7 +63,7 @@ class LayoutVerdict(Judged):
         """Why it may not fit though it does as expected: what its engine keeps is not known well enough to say."""
         if not self.feasible or self.evaluation is None:
             return ()
-        return (*(self.despite or doubts(self.problem, self.evaluation)), *self.beside)
+        return (*(self.despite or doubts(self.least or self.problem, self.evaluation)), *self.beside)
 
     @property
     def fits(self) -> str:

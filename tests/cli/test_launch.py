@@ -117,7 +117,9 @@ YARN = '{"rope_type":"yarn","factor":4.0,"original_max_position_embeddings":3276
         ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2507", "h100-sxm-8", "no", 262_144),
         ("vllm serve Qwen/Qwen3-Coder-30B-A3B-Instruct", "h100-sxm-8", "no", 262_144),
         ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2507 --max-model-len 65536", "h100-sxm-8", "yes", 65_536),
-        ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2507 --max-model-len auto", "h100-sxm-8", "yes", None),
+        ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2507 --max-model-len auto", "h100-sxm-8", "yes", 133_024),
+        ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2512 --max-model-len -1", "h100-sxm-8", "yes", 40_960),
+        ("vllm serve Qwen/Qwen3-30B-A3B --max-model-len auto", "h100-sxm-8", "yes", 40_960),
         # of releases that nothing tells about, an engine asks for what it finds
         ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2512", "h100-sxm-8", "may not fit", 40_960),
         ("vllm serve Qwen/Qwen3-30B-A3B-Instruct-2512 --max-model-len 65536", "h100-sxm-8", "may not fit", 65_536),

@@ -32,6 +32,8 @@ class Operating:
         Tokens of a step of one attention data-parallel rank.
     max_model_len
         Longest sequence, prompt and output.
+    fits_length
+        Whether the engine takes the longest that its cache holds.
     memory_utilization
         Share of a device's memory, as the engine means it.
     kv_cache_memory
@@ -67,6 +69,7 @@ class Operating:
     max_num_seqs: int | None = None
     max_num_batched_tokens: int | None = None
     max_model_len: int | None = None
+    fits_length: bool = False
     memory_utilization: Fraction | None = None
     kv_cache_memory: int | None = None
     window_share: Fraction | None = None
@@ -201,11 +204,6 @@ class Launch:
     def before(self, version: str) -> bool:
         """Whether it is of a version before this one."""
         return is_before(self.version, version)
-
-    @property
-    def fits_length(self) -> bool:
-        """Whether the engine is told to take the longest sequence that its cache holds."""
-        return any(option.flag.carries == "max_model_len" and option.text in FITTED_LENGTH for option in self.given)
 
     @property
     def engine_name(self) -> str:

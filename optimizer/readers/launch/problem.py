@@ -71,6 +71,8 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
         raise SpecError(*(_placed(launch, fault) for fault in error.faults)) from None
     problem = _as_loaded(launch, problem)
     launch, problem = _by_a_release_that_has_it(launch, problem, assumed)
+    if ("workload", "max_model_len") in stated:
+        launch = replace(launch, operating=replace(launch.operating, fits_length=False))
     on_nodes = _on_nodes(launch, problem, assumed)
     check_flags(launch, problem)
     problem = on_nodes
@@ -214,7 +216,7 @@ def _unknown_context(
     unless told may start or not, and so may one that is told more than the entry knows.
     """
     model, work = problem.model, problem.workload
-    if model.max_context is not None or launch.fits_length or launch.training:
+    if model.max_context is not None or launch.training:
         return problem, ()
     entry = None if checkpoint is None else checkpoint.shapes
     usual = None if entry is None else entry.max_context
@@ -232,7 +234,7 @@ def _unknown_context(
     )
     if usual is not None:
         problem = problem.changed(workload=work.model_copy(update={"max_model_len": longest}))
-    if problem.cache.admits_longest:
+    if problem.cache.admits_longest and not launch.operating.fits_length:
         return problem, (unknown,)
     assumed.append(unknown)
     return problem, ()

@@ -276,6 +276,7 @@ def _operating(command: CommandReading, environment: Mapping[str, str], *, exper
     quantization = command.text("quantization")
     return Operating(
         max_num_seqs=seqs, max_num_batched_tokens=tokens, max_model_len=length,
+        fits_length=_fits_length(command),
         memory_utilization=command.share("memory_utilization"),
         kv_cache_memory=command.number("kv_cache_memory", needed=False),
         kv_cache=command.choice("kv_cache", KV_FORMATS),
@@ -355,12 +356,23 @@ def _connects_hybrid(transfer: Mapping[str, Any]) -> bool:
     return all(_connects_hybrid(part) for part in parts or () if isinstance(part, dict))
 
 
+_FITTED_SINCE: Final = "0.14"
+"""Release from which on vLLM takes the longest that its cache holds (its PR 29431)."""
+
+
 def _length(command: CommandReading) -> int | None:
     """Longest sequence; ``auto`` and ``-1`` leave it to the engine."""
-    length = command.one("max_model_len")
-    if length is not None and length.text in FITTED_LENGTH:
-        return None
-    return command.number("max_model_len")
+    if not _fits_length(command):
+        return command.number("max_model_len")
+    if command.before(_FITTED_SINCE):
+        option = command.one("max_model_len")
+        command.fault(option, f"a whole number is wanted: vLLM fits it to its cache from {_FITTED_SINCE} on")
+    return None
+
+
+def _fits_length(command: CommandReading) -> bool:
+    option = command.one("max_model_len")
+    return option is not None and option.text in FITTED_LENGTH
 
 
 def _redundant(command: CommandReading, *, experts: bool, ranks: int) -> int:
