@@ -1,28 +1,15 @@
 """Verdicts, and the figures of a judgement as they are shown."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from fractions import Fraction
 from typing import Any, Final
 
 from optimizer.audit.lexicon import Unit
+from optimizer.verify.claims import Verdict
+
+__all__ = ["Contradiction", "Verdict", "number", "plain", "shown"]
 
 _SIGNIFICANT: Final = 6
-
-
-class Verdict(StrEnum):
-    """What became of a claim or an equation."""
-
-    HOLDS = "holds"
-    FAILS = "fails"
-    IMPOSSIBLE = "impossible"
-    AMBIGUOUS = "ambiguous"
-    UNSUPPORTED = "unsupported"
-
-    @property
-    def wrong(self) -> bool:
-        """Whether the document must be corrected."""
-        return self in {Verdict.FAILS, Verdict.IMPOSSIBLE}
 
 
 def shown(value: Fraction, unit: Unit | None = None) -> str:

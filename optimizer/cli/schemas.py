@@ -17,7 +17,7 @@ from optimizer.domain.problem import ProblemFile
 from optimizer.errors import Fault, SpecError
 from optimizer.sweep.grid import GridFile
 from optimizer.verify.claim_table import dimensions
-from optimizer.verify.claims import ClaimVerdict
+from optimizer.verify.claims import Verdict
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 KINDS: Final = {
@@ -168,7 +168,7 @@ _READING: Final = _object({"name": _TEXT}, {"derived": _MAYBE, "holds": {"type":
 
 
 def _judged() -> _Schema:
-    verdict = {"enum": [str(kind) for kind in ClaimVerdict]}
+    verdict = {"enum": [str(kind) for kind in Verdict]}
     return _object(
         {
             "name": _TEXT,
@@ -194,7 +194,7 @@ def _documents() -> dict[str, _Schema]:
     relaxed = _object(
         {"limit": _TEXT, "from": {}, "to": {}}, {"unit": _MAYBE_TEXT, "layout": {"type": ["object", "null"]}}
     )
-    verdicts = {"enum": [str(kind) for kind in ClaimVerdict]}
+    verdicts = {"enum": [str(kind) for kind in Verdict]}
     fault = _object(
         {
             "path": _MAYBE_TEXT,

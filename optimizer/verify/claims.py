@@ -18,8 +18,8 @@ from optimizer.verify.claim_table import ClaimKind, Physics, kind_of_claim
 from optimizer.verify.physics import PhysicalLimit, physical_limits
 
 
-class ClaimVerdict(StrEnum):
-    """What became of a claim."""
+class Verdict(StrEnum):
+    """What became of a claim, or of an equation or figure of a document."""
 
     HOLDS = "holds"
     FAILS = "fails"
@@ -29,8 +29,8 @@ class ClaimVerdict(StrEnum):
 
     @property
     def wrong(self) -> bool:
-        """Whether the claim cannot stand as written."""
-        return self in {ClaimVerdict.FAILS, ClaimVerdict.IMPOSSIBLE}
+        """Whether it cannot stand as written."""
+        return self in {Verdict.FAILS, Verdict.IMPOSSIBLE}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class ComparedClaim:
     """
 
     claim: Claim
-    verdict: ClaimVerdict
+    verdict: Verdict
     figure: Figure | None = None
     readings: tuple[JudgedReading, ...] = ()
     note: str = ""
@@ -129,7 +129,7 @@ def _other_units(claim: Claim) -> Iterable[tuple[str, Claim]]:
 
 
 def _unsupported(claim: Claim, note: str) -> ComparedClaim:
-    return ComparedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note)
+    return ComparedClaim(claim, Verdict.UNSUPPORTED, note=note)
 
 
 def judge_claim(claim: Claim, figures: dict[str, Figure], problem: Problem, layout: Layout) -> ComparedClaim:
@@ -183,7 +183,7 @@ def _verdict(
     true = [reading for reading in readings if reading.holds]
     if (kind.defined and readings[0].holds) or len(true) == len(readings):
         defined = tuple(readings[:1]) if kind.defined else tuple(readings)
-        return ComparedClaim(claim, ClaimVerdict.HOLDS, readings[0].figure, defined)
+        return ComparedClaim(claim, Verdict.HOLDS, readings[0].figure, defined)
     shown_readings = list(readings)
     for name, other in _other_units(claim):
         for reading in readings:
@@ -195,7 +195,7 @@ def _verdict(
     if true:
         names = "; ".join(reading.name for reading in true)
         note = f"true as: {names}"
-        return ComparedClaim(claim, ClaimVerdict.AMBIGUOUS, true[0].figure, tuple(shown_readings), note)
+        return ComparedClaim(claim, Verdict.AMBIGUOUS, true[0].figure, tuple(shown_readings), note)
     nearest = (
         readings[0]
         if kind.defined
@@ -204,8 +204,8 @@ def _verdict(
     limits = physical_limits(claim, kind, problem, layout) if kind.physics is not Physics.NONE else ()
     if limits:
         note = "beyond what the hardware can do under every reading: " + "; ".join(map(str, limits))
-        return ComparedClaim(claim, ClaimVerdict.IMPOSSIBLE, nearest.figure, tuple(readings), note, limits)
-    return ComparedClaim(claim, ClaimVerdict.FAILS, nearest.figure, tuple(readings), _why(claim, nearest.figure))
+        return ComparedClaim(claim, Verdict.IMPOSSIBLE, nearest.figure, tuple(readings), note, limits)
+    return ComparedClaim(claim, Verdict.FAILS, nearest.figure, tuple(readings), _why(claim, nearest.figure))
 
 
 def _why(claim: Claim, figure: Figure) -> str:

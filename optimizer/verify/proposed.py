@@ -26,7 +26,7 @@ from optimizer.readers.fleet import At, FleetDocument, Proposed
 from optimizer.readers.messages import nearest
 from optimizer.readers.places import PathStep
 from optimizer.units import Dimension, plain
-from optimizer.verify.claims import ClaimVerdict, ComparedClaim, Judged, matches
+from optimizer.verify.claims import ComparedClaim, Judged, Verdict, matches
 from optimizer.verify.constraints import BLOCKING, structural_violations
 from optimizer.verify.fleet import (
     Broken,
@@ -277,8 +277,8 @@ def _claim(proposal: FleetDocument, at: At, dimension: Dimension) -> Claim | Non
 def _judged(claim: Claim, figure: Figure) -> ComparedClaim:
     rounded = abs(Fraction(figure.value)) * _ROUNDING
     if matches(claim, figure.value, rounded):
-        return ComparedClaim(claim, ClaimVerdict.HOLDS, figure)
-    return ComparedClaim(claim, ClaimVerdict.FAILS, figure, note=f"claimed {claim.text}, derived {figure.result_text}")
+        return ComparedClaim(claim, Verdict.HOLDS, figure)
+    return ComparedClaim(claim, Verdict.FAILS, figure, note=f"claimed {claim.text}, derived {figure.result_text}")
 
 
 def _claims(proposal: FleetDocument, figures: Mapping[str, Figure]) -> Iterator[ComparedClaim]:
@@ -289,7 +289,7 @@ def _claims(proposal: FleetDocument, figures: Mapping[str, Figure]) -> Iterator[
         if figure is None:
             near = nearest(claim.name, list(figures))
             note = "nothing here derives such a figure" + (f"; did you mean {near!r}?" if near else "")
-            yield ComparedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note)
+            yield ComparedClaim(claim, Verdict.UNSUPPORTED, note=note)
         else:
             counts = figure.dimension is Dimension.COUNT and Fraction(figure.value).denominator == 1
             yield _judged(claim.exactly if counts else claim, figure)
@@ -344,7 +344,7 @@ def _worst(
     if claim is None:
         return
     if worst is None:
-        yield ComparedClaim(claim, ClaimVerdict.UNSUPPORTED, note="no replica of the demand can be lost")
+        yield ComparedClaim(claim, Verdict.UNSUPPORTED, note="no replica of the demand can be lost")
         return
     yield _judged(claim, _rate_figure(Fraction(worst["capacity_per_s"]), "what is left after the worst loss"))
     if left is not None:
@@ -371,7 +371,7 @@ def _leaves(proposal: FleetDocument, at: At, derived: Any, besides: Sequence[str
     if claim is None:
         return
     if derived is None:
-        yield ComparedClaim(claim, ClaimVerdict.UNSUPPORTED, note="it is not known here")
+        yield ComparedClaim(claim, Verdict.UNSUPPORTED, note="it is not known here")
         return
     value = Fraction(repr(derived)) if isinstance(derived, float) else Fraction(derived)
     yield _judged(claim, Figure(str(at[-1]), value, dimension, "as a result would state it", ""))

@@ -18,7 +18,7 @@ from optimizer.figures.derivation import derive, figures_json
 from optimizer.figures.derivation_figure import Figure
 from optimizer.figures.serving import Evaluation, evaluate
 from optimizer.readers.read import LayoutDocument
-from optimizer.verify.claims import ClaimVerdict, ComparedClaim, Judged, judge_claims
+from optimizer.verify.claims import ComparedClaim, Judged, Verdict, judge_claims
 from optimizer.verify.constraints import BLOCKING, priced_violations, structural_violations
 from optimizer.verify.doubts import doubts
 from optimizer.verify.extra_figures import extra_figures
@@ -167,7 +167,7 @@ def judge(document: LayoutDocument) -> LayoutVerdict:
     verdict = judge_layout(document.problem, document.layout, convention=convention, placed=placed)
     if verdict.evaluation is None:
         note = "the layout has no price: " + "; ".join(map(str, verdict.violations))
-        claims = tuple(ComparedClaim(claim, ClaimVerdict.UNSUPPORTED, note=note) for claim in document.claims)
+        claims = tuple(ComparedClaim(claim, Verdict.UNSUPPORTED, note=note) for claim in document.claims)
     else:
         figures = dict(verdict.figures)
         if document.claims and document.placement is not None and not (placed and placed.violations):

@@ -19,7 +19,7 @@ from optimizer.readers.claims import Claim, ClaimReader, last_digit
 from optimizer.readers.document import load_text
 from optimizer.readers.read import problem_in
 from optimizer.verify.claim_table import ALIASES, CLAIMS, dimensions
-from optimizer.verify.claims import ClaimVerdict, ComparedClaim, judge_claims
+from optimizer.verify.claims import ComparedClaim, Verdict, judge_claims
 from optimizer.verify.verdict import judge_layout
 from tests.verify.examples import DENSE, MOE, problem
 
@@ -36,7 +36,7 @@ def judged(claims: str, question: Problem | None = None, layout: Layout = LAYOUT
     return {j.claim.name: j for j in judge_claims(read(claims), dict(verdict.figures), question, layout)}
 
 
-def verdict(claims: str, **more: Any) -> ClaimVerdict:
+def verdict(claims: str, **more: Any) -> Verdict:
     (only,) = judged(claims, **more).values()
     return only.verdict
 
@@ -133,7 +133,7 @@ def test_other_names_mean_the_same() -> None:
 
 def test_an_ambiguous_word_names_the_reading_that_makes_it_true() -> None:
     instance = judged("experts_per_gpu: 12")["experts_per_gpu"]
-    assert instance.verdict is ClaimVerdict.AMBIGUOUS
+    assert instance.verdict is Verdict.AMBIGUOUS
     assert instance.note == "true as: expert instances over the layers of the stage"
     assert [(reading.name, reading.holds) for reading in instance.readings] == [
         ("distinct experts of one layer", False),
@@ -154,7 +154,7 @@ def test_gigabytes_and_gibibytes_are_readings_of_their_own() -> None:
     gib, gb = held.memory_bytes / 2**30, held.memory_bytes / 10**9
     assert verdict(f"memory: {gib:.3f} GiB") == "holds"
     wrong = judged(f"memory: {gib:.3f} GB")["memory"]
-    assert wrong.verdict is ClaimVerdict.AMBIGUOUS
+    assert wrong.verdict is Verdict.AMBIGUOUS
     assert wrong.note == "true as: per device, GB read as GiB"
     assert judged(f"memory: {gb:.3f} GiB")["memory"].note == "true as: per device, GiB read as GB"
 
@@ -163,7 +163,7 @@ def test_per_device_and_in_total() -> None:
     figures = judge_layout(problem(), LAYOUT).figures
     total = figures["total_expert_weights_bytes"].value
     claim = judged(f"expert_weights: {total}")["expert_weights"]
-    assert claim.verdict is ClaimVerdict.AMBIGUOUS
+    assert claim.verdict is Verdict.AMBIGUOUS
     assert claim.note == "true as: in total over all devices"
     assert claim.ratio == 1
 
@@ -187,7 +187,7 @@ def test_what_nothing_derives_is_unsupported() -> None:
 
 def test_impossible_names_the_resource_the_factor_and_every_reading() -> None:
     claim = judged("throughput_per_device: 1e12")["throughput_per_device"]
-    assert claim.verdict is ClaimVerdict.IMPOSSIBLE
+    assert claim.verdict is Verdict.IMPOSSIBLE
     assert [limit.reading for limit in claim.limits] == [
         "decode, one sequence a rank",
         "decode at the layout's batch",
@@ -201,7 +201,7 @@ def test_impossible_names_the_resource_the_factor_and_every_reading() -> None:
 def test_what_only_fails_at_batch_one_is_not_impossible() -> None:
     question = problem(workload={"phase": "decode"})
     claim = judged("throughput_per_device: 1", question=question)["throughput_per_device"]
-    assert claim.verdict is ClaimVerdict.FAILS
+    assert claim.verdict is Verdict.FAILS
     limits = {limit.reading: limit for limit in judged("throughput_per_device: 1e15")["throughput_per_device"].limits}
     alone, largest = (
         limits["decode, one sequence a rank"].value,

@@ -14,7 +14,7 @@ from optimizer.readers.document import load
 from optimizer.readers.read import layout_in
 from optimizer.units import Dimension, parse_quantity
 from optimizer.verify.claim_table import dimensions
-from optimizer.verify.claims import ClaimVerdict
+from optimizer.verify.claims import Verdict
 from optimizer.verify.verdict import LayoutVerdict, judge
 
 TABLE: dict[str, Any] = YAML(typ="safe").load(Path(__file__).with_name("engine_cases.yaml"))
@@ -80,7 +80,7 @@ def test_case(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None
         value = Fraction(verdict.figures[figure].value)
         assert abs(value / _number(logged) - 1) <= Fraction(str(share)), figure
     for claim in verdict.claims:
-        wanted = ClaimVerdict.HOLDS if "holds" in case else ClaimVerdict.AMBIGUOUS
+        wanted = Verdict.HOLDS if "holds" in case else Verdict.AMBIGUOUS
         assert claim.verdict is wanted, (claim.claim.name, claim.note)
         assert "holds" in case or "by the engine's fifth release" in claim.note
     assert verdict.fits == case.get("fits", verdict.fits)
