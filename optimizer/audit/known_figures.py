@@ -17,7 +17,7 @@ from optimizer.audit.deployment import Known, Sentence
 from optimizer.audit.facts import AXES, Derivation, Facts, JudgedClaim, Role, Statement, outside_quotation
 from optimizer.audit.lexicon import ONE, UNITS, Unit
 from optimizer.audit.verdict import Verdict, shown
-from optimizer.domain.attention import GroupedQueryAttention, LatentAttention
+from optimizer.domain.attention import Heads, Latents
 from optimizer.domain.convention import CONVENTIONS, Degrees
 from optimizer.domain.families import Family
 from optimizer.domain.layout import Layout, WrittenLayout
@@ -223,10 +223,10 @@ def cache_bytes(
     priced = priced_on(Known(model, None, ANY_DEVICE), 1)
     blocks = priced[0].model.blocks if priced else {}
     kinds = [blocks[name].attention for name in (priced[0].model.layer_names if priced else ())]
-    cached = [kind for kind in kinds if isinstance(kind, GroupedQueryAttention | LatentAttention)]
+    cached = [kind for kind in kinds if kind is not None and isinstance(kind.keeps, Heads | Latents)]
     if not cached or len(cached) < len(kinds):
         return ()
-    full = [kind for kind in cached if getattr(kind, "window", None) is None]
+    full = [kind for kind in cached if kind.keeps.window is None]
     held = [[kind] for kind in dict.fromkeys(cached)] if layered else [cached, full]
     found: dict[Fraction, Derivation] = {}
     ways = degrees if each and degrees else ((1, 1), *degrees)

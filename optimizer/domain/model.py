@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.attention import Attention, CompressedAttention, GroupedQueryAttention
+from optimizer.domain.attention import Attention, Entries, Kept, Latents
 from optimizer.domain.attention.kind import HeadCount
 from optimizer.domain.base import Grown, Spec, TokenCount, WidthOrNone
 from optimizer.domain.feedforward import FeedForward, MixtureOfExperts
@@ -43,6 +43,11 @@ class Block(Spec):
             message = "a block needs attention, ffn or both"
             raise ValueError(message)
         return self
+
+    @property
+    def keeps(self) -> Kept | None:
+        """What its attention keeps of the tokens before, where it has any."""
+        return None if self.attention is None else self.attention.keeps
 
     @property
     def moe(self) -> MixtureOfExperts | None:
@@ -185,9 +190,23 @@ class ModelSpec(Grown):
     @cached_property
     def windows(self) -> tuple[int, ...]:
         """Tokens of the windows that layers have, each once."""
-        kinds = (self.blocks[name].attention for name in dict.fromkeys(self.layer_names))
-        sizes = (kind.window for kind in kinds if isinstance(kind, GroupedQueryAttention | CompressedAttention))
-        return tuple(dict.fromkeys(size for size in sizes if size is not None))
+        kept = (self.blocks[name].keeps for name in dict.fromkeys(self.layer_names))
+        return tuple(dict.fromkeys(one.window for one in kept if one is not None and one.window is not None))
+
+    @cached_property
+    def kept(self) -> tuple[Kept, ...]:
+        """What a layer of each block that has attention keeps of the tokens before."""
+        return tuple(kept for block in self.blocks.values() if (kept := block.keeps) is not None)
+
+    @cached_property
+    def latent(self) -> bool:
+        """Whether it has multi-head latent attention."""
+        return any(isinstance(kept, Latents) for kept in self.kept)
+
+    @cached_property
+    def compressed(self) -> bool:
+        """Whether it has DeepSeek-V4's attention: engines have model code of its own for it."""
+        return any(isinstance(kept, Entries) for kept in self.kept)
 
     @property
     def layer_count(self) -> int:

@@ -34,24 +34,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 from math import lcm
 
-from optimizer.domain.attention import (
-    Attention,
-    CompressedAttention,
-    GatedDeltaNet,
-    GroupedQueryAttention,
-    KimiDeltaAttention,
-    LatentAttention,
-)
+from optimizer.domain.attention import AttentionKind, Entries, Heads, Kept, Latents, Mixer, State
 from optimizer.domain.attention.compressed import INDEX_SCALE_BYTES, STATE_BYTES
-from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.domain.capability import capability
 from optimizer.domain.precision import KV_BYTES
 from optimizer.domain.problem import Problem
 from optimizer.figures.reserve import default_tokens
 from optimizer.figures.weights import round_up
 
-STATES = (GatedDeltaNet, KimiDeltaAttention)
-"""Kinds of layers that keep a state of every sequence, of the models that draft by themselves."""
+STATES = (State(mixer=Mixer.GATED_DELTA), State(mixer=Mixer.KIMI_DELTA))
+"""States of every sequence, of the models that draft by themselves."""
 SCALE_GROUP = 128
 """Elements of an 8-bit latent that share one 32-bit scale."""
 ENTRY_BYTES = 584
@@ -96,18 +88,18 @@ class CacheLayout:
         self._padding = self._group_padding()
         self._state_blocks: dict[int, StateBlocks | None] = {}
 
-    def steady_bytes(self, attention: Attention, tokens: int, tp: int) -> Fraction:
+    def steady_bytes(self, attention: AttentionKind, tokens: int, tp: int) -> Fraction:
         """Bytes of a sequence of `tokens` tokens that decodes."""
         return self._bytes(attention, tokens, tp, step=1) * self._drafted(attention)
 
-    def admitted_bytes(self, attention: Attention, tokens: int, tp: int) -> Fraction:
+    def admitted_bytes(self, attention: AttentionKind, tokens: int, tp: int) -> Fraction:
         """Bytes of a sequence while its prompt is computed in the largest steps: what an engine asks of its pool."""
-        states, _ = self.prefix_states(attention)
+        states, _ = self.prefix_states(attention.keeps)
         blocks = self.state_blocks(tp)
         if blocks is None:
             return self._bytes(attention, tokens, tp, step=self.step) * self._drafted(attention, states)
-        stated = isinstance(attention, Recurrent)
-        drafts = self._drafts if isinstance(attention, STATES) else 0
+        stated = isinstance(attention.keeps, State)
+        drafts = self._drafts if attention.keeps in STATES else 0
         held = states + drafts if stated else -(-tokens // blocks.tokens)
         return held * blocks.bytes * blocks.padded[stated]
 
@@ -115,19 +107,18 @@ class CacheLayout:
     def _drafts(self) -> int:
         return self.problem.workload.mtp_tokens if self.problem.model.mtp is not None else 0
 
-    def state_bytes(self, attention: Recurrent, tp: int) -> Fraction:
+    def state_bytes(self, attention: AttentionKind, tp: int) -> Fraction:
         """Bytes of a state of a sequence in a layer, the convolution's rows of drafted tokens included."""
-        return Fraction(attention.drafting_bytes(self._drafts if self.rules.equal_groups else 0, tp))
+        drafts = self._drafts if self.rules.equal_groups else 0
+        return Fraction(attention.cache_fixed_bytes(1, tp) + drafts * attention.drafted_bytes(tp))
 
     def block_tokens(self, tp: int) -> int:
         """Tokens of a block: as many as fill a state, where layers keep any."""
         attentions = [self.problem.model.blocks[name].attention for name in self.problem.model.layer_names]
-        states = [kind for kind in attentions if isinstance(kind, Recurrent)]
-        tokens = [self.token_bytes(kind, tp) for kind in attentions if kind and not isinstance(kind, Recurrent)]
-        latent = bool(states) and any(isinstance(kind, LatentAttention) for kind in attentions)
-        aligned = lcm(
-            LATENT_BLOCK if latent else self.rules.block_tokens, *(self.prefix_states(kind)[1] for kind in states)
-        )
+        states = [kind for kind in attentions if kind and isinstance(kind.keeps, State)]
+        tokens = [self.token_bytes(kind, tp) for kind in attentions if kind and not isinstance(kind.keeps, State)]
+        block = LATENT_BLOCK if states and self.problem.model.latent else self.rules.block_tokens
+        aligned = lcm(block, *(self.prefix_states(kind.keeps)[1] for kind in states))
         state = max((self.state_bytes(kind, tp) for kind in states), default=Fraction(0))
         return max(aligned, round_up(-(-state // max(tokens)), aligned))
 
@@ -141,16 +132,14 @@ class CacheLayout:
         model = self.problem.model
         attentions = [model.blocks[name].attention for name in model.layer_names]
         kinds = Counter(kind for kind in attentions if kind is not None)
-        whole = [kind for kind in kinds if not isinstance(kind, Recurrent)]
+        whole = [kind for kind in kinds if not isinstance(kind.keeps, State)]
         if not self.rules.equal_groups or len(kinds) != 2 or len(whole) != 1 or self.shared_by > 1:
             return None
         (full,) = whole
-        if not isinstance(full, LatentAttention) and not (
-            isinstance(full, GroupedQueryAttention) and full.window is None and not full.shares_cache
-        ):
+        if full.keeps.window is not None or (isinstance(full.keeps, Heads) and full.keeps.shared):
             return None
         drafts = model.mtp.count if model.mtp is not None and self._drafts else 0
-        held = {isinstance(kind, Recurrent): count for kind, count in kinds.items()}
+        held = {isinstance(kind.keeps, State): count for kind, count in kinds.items()}
         alike = drafts if model.mtp is not None and model.blocks[model.mtp.block].attention == full else 0
         size = group_size([held[True], held[False] + alike])
         padded = {
@@ -159,19 +148,19 @@ class CacheLayout:
         tokens = self.block_tokens(tp)
         return StateBlocks(tokens, tokens * self.token_bytes(full, tp), padded)
 
-    def token_bytes(self, attention: Attention, tp: int) -> Fraction:
+    def token_bytes(self, attention: AttentionKind, tp: int) -> Fraction:
         """Bytes of one token in a layer of a kind, however its group is padded."""
-        if isinstance(attention, GroupedQueryAttention):
+        if isinstance(attention.keeps, Heads):
             heads = attention.cache_elements(1, max(1, tp // self.shared_by))
             return (heads * self.element + Fraction(attention.cache_fixed_bytes(1, tp))) / self.shared_by
         return self._bytes(attention, 1, tp, step=1)
 
-    def prefix_states(self, attention: Attention) -> tuple[int, int]:
+    def prefix_states(self, kept: Kept) -> tuple[int, int]:
         """States that a sequence holds of a layer as it is admitted, and the tokens of which blocks are a multiple."""
         rule, device = self.rules.prefix_states, self.problem.hardware.device
-        return (1, 1) if rule is None or not isinstance(attention, Recurrent) else rule(attention, device)
+        return (1, 1) if rule is None or not isinstance(kept, State) else rule(kept, device)
 
-    def _drafted(self, attention: Attention, states: int = 1) -> Fraction:
+    def _drafted(self, attention: AttentionKind, states: int = 1) -> Fraction:
         """Layers that keep a cache of this kind, with the draft's own, ÷ those of the model; of each so many states."""
         mtp, drafted = self.problem.model.mtp, self.problem.workload.mtp_tokens
         if not drafted or mtp is None:
@@ -180,51 +169,48 @@ class CacheLayout:
         alike = self._layers_of(draft)
         if attention == draft:
             return Fraction(alike + mtp.count, alike)
-        if not (self.rules.equal_groups and isinstance(attention, STATES)):
+        if not (self.rules.equal_groups and attention.keeps in STATES):
             return Fraction(states)
         count, group = self._layers_of(attention), alike + mtp.count
         padded = round_up(count, group) if count > group else count
         return Fraction(padded, count) * (states + drafted)
 
-    def _layers_of(self, attention: Attention | None) -> int:
+    def _layers_of(self, attention: AttentionKind | None) -> int:
         blocks = self.problem.model.blocks
         return max(1, sum(blocks[name].attention == attention for name in self.problem.model.layer_names))
 
-    def _bytes(self, attention: Attention, tokens: int, tp: int, step: int) -> Fraction:
-        if isinstance(attention, CompressedAttention) and self.window_share is not None:
-            return self._pooled(tokens, self.window_share) * self._entry_bytes(attention, self.window_share) + (
-                self.request_bytes(attention)
-            )
-        if isinstance(attention, CompressedAttention) and self._in_pages():
-            return Fraction(self._blocks(tokens, step) * self._page_bytes(attention))
-        if isinstance(attention, LatentAttention) and self._scaled_latent(attention):
-            latent = attention.kv_lora_rank
-            entry = latent + 4 * -(-latent // SCALE_GROUP) + 2 * attention.qk_rope_head_dim
-            return Fraction(entry * tokens + attention.cache_fixed_bytes(tokens, tp)) / self.shared_by
-        if isinstance(attention, LatentAttention):
-            size = attention.cache_elements(tokens, tp) * self.element + attention.cache_fixed_bytes(tokens, tp)
-            return Fraction(size) / self.shared_by
-        if not isinstance(attention, GroupedQueryAttention):
-            return attention.cache_elements(tokens, tp) * self.element + attention.cache_fixed_bytes(tokens, tp)
-        unwindowed = attention.model_copy(update={"window": None})
+    def _bytes(self, attention: AttentionKind, tokens: int, tp: int, step: int) -> Fraction:
+        kept, pool = attention.keeps, self.window_share
+        if isinstance(kept, Entries) and pool is not None:
+            return self._pooled(tokens, pool) * self._entry_bytes(kept, pool) + self.request_bytes(attention)
+        if isinstance(kept, Entries) and self._in_pages():
+            return Fraction(self._blocks(tokens, step) * self._page_bytes(kept))
+        if isinstance(kept, Heads):
+            token_elements = attention.cache_elements(1, max(1, tp // self.shared_by))
+            return self._tokens_held(kept, tokens, step) * token_elements * self.element / self.shared_by
+        if isinstance(kept, Latents) and self._scaled_latent(kept):
+            size = Fraction((kept.rank + 4 * -(-kept.rank // SCALE_GROUP) + 2 * kept.rotary_dim) * tokens)
+        else:
+            size = attention.cache_elements(tokens, tp) * self.element
+        size += attention.cache_fixed_bytes(tokens, tp)
+        return size / self.shared_by if isinstance(kept, Latents) else size
+
+    def _tokens_held(self, kept: Heads, tokens: int, step: int) -> Fraction:
+        """Tokens that a layer holds of a sequence, with its share of what pads the groups."""
         if self.window_share is not None:
-            held_share = 1 if attention.window is None else self.window_share
-            token_elements = unwindowed.cache_elements(1, max(1, tp // self.shared_by))
-            return self._pooled(tokens, self.window_share) * held_share * token_elements * self.element / self.shared_by
-        kind, held = "full", tokens
-        if attention.window is not None:
-            kind = "window"
-            held = tokens if self.rules.whole else self._in_window(attention, tokens, step)
-        held_heads = unwindowed.cache_elements(held, max(1, tp // self.shared_by))
-        return held_heads * self.element * self._padding.get(kind, Fraction(1)) / self.shared_by
+            return self._pooled(tokens, self.window_share) * (1 if kept.window is None else self.window_share)
+        if kept.window is None:
+            return tokens * self._padding.get("full", Fraction(1))
+        held = tokens if self.rules.whole else self._in_window(kept, kept.window, tokens, step)
+        return held * self._padding.get("window", Fraction(1))
 
     def _pooled(self, tokens: int, share: Fraction) -> Fraction:
         """Tokens that a sequence takes of the layers without windows, where the others have room for a share."""
         return max(Fraction(tokens), min(tokens, max(self.problem.model.windows)) / share)
 
-    def _entry_bytes(self, attention: CompressedAttention, share: Fraction) -> Fraction:
+    def _entry_bytes(self, kept: Entries, share: Fraction) -> Fraction:
         """Bytes of DeepSeek-V4's pools for each token of the longest."""
-        size, ratio, index = share * ENTRY_BYTES, attention.compress_ratio, attention.indexer
+        size, ratio, index = share * ENTRY_BYTES, kept.ratio, kept.indexer
         if not ratio:
             return size
         size += Fraction(ENTRY_BYTES, ratio)
@@ -232,47 +218,47 @@ class CacheLayout:
             size += Fraction(index.head_dim + INDEX_SCALE_BYTES, ratio)
         if index is not None or self.rules.window_states:
             tokens = 2 * OVERLAPPING_STATE_TOKENS if index is not None else ratio
-            width = 2 * (attention.head_dim + index.head_dim) if index is not None else attention.head_dim
-            size += share * Fraction(tokens, attention.window) * 2 * width * STATE_BYTES
+            width = 2 * (kept.head_dim + index.head_dim) if index is not None else kept.head_dim
+            size += share * Fraction(tokens, kept.window) * 2 * width * STATE_BYTES
         return size
 
-    def request_bytes(self, attention: Attention | None) -> int:
+    def request_bytes(self, attention: AttentionKind | None) -> int:
         """Bytes that SGLang keeps of a layer for every request that may be in flight: DeepSeek-V4's longer states."""
-        if not isinstance(attention, CompressedAttention) or self.window_share is None or self.rules.window_states:
+        kept = attention.keeps if attention is not None and self.window_share is not None else None
+        if attention is None or not isinstance(kept, Entries) or kept.indexer is not None or self.rules.window_states:
             return 0
-        return attention.cache_fixed_bytes(0, 1) if attention.indexer is None else 0
+        return attention.cache_fixed_bytes(0, 1)
 
-    def _in_window(self, attention: GroupedQueryAttention, tokens: int, step: int) -> int:
-        window, block = attention.window or tokens, self.rules.block_tokens
+    def _in_window(self, kept: Heads, window: int, tokens: int, step: int) -> int:
+        block = self.rules.block_tokens
         if not self.rules.holds_step_in_window or step == 1:
             return min(tokens, window)
-        if attention.chunked:
+        if kept.chunked:
             return min(round_up(window + step, block), tokens)
         return min((-(-(window - 1 + step) // block) + 1) * block, tokens)
 
-    def _scaled_latent(self, attention: LatentAttention) -> bool:
+    def _scaled_latent(self, kept: Latents) -> bool:
         known = capability(self.problem.hardware.device)
         scaled = self.rules.sparse_latent_fp8 or (known is not None and known[0] in self.rules.scaled_latent_majors)
-        return scaled and attention.indexer is not None and self.element == 1
+        return scaled and kept.indexer is not None and self.element == 1
 
     def _in_pages(self) -> bool:
         return self.rules.compressed_pages and self.element == 1
 
     @staticmethod
-    def _page_bytes(attention: CompressedAttention) -> int:
+    def _page_bytes(kept: Entries) -> int:
         """Bytes of one block of a layer's compressed entries and index keys."""
-        if not attention.compress_ratio:
+        if not kept.ratio:
             return 0
-        entries = PAGE_TOKENS // attention.compress_ratio
+        entries = PAGE_TOKENS // kept.ratio
         size = round_up(entries * ENTRY_BYTES, PAGE_ALIGNMENT)
-        if attention.indexer is not None:
-            size += round_up(entries * (attention.indexer.head_dim + 4), PAGE_ALIGNMENT)
+        if kept.indexer is not None:
+            size += round_up(entries * (kept.indexer.head_dim + 4), PAGE_ALIGNMENT)
         return size
 
     def _blocks(self, tokens: int, step: int) -> int:
         """Blocks of one sequence over all groups."""
-        kinds = {block.attention for block in self.problem.model.blocks.values()
-                 if isinstance(block.attention, CompressedAttention)}  # fmt: skip
+        kinds = {kept for kept in self.problem.model.kept if isinstance(kept, Entries)}
         blocks = -(-tokens // PAGE_TOKENS)
 
         def group(reach: int, block: int) -> int:
@@ -280,7 +266,7 @@ class CacheLayout:
 
         blocks += WINDOW_GROUPS * group(max(kind.window for kind in kinds), WINDOW_PAGE_TOKENS)
         for overlapping, block in ((True, OVERLAPPING_STATE_TOKENS), (False, STATE_TOKENS)):
-            ratios = [k.compress_ratio for k in kinds if k.compress_ratio and (k.indexer is not None) is overlapping]
+            ratios = [k.ratio for k in kinds if k.ratio and (k.indexer is not None) is overlapping]
             if ratios:
                 blocks += group(max(ratios) * (2 if overlapping else 1), block)
         return blocks
@@ -289,9 +275,9 @@ class CacheLayout:
         """Held ÷ used layers of full and of window attention."""
         counts = {"full": 0, "window": 0}
         for name in self.problem.model.layer_names:
-            attention = self.problem.model.blocks[name].attention
-            if isinstance(attention, GroupedQueryAttention) and not attention.shares_cache:
-                counts["full" if attention.window is None else "window"] += 1
+            kept = self.problem.model.blocks[name].keeps
+            if isinstance(kept, Heads) and not kept.shared:
+                counts["full" if kept.window is None else "window"] += 1
         if self.rules.whole or not self.rules.equal_groups or min(counts.values()) in {0, max(counts.values())}:
             return {}
         size = group_size(counts.values())

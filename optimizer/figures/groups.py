@@ -19,8 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from optimizer.domain.attention import Attention, GroupedQueryAttention, LatentAttention
-from optimizer.domain.attention.recurrent import Recurrent
+from optimizer.domain.attention import AttentionKind, Heads, State
 from optimizer.domain.problem import Problem
 from optimizer.figures.cache import CacheLayout, group_size
 
@@ -83,19 +82,16 @@ class BlockGroups:
 def groups(problem: Problem, tp: int) -> BlockGroups | None:
     """Groups of the layers of a model, in an engine that makes them; None where all layers are of one kind."""
     rules, model, layout = problem.cache, problem.model, CacheLayout(problem)
-    if not rules.equal_groups:
+    if not rules.equal_groups or model.compressed:
         return None
     attentions = [model.blocks[name].attention for name in model.layer_names]
-    if not all(isinstance(kind, GroupedQueryAttention | LatentAttention | Recurrent) for kind in attentions if kind):
-        return None
 
-    def kind_of(attention: Attention | None) -> Kind | None:
-        if attention is None or (isinstance(attention, GroupedQueryAttention) and attention.shares_cache):
+    def kind_of(attention: AttentionKind | None) -> Kind | None:
+        if attention is None or (isinstance(attention.keeps, Heads) and attention.keeps.shared):
             return None
-        if isinstance(attention, Recurrent):
+        if isinstance(attention.keeps, State):
             return 0, layout.state_bytes(attention, tp)
-        window = attention.window if isinstance(attention, GroupedQueryAttention) and not rules.whole else None
-        return window, layout.token_bytes(attention, tp)
+        return None if rules.whole else attention.keeps.window, layout.token_bytes(attention, tp)
 
     layers = tuple(map(kind_of, attentions))
     counts = Counter(kind for kind in layers if kind is not None)
@@ -107,6 +103,6 @@ def groups(problem: Problem, tp: int) -> BlockGroups | None:
         return None
     size = group_size(counts.values())
     tokens = layout.block_tokens(tp)
-    states = [layout.prefix_states(attention)[0] for attention in attentions if isinstance(attention, Recurrent)]
+    states = [layout.prefix_states(kept)[0] for kept in model.kept if isinstance(kept, State)]
     of = {kind: -(-count // size) for kind, count in counts.items()}
     return BlockGroups(layers, drafts, of, tokens, tokens * token_bytes, max(states, default=0))

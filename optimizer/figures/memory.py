@@ -8,7 +8,7 @@ from fractions import Fraction
 from itertools import accumulate
 from math import ceil
 
-from optimizer.domain.attention import CompressedAttention, GroupedQueryAttention, LatentAttention
+from optimizer.domain.attention import Entries, Heads, Latents
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
 from optimizer.domain.precision import ACTIVATION_BYTES
 from optimizer.domain.problem import Problem
@@ -241,9 +241,9 @@ def working_elements(problem: Problem, shape: Shape) -> int:
     hidden = problem.model.hidden_size
     residuals, most = hidden * (4 + max(0, problem.model.hyper_streams - 1)), 0
     for block in problem.model.blocks.values():
-        ffn, attention, width = block.ffn, block.attention, 0
-        if isinstance(attention, CompressedAttention):
-            most = max(most, compressed_elements(attention, shape.tp))
+        ffn, kept, width = block.ffn, block.keeps, 0
+        if isinstance(kept, Entries):
+            most = max(most, compressed_elements(kept, shape.tp))
         if isinstance(ffn, DenseFeedForward):
             width = 3 * -(-ffn.intermediate // shape.tp)
         elif ffn is not None:
@@ -254,11 +254,11 @@ def working_elements(problem: Problem, shape: Shape) -> int:
     return residuals + most
 
 
-def compressed_elements(attention: CompressedAttention, tp: int) -> int:
+def compressed_elements(kept: Entries, tp: int) -> int:
     """Elements of a step's tensors between the projections of compressed attention for each of its tokens."""
-    heads = -(-attention.heads // tp)
+    heads = -(-kept.queries // tp)
     padded = PADDED_QUERIES * (round_up(heads, KERNEL_HEADS) - heads)
-    return (COMPRESSED_TENSORS.numerator * heads // COMPRESSED_TENSORS.denominator + padded) * attention.head_dim
+    return (COMPRESSED_TENSORS.numerator * heads // COMPRESSED_TENSORS.denominator + padded) * kept.head_dim
 
 
 COMPRESSED_TENSORS = Fraction(95, 10)
@@ -318,18 +318,17 @@ def tables_bytes(problem: Problem) -> int:
     model = problem.model
     if not problem.engine.cache.position_tables or model.max_context is None or model.learned_positions:
         return 0
-    kinds = {block.attention for block in model.blocks.values()}
     widths = {
-        kind.qk_rope_head_dim if isinstance(kind, LatentAttention) else kind.head_dim
-        for kind in kinds if isinstance(kind, LatentAttention | GroupedQueryAttention)
+        kept.rotary_dim if isinstance(kept, Latents) else kept.key_dim
+        for kept in model.kept if isinstance(kept, Latents | Heads)
     }  # fmt: skip
     return int(model.max_context * sum(widths) * ACTIVATION_BYTES[problem.precision.activations])
 
 
 def scales_left(problem: Problem) -> int:
     """Bytes of each scale of an expert as it was loaded that stay beside those that kernels read (DeepSeek-V4)."""
-    precision, blocks = problem.precision, problem.model.blocks.values()
-    if not any(isinstance(block.attention, CompressedAttention) for block in blocks):
+    precision = problem.precision
+    if not problem.model.compressed:
         return 0
     return problem.engine.cache.scales_left(precision.experts or precision.weights, problem.hardware.device)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 
-from optimizer.domain.attention import CompressedAttention, LatentAttention
+from optimizer.domain.attention import Entries, Latents
 from optimizer.domain.engines.reservation import GIB, UNLOGGED_ERROR, capture_sizes
 from optimizer.domain.model import Block
 from optimizer.domain.problem import Problem
@@ -66,9 +66,9 @@ def gathered_bytes(problem: Problem) -> int:
     length = problem.workload.max_model_len or problem.workload.held_tokens
     return problem.engine.reservation.gathered_sequences * max(
         (
-            (-(-length // kind.compress_ratio) + kind.window + default_tokens(problem)) * kind.head_dim * 2
-            for block in problem.model.blocks.values()
-            if isinstance(kind := block.attention, CompressedAttention) and kind.compress_ratio
+            (-(-length // kept.ratio) + kept.window + default_tokens(problem)) * kept.head_dim * 2
+            for kept in problem.model.kept
+            if isinstance(kept, Entries) and kept.ratio
         ),
         default=0,
     )
@@ -134,7 +134,7 @@ def layer_bytes(problem: Problem, shape: Shape, block: Block) -> int:
 def _graph_bytes(problem: Problem, sizes: int, block: Block) -> int:
     """Graphs of a layer, of so many sizes."""
     reservation = problem.engine.reservation
-    latent = reservation.graph_latent_layer_bytes if isinstance(block.attention, LatentAttention) else 0
+    latent = reservation.graph_latent_layer_bytes if isinstance(block.keeps, Latents) else 0
     return sizes * (reservation.graph_layer_bytes + latent)
 
 

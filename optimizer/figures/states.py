@@ -18,8 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from optimizer.domain.attention import Attention
-from optimizer.domain.attention.recurrent import Recurrent
+from optimizer.domain.attention import AttentionKind, State
 from optimizer.domain.problem import Problem
 
 
@@ -59,6 +58,6 @@ def state_pool(
     return StatePool(requests, min(int(room // token) for room, token in left if token))
 
 
-def layer_bytes(attentions: Sequence[Attention | None], tp: int) -> int:
+def layer_bytes(attentions: Sequence[AttentionKind | None], tp: int) -> int:
     """Bytes of the states of one request in some layers."""
-    return sum(kind.cache_fixed_bytes(1, tp) for kind in attentions if isinstance(kind, Recurrent))
+    return sum(kind.cache_fixed_bytes(1, tp) for kind in attentions if kind and isinstance(kind.keeps, State))

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from optimizer.domain.attention import LatentAttention
+from optimizer.domain.attention import Latents
 from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.precision import ModelPrecision
@@ -203,8 +203,5 @@ def absorbed_copy_bytes(model: ModelSpec, block_name: str, tp: int) -> int:
     vLLM and SGLang decode in the absorbed form and unpack the matrix into two when the weights are loaded
     (vLLM `MLACommonImpl.process_weights_after_loading`); the checkpoint's own matrix stays for prefill.
     """
-    attention = model.blocks[block_name].attention
-    if not isinstance(attention, LatentAttention):
-        return 0
-    heads = -(-attention.heads // tp)
-    return 2 * heads * (attention.qk_nope_head_dim + attention.v_head_dim) * attention.kv_lora_rank
+    kept = model.blocks[block_name].keeps
+    return 2 * -(-kept.queries // tp) * kept.head_dim * kept.rank if isinstance(kept, Latents) else 0

@@ -13,7 +13,7 @@ from functools import partial
 
 import numpy as np
 
-from optimizer.domain.attention import CompressedAttention
+from optimizer.domain.attention import Entries
 from optimizer.domain.feedforward import MixtureOfExperts
 from optimizer.domain.model import Block
 from optimizer.domain.precision import ACTIVATION_BYTES, KV_BYTES, Format, ModelPrecision
@@ -380,9 +380,9 @@ class Pricer:
         problem, meshes = self.problem, self.meshes
         hidden, widest, experts = problem.model.hidden_size, np.zeros(len(meshes)), np.zeros(len(meshes))
         for block in problem.model.blocks.values():
-            ffn, attention = block.ffn, block.attention
-            if isinstance(attention, CompressedAttention):
-                widest = np.maximum(widest, self._by_tp(partial(compressed_elements, attention)))
+            ffn, kept = block.ffn, block.keeps
+            if isinstance(kept, Entries):
+                widest = np.maximum(widest, self._by_tp(partial(compressed_elements, kept)))
             if ffn is None:
                 continue
             if isinstance(ffn, MixtureOfExperts):

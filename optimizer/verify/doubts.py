@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from optimizer.domain.attention import LatentAttention
 from optimizer.domain.engines import ANY
 from optimizer.domain.engines.reservation import GIB
 from optimizer.domain.families import Family
@@ -76,9 +75,8 @@ def _unchecked(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
 def _loaded(problem: Problem, evaluation: Evaluation) -> Iterator[str]:
     """Experts in groups of 4 bit that stand beside their repacked form."""
     model, precision = problem.model, problem.precision
-    latent = any(isinstance(block.attention, LatentAttention) for block in model.blocks.values())
     in_groups = (precision.experts or precision.weights).startswith("int4")
-    if not problem.engine.reservation.holds_loaded_experts or latent or not in_groups:
+    if not problem.engine.reservation.holds_loaded_experts or model.latent or not in_groups:
         return
     for stage in evaluation.memory:
         weights = stage.weights_bytes + stage.expert_weights_bytes + stage.replicated_weights_bytes

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from optimizer.domain.attention import LatentAttention
 from optimizer.domain.engines import before
 from optimizer.domain.engines.reservation import GIB, StaticShare
 from optimizer.domain.engines.sglang import REQUEST_POOL
@@ -173,7 +172,7 @@ def _drafts(started: Posed, evaluation: Evaluation) -> Iterator[Violation]:
     if draft_cache == "none" or not problem.workload.mtp_tokens or problem.model.mtp is None:
         return
     model, room = problem.model, room_of(_at(started, evaluation.layout), evaluation.shape, evaluation.cuts)
-    latent = any(isinstance(block.attention, LatentAttention) for block in model.blocks.values())
+    latent = model.latent
     layers = 1 if draft_cache == "own" or latent else model.layer_count
     cached = room.room_bytes * layers // model.layer_count
     weights = draft_weights(problem, evaluation.shape).total_bytes
@@ -256,7 +255,7 @@ def _first_engine(posed: Posed) -> Iterator[str]:
     if not until or not before(version or problem.engine.version, until):
         return
     chunk_stated = point.max_num_batched_tokens is not None or point.chunked_prefill is not None
-    latent = any(isinstance(block.attention, LatentAttention) for block in problem.model.blocks.values())
+    latent = problem.model.latent
     if chunk_stated or launch.environment.get("VLLM_USE_V1") == "1" or not (latent or problem.model.vision is not None):
         return
     first = judge_launch(replace(posed, problem=problem.changed(engine_name=FIRST_ENGINE), unmodelled=())).verdict
@@ -337,9 +336,7 @@ def as_started(posed: Posed) -> tuple[Posed, tuple[str, ...]]:
         if defaults.low_latency_tokens and point.all2all in LOW_LATENCY and apart:
             tokens = defaults.low_latency_tokens * twice
         whole_prompts = defaults.whole_prompts if point.chunked_prefill is None else 0
-        of_a_kind = problem.model.vision is not None or any(
-            isinstance(block.attention, LatentAttention) for block in problem.model.blocks.values()
-        )
+        of_a_kind = problem.model.vision is not None or problem.model.latent
         if defaults.whole_kinds and of_a_kind and point.chunked_prefill is None:
             whole_prompts = length or 0
         if launch.engine == "vllm" and (point.chunked_prefill is False or (length or 0) <= whole_prompts):
@@ -404,7 +401,7 @@ def _share(posed: Posed, evaluation: Evaluation) -> Fraction:
         StaticShare(
             device, width=shape.stage_devices, pp=shape.pp, attention_dp=shape.dp,
             chunk=(point.max_num_batched_tokens or 1) * shape.dp, capture=largest_capture(problem, shape),
-            latent=any(isinstance(block.attention, LatentAttention) for block in problem.model.blocks.values()),
+            latent=problem.model.latent,
             deepep=point.all2all == "deepep", drafts=bool(problem.workload.mtp_tokens),
             vision_parameters=0 if vision is None else vision.parameters,
         )

@@ -24,6 +24,10 @@ class BlockSparseAttention(GroupedQueryAttention):
     kind: Literal["block_sparse"] = "block_sparse"  # type: ignore[assignment]
     indexer: Indexer = Field(description="top_k: tokens in all chosen blocks")
 
+    @property
+    def _indexer(self) -> Indexer:
+        return self.indexer
+
     def tensors(self, hidden: int) -> tuple[Tensor, ...]:
         dim = self.indexer.head_dim
         return (

@@ -7,12 +7,13 @@ heads, its vector is key and value at once, and every tensor-parallel rank holds
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field, model_validator
 
-from optimizer.domain.attention.kind import HeadCount, Indexer, sum_capped, sum_floored
-from optimizer.domain.base import Spec, TokenCount, Width, WidthOrNone
+from optimizer.domain.attention.kind import AttentionKind, Entries, HeadCount, Indexer, sum_capped, sum_floored
+from optimizer.domain.base import TokenCount, Width, WidthOrNone
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 STATE_BYTES = 4
@@ -21,7 +22,7 @@ INDEX_SCALE_BYTES = 4
 """One FP32 scale beside each FP8 index key."""
 
 
-class CompressedAttention(Spec):
+class CompressedAttention(AttentionKind):
     """`heads` low-rank queries over `window` recent tokens and one entry for every `compress_ratio` tokens before."""
 
     kind: Literal["compressed"] = "compressed"
@@ -43,6 +44,13 @@ class CompressedAttention(Spec):
             message = f"o_groups {self.o_groups} does not divide {self.heads} heads"
             raise ValueError(message)
         return self
+
+    @cached_property
+    def keeps(self) -> Entries:
+        return Entries(
+            queries=self.heads, head_dim=self.head_dim, window=self.window, ratio=self.compress_ratio,
+            indexer=self.indexer,
+        )  # fmt: skip
 
     @property
     def head_counts(self) -> tuple[int, ...]:
@@ -114,6 +122,9 @@ class CompressedAttention(Spec):
             return state * self.head_dim
         keys = self._compressed(tokens) * (self.indexer.head_dim + INDEX_SCALE_BYTES)
         return state * (self.head_dim + self.indexer.head_dim) + keys
+
+    def drafted_bytes(self, tp: int) -> int:
+        return 0
 
     def prefill_flops(self, first: int, last: int, tp: int) -> int:
         flops = 4 * -(-self.heads // tp) * self.head_dim * self._entries(first, last)

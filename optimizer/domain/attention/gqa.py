@@ -5,16 +5,17 @@ Shazeer 2019 (arXiv 1911.02150), Ainslie et al. 2023 (arXiv 2305.13245).
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 from pydantic import Field
 
-from optimizer.domain.attention.kind import HeadCount, sum_capped
+from optimizer.domain.attention.kind import AttentionKind, HeadCount, Heads, Indexer, sum_capped
 from optimizer.domain.base import Grown, TokenCount
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 
-class GroupedQueryAttention(Grown):
+class GroupedQueryAttention(Grown, AttentionKind):
     """Queries in `heads` heads, keys and values in `kv_heads`."""
 
     later = ("chunked",)
@@ -41,6 +42,17 @@ class GroupedQueryAttention(Grown):
     shares_cache: bool = Field(
         default=False, description="no key and value projections or cache of its own: uses those of a layer below"
     )
+
+    @cached_property
+    def keeps(self) -> Heads:
+        return Heads(
+            queries=self.heads, kv_heads=self.kv_heads, key_dim=self.head_dim, value_dim=self._value_dim,
+            window=self.window, chunked=self.chunked, shared=self.shares_cache, indexer=self._indexer,
+        )  # fmt: skip
+
+    @property
+    def _indexer(self) -> Indexer | None:
+        return None
 
     @property
     def head_counts(self) -> tuple[int, ...]:
@@ -100,6 +112,9 @@ class GroupedQueryAttention(Grown):
         return 0 if self.shares_cache else self._cached_width(tp) * sum_capped(tokens, tokens, self.window)
 
     def cache_fixed_bytes(self, tokens: int, tp: int) -> int:
+        return 0
+
+    def drafted_bytes(self, tp: int) -> int:
         return 0
 
     def prefill_flops(self, first: int, last: int, tp: int) -> int:

@@ -6,14 +6,15 @@ The latent and the rotary key are cached once and copied on every tensor-paralle
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
-from optimizer.domain.attention.kind import HeadCount, Indexer, sum_capped
-from optimizer.domain.base import Spec, Width, WidthOrNone
+from optimizer.domain.attention.kind import AttentionKind, HeadCount, Indexer, Latents, sum_capped
+from optimizer.domain.base import Width, WidthOrNone
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 
-class LatentAttention(Spec):
+class LatentAttention(AttentionKind):
     """Queries and keys/values through low-rank projections; only the latent is cached."""
 
     kind: Literal["mla"] = "mla"
@@ -24,6 +25,13 @@ class LatentAttention(Spec):
     qk_rope_head_dim: WidthOrNone
     v_head_dim: HeadCount
     indexer: Indexer | None = None
+
+    @cached_property
+    def keeps(self) -> Latents:
+        return Latents(
+            queries=self.heads, head_dim=self.qk_nope_head_dim + self.v_head_dim, rank=self.kv_lora_rank,
+            rotary_dim=self.qk_rope_head_dim, indexer=self.indexer,
+        )  # fmt: skip
 
     @property
     def head_counts(self) -> tuple[int, ...]:
@@ -66,6 +74,9 @@ class LatentAttention(Spec):
 
     def cache_fixed_bytes(self, tokens: int, tp: int) -> int:
         return self._index_key_bytes * tokens
+
+    def drafted_bytes(self, tp: int) -> int:
+        return 0
 
     @property
     def _index_key_bytes(self) -> int:

@@ -10,12 +10,12 @@ attention: the same with a state that decays channel by channel (Kimi Linear, ar
 from __future__ import annotations
 
 from abc import abstractmethod
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from optimizer.domain.attention.kind import HeadCount
-from optimizer.domain.base import Spec
+from optimizer.domain.attention.kind import AttentionKind, HeadCount, Mixer, State
 from optimizer.domain.tensor import Split, Tensor, TensorRole
 
 StateBytes = Annotated[Literal[2, 4], Field(description="bytes of a state element")]
@@ -23,11 +23,16 @@ WITH_DELTA_RULE = 7
 """FLOPs of a token for each element: decay (1), read with the key (2), rank-one write (2), read with the query (2)."""
 
 
-class Recurrent(Spec):
+class Recurrent(AttentionKind):
     """A mixer that reads and writes a state for each token, behind a short causal convolution where it has one."""
 
+    mixer: ClassVar[Mixer]
     flops_of_element: ClassVar[int] = 5
     """FLOPs of a token for each element of the state: decay (1), write (2), read (2)."""
+
+    @cached_property
+    def keeps(self) -> State:
+        return State(mixer=self.mixer)
 
     @property
     def kv_head_count(self) -> int | None:
@@ -48,9 +53,9 @@ class Recurrent(Spec):
         (elements, element_bytes), (channels, span) = self._state(tp), self._convolved(tp)
         return elements * element_bytes + channels * (span - 1) * 2
 
-    def drafting_bytes(self, drafts: int, tp: int) -> int:
-        """Bytes of the state where so many tokens are drafted: the convolution keeps a row of each."""
-        return self.cache_fixed_bytes(1, tp) + self._convolved(tp)[0] * drafts * 2
+    def drafted_bytes(self, tp: int) -> int:
+        # a row of the convolution
+        return 2 * self._convolved(tp)[0]
 
     def prefill_flops(self, first: int, last: int, tp: int) -> int:
         (elements, _), (channels, span) = self._state(tp), self._convolved(tp)
@@ -70,6 +75,7 @@ class GatedDeltaNet(Recurrent):
     """`value_heads` states of `key_dim` × `value_dim`, behind a short causal convolution."""
 
     flops_of_element = WITH_DELTA_RULE
+    mixer = Mixer.GATED_DELTA
 
     kind: Literal["gated_delta_net"] = "gated_delta_net"
     key_heads: HeadCount
@@ -112,6 +118,7 @@ class KimiDeltaAttention(Recurrent):
     """`heads` states of `head_dim` × `head_dim`; decay and output gate come through a bottleneck of `head_dim`."""
 
     flops_of_element = WITH_DELTA_RULE
+    mixer = Mixer.KIMI_DELTA
 
     kind: Literal["kda"] = "kda"
     heads: HeadCount
@@ -150,6 +157,8 @@ class KimiDeltaAttention(Recurrent):
 
 class Mamba2(Recurrent):
     """`heads` states of `head_dim` × `state_size`; `groups` of heads share their input and output maps."""
+
+    mixer = Mixer.MAMBA2
 
     kind: Literal["mamba2"] = "mamba2"
     heads: HeadCount
@@ -202,6 +211,8 @@ class Mamba2(Recurrent):
 
 class LightningAttention(Recurrent):
     """`heads` states of `head_dim` × `head_dim`, with a norm and a gate on the output."""
+
+    mixer = Mixer.FIXED_DECAY
 
     kind: Literal["lightning"] = "lightning"
     heads: HeadCount

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping
 
-from optimizer.domain.attention import CompressedAttention, GroupedQueryAttention, LatentAttention, Mamba2
-from optimizer.domain.attention.recurrent import Recurrent
+from optimizer.domain.attention import Heads, Latents, Mixer, State
 from optimizer.domain.capability import capability
 from optimizer.domain.engines.rule import Breach, EngineRule, Premise
 from optimizer.domain.feedforward import DenseFeedForward, MixtureOfExperts
@@ -45,9 +44,9 @@ def sparse_attention_devices(majors: Collection[int], source: str, statement: st
     """Sparse latent attention has kernels for some generations of NVIDIA's devices; DeepSeek-V4's for none before 9."""
 
     def breach(premise: Premise, _: Shape) -> str | None:
-        device, kinds = premise.hardware.device, [block.attention for block in premise.model.blocks.values()]
-        sparse = any(isinstance(kind, LatentAttention) and kind.indexer is not None for kind in kinds)
-        known = capability(device) if sparse or has_compressed_attention(premise) else None
+        device, model = premise.hardware.device, premise.model
+        sparse = any(isinstance(kept, Latents) and kept.indexer is not None for kept in model.kept)
+        known = capability(device) if sparse or model.compressed else None
         if known is None or known[0] in majors or (not sparse and known[0] >= FIRST_COMPRESSED):
             return None
         return (
@@ -127,9 +126,10 @@ def layers_without_experts_lead(premise: Premise) -> bool:
     return sparse == sorted(sparse)
 
 
+MAMBA2 = State(mixer=Mixer.MAMBA2)
 MAMBA_HEADS = (
     "Tensor parallel world size must divide num heads. ({heads} heads ÷ tp={tp}.)",
-    "If tensor parallel world size does not divide num_groups, then num_groups must equal 1. ({groups}, tp={tp}.)",
+    "If tensor parallel world size does not divide num_groups, then num_groups must equal 1. ({heads}, tp={tp}.)",
 )
 """vLLM's words, and SGLang's, of layers of Mamba (mamba_mixer2.py, srt/layers/attention/mamba/mamba.py)."""
 
@@ -137,22 +137,17 @@ MAMBA_HEADS = (
 def attention_heads(sentence: str, source: str, tp: str = "tp", *, mamba: tuple[str, str] | None = None) -> EngineRule:
     """Query heads (and those of linear attention) divide by tp; `sentence` takes heads and tp, by the engine's name.
 
-    `mamba` is said of layers of Mamba, where all others are kept: of their heads (heads, tp), and groups (groups, tp).
+    `mamba` is said of layers of Mamba, where all others are kept: of their heads, and of groups of them (heads, tp).
     """
 
     def breach(premise: Premise, shape: Shape) -> str | None:
         kinds = [block.attention for block in premise.model.blocks.values() if block.attention is not None]
-        for kind in sorted(kinds, key=lambda kind: isinstance(kind, Mamba2)):
-            if mamba is not None and isinstance(kind, Mamba2):
-                heads, groups = mamba
-                if kind.heads % shape.tp:
-                    return heads.format(heads=kind.heads, tp=shape.tp)
-                if kind.groups > 1 and kind.groups % shape.tp:
-                    return groups.format(groups=kind.groups, tp=shape.tp)
-                continue
-            for heads_of_kind in kind.head_counts:
-                if heads_of_kind % shape.tp:
-                    return sentence.format(heads=heads_of_kind, tp=shape.tp)
+        for kind in sorted(kinds, key=lambda kind: kind.keeps == MAMBA2):
+            counts = kind.head_counts
+            said = mamba if mamba is not None and kind.keeps == MAMBA2 else (sentence,) * len(counts)
+            for heads, words in zip(counts, said, strict=False):
+                if heads % shape.tp:
+                    return words.format(heads=heads, tp=shape.tp)
         return None
 
     return EngineRule("attention_heads", f"{tp} divides the attention heads", ("tp",), breach, source)
@@ -271,10 +266,11 @@ def tp_within_experts(
 
 def context_parallel_latent(premise: Premise, shape: Shape) -> str | None:
     """Context parallelism is built for latent attention alone."""
-    kinds = {block.attention.kind for block in premise.model.blocks.values() if block.attention is not None}
-    if shape.cp == 1 or kinds <= {"mla"}:
+    kinds = (block.attention for block in premise.model.blocks.values() if block.attention is not None)
+    others = {kind.kind for kind in kinds if not isinstance(kind.keeps, Latents)}
+    if shape.cp == 1 or not others:
         return None
-    listed = ", ".join(sorted(kinds - {"mla"}))
+    listed = ", ".join(sorted(others))
     return f"prefill context parallelism (cp={shape.cp}) exists for latent attention (MLA) alone, not for {listed}."
 
 
@@ -287,9 +283,8 @@ def states_in_groups(sentence: str) -> Breach:
     """Layers that keep a state and layers that keep tokens cannot share blocks of one kind."""
 
     def breach(premise: Premise, _: Shape) -> str | None:
-        attentions = [block.attention for block in premise.model.blocks.values() if block.attention is not None]
-        states = [attention for attention in attentions if isinstance(attention, Recurrent)]
-        return sentence if premise.workload.hybrid_cache is False and 0 < len(states) < len(attentions) else None
+        stated = {isinstance(kept, State) for kept in premise.model.kept}
+        return sentence if premise.workload.hybrid_cache is False and len(stated) > 1 else None
 
     return breach
 
@@ -323,17 +318,15 @@ def decode_context_parallel(divides: str, copies: str, statement: str, source: s
         if tp % dcp:
             return divides.format(tp=tp, dcp=dcp)
         for name, block in premise.model.blocks.items():
-            kind = block.attention
-            if isinstance(kind, CompressedAttention) or (
-                isinstance(kind, GroupedQueryAttention) and kind.window is not None
-            ):
+            kept = block.keeps
+            if kept is not None and kept.window is not None:
                 return f"DCP does not support sliding windows (block {name!r})."
-            if not isinstance(kind, GroupedQueryAttention):
+            if not isinstance(kept, Heads):
                 continue
-            if dcp > tp // kind.kv_heads:
-                return copies.format(dcp=dcp, most=max(1, tp // kind.kv_heads), tp=tp, kv=kind.kv_heads)
-            if kind.heads // kind.kv_heads % dcp:
-                queries = kind.heads // kind.kv_heads
+            if dcp > tp // kept.kv_heads:
+                return copies.format(dcp=dcp, most=max(1, tp // kept.kv_heads), tp=tp, kv=kept.kv_heads)
+            queries = kept.queries // kept.kv_heads
+            if queries % dcp:
                 return (
                     f"The model's number of query heads per KV head ({queries}) must be divisible by "
                     f"`--decode-context-parallel-size` ({dcp}) for GQA/MQA."
@@ -344,15 +337,9 @@ def decode_context_parallel(divides: str, copies: str, statement: str, source: s
     return EngineRule("decode_context_parallel", statement, reads, breach, source, apart)
 
 
-def has_compressed_attention(premise: Premise) -> bool:
-    """DeepSeek-V4's attention: engines have model code of its own for it."""
-    return any(isinstance(block.attention, CompressedAttention) for block in premise.model.blocks.values())
-
-
 def has_latent_experts(premise: Premise) -> bool:
     """The DeepSeek family: latent attention and routed experts."""
-    latent = any(isinstance(block.attention, LatentAttention) for block in premise.model.blocks.values())
-    return latent and premise.model.moe is not None
+    return premise.model.latent and premise.model.moe is not None
 
 
 def _quantised(premise: Premise, roles: Collection[TensorRole]) -> Iterator[tuple[str, Tensor, Format]]:
@@ -377,14 +364,13 @@ Exempt = Callable[[Premise, Tensor], bool]
 
 def blocks_of_heads(premise: Premise, tensor: Tensor) -> bool:
     """Queries, keys and values whose blocks end with each head: MiMo's, whose values are narrower than its keys."""
-    kinds = (block.attention for block in premise.model.blocks.values())
-    apart = any(isinstance(kind, GroupedQueryAttention) and kind.value_dim is not None for kind in kinds)
+    apart = any(isinstance(kept, Heads) and kept.value_dim != kept.key_dim for kept in premise.model.kept)
     return apart and tensor.merged and tensor.role is TensorRole.ATTENTION
 
 
 def blocks_of_heads_or_padded(premise: Premise, tensor: Tensor) -> bool:
     """The same, and DeepSeek-V4's shared experts, which are padded to whole blocks of every rank."""
-    padded = tensor.role is TensorRole.SHARED_EXPERTS and has_compressed_attention(premise)
+    padded = tensor.role is TensorRole.SHARED_EXPERTS and premise.model.compressed
     return padded or blocks_of_heads(premise, tensor)
 
 

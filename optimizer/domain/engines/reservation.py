@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Literal
 
-from optimizer.domain.attention import Attention, GroupedQueryAttention
-from optimizer.domain.attention.recurrent import Recurrent
+from optimizer.domain.attention import AttentionKind, Heads, State
 from optimizer.domain.hardware import Device
 from optimizer.domain.model import ModelSpec
 
@@ -328,7 +327,7 @@ class CacheRules:
     compressed_pages: bool = False
     admits_longest: str = ""
     sequences_in_blocks: str = ""
-    prefix_states: Callable[[Attention, Device], tuple[int, int]] | None = None
+    prefix_states: Callable[[State, Device], tuple[int, int]] | None = None
     caches_prefixes: bool = False
     prefix_in_step: str = ""
     expert_padding: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
@@ -349,7 +348,7 @@ class CacheRules:
 
     def of(
         self,
-        layers: Sequence[Attention],
+        layers: Sequence[AttentionKind],
         *,
         hybrid: bool | None = None,
         prefixes: bool | None = None,
@@ -371,20 +370,21 @@ class CacheRules:
                 self, steps_in_flight=flight, windows_freed=True, chunks="freed", checked="all", tokens_by_groups=False,
                 prefix_states=None, state_ratio=None,
             )  # fmt: skip
-        local = [layer for layer in layers if isinstance(layer, GroupedQueryAttention) and layer.window is not None]
+        kept = [layer.keeps for layer in layers]
+        local = [heads for heads in kept if isinstance(heads, Heads) and heads.window is not None]
         beside = 0 < len(local) < len(layers)
-        chunked = any(layer.chunked for layer in local)
+        chunked = any(heads.chunked for heads in local)
         able, usual = (self.chunks != "whole", self.chunks == "freed") if chunked else (self.windows_freed,) * 2
         whole = beside and not (able and (usual if hybrid is None else hybrid))
         lax = self.checked == "own" and whole and not (chunked and self.chunks == "whole")
         if self.checked == "first" and not whole:
             # where it holds every token that is next to all
-            lax = isinstance(layers[0], Recurrent) or layers[0] in local
+            lax = isinstance(kept[0], State) or kept[0] in local
         states = self.prefix_states if (self.caches_prefixes if prefixes is None else prefixes) else None
         return replace(
             self, whole=whole, admits_longest="" if lax else self.admits_longest, prefix_states=states,
             steps_in_flight=flight,
-            state_ratio=self.state_ratio if any(isinstance(layer, Recurrent) for layer in layers) else None,
+            state_ratio=self.state_ratio if any(isinstance(state, State) for state in kept) else None,
         )  # fmt: skip
 
     def scales_left(self, weights: str, device: Device) -> int:

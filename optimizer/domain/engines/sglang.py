@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from fractions import Fraction
 
-from optimizer.domain.attention import CompressedAttention, LatentAttention
+from optimizer.domain.attention import Entries, Heads, Indexer, Kept, Latents
 from optimizer.domain.engines import checks, vllm
 from optimizer.domain.engines.architectures import architectures
 from optimizer.domain.engines.engine import Engine, Waiting
@@ -307,9 +307,23 @@ BACKEND_PAGES: Mapping[str, tuple[int, ...]] = {
 """Tokens of a page that kernels of attention take, the one that they are given otherwise first (srt/arg_groups/
 overrides.py:1143; 0.5.2 and 0.5.10 srt/server_args.py)."""
 _DATACENTER_BLACKWELL = ("b200", "b300")
-_FIXED_PAGES = {"dsa": 64, "compressed": 256, "block_sparse": 128}
-"""Tokens of a page of DeepSeek's sparse attention, DeepSeek-V4 and MiniMax-M3, whatever is asked for (srt/arg_groups/
-model_overrides/deepseek_v2.py:171, deepseek_v4.py:51, minimax_m3.py)."""
+_BLACKWELL_KERNELS: Mapping[type[Kept], str] = {Heads: "trtllm_mha", Latents: "trtllm_mla"}
+
+
+def _own_page(kept: Kept) -> int:
+    """Tokens of a page of DeepSeek-V4, DeepSeek's sparse attention and MiniMax-M3, whatever is asked for; 0: as asked.
+
+    srt/arg_groups/model_overrides/deepseek_v4.py:51, deepseek_v2.py:171, minimax_m3.py.
+    """
+    match kept:
+        case Entries():
+            return 256
+        case Heads(indexer=Indexer()):
+            return 128
+        case Latents(indexer=Indexer()):
+            return 64
+        case _:
+            return 0
 
 
 def stated_page(asked: Paged) -> int:
@@ -325,16 +339,15 @@ def sparse_page(asked: Paged) -> int:
     """The same, where sparse attention has a page of its own."""
     if asked.device.vendor not in {"", "NVIDIA"}:
         return stated_page(asked)
-    fixed = [_FIXED_PAGES[kind] for kind in attention_kinds(asked) if kind in _FIXED_PAGES]
-    return max(fixed) if fixed else stated_page(asked)
+    return max(map(_own_page, asked.model.kept), default=0) or stated_page(asked)
 
 
 def default_page(asked: Paged) -> int:
     """The same, where B200 and B300 take TensorRT-LLM's kernels unless told (srt/arg_groups/model_override_base.py)."""
-    kinds = attention_kinds(asked)
-    if not asked.backends and kinds in ({"gqa"}, {"mla"}):
-        blackwell = any(part in asked.device.name.casefold() for part in _DATACENTER_BLACKWELL)
-        asked = replace(asked, backends=("trtllm_mha" if kinds == {"gqa"} else "trtllm_mla",) * blackwell)
+    kernels = {_BLACKWELL_KERNELS.get(type(kept)) if kept.indexer is None else None for kept in asked.model.kept}
+    blackwell = any(part in asked.device.name.casefold() for part in _DATACENTER_BLACKWELL)
+    if blackwell and not asked.backends and len(kernels) == 1:
+        asked = replace(asked, backends=tuple(name for name in kernels if name is not None))
     return sparse_page(asked)
 
 
@@ -347,7 +360,7 @@ POOL_SHARE, COMPRESSED_SHARE = Fraction(8, 10), Fraction(1, 10)
 
 def window_share(model: ModelSpec, stated: Fraction | None) -> Fraction:
     """Tokens that layers with windows have room for, of those of the others."""
-    if any(isinstance(block.attention, CompressedAttention) for block in model.blocks.values()):
+    if model.compressed:
         return stated or COMPRESSED_SHARE
     return (stated or POOL_SHARE) if model.family in OWN_POOLS else Fraction(1)
 
@@ -356,12 +369,6 @@ def undivided(model: ModelSpec, stated: Fraction | None) -> Fraction:
     """The same of releases in which every layer of the models that they know holds every token."""
     del model, stated
     return Fraction(1)
-
-
-def attention_kinds(asked: Paged) -> set[str]:
-    """Kinds of attention of a model, DeepSeek's sparse one by itself."""
-    kinds = [block.attention for block in asked.model.blocks.values() if block.attention is not None]
-    return {"dsa" if isinstance(kind, LatentAttention) and kind.indexer is not None else kind.kind for kind in kinds}
 
 
 NEWEST = Engine(

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 
-from optimizer.domain.attention import Attention, GatedDeltaNet, Mamba2
+from optimizer.domain.attention import Mixer, State
 from optimizer.domain.capability import capability
 from optimizer.domain.engines import checks
 from optimizer.domain.engines.architectures import architectures, pipelines
@@ -106,7 +106,7 @@ V4_EVEN = checks.even_experts(
     "vllm issue 52435, pull request 57465",
     "DeepSeek-V4's model code asks that ep divide its physical experts",
     name="deepseek_v4_experts",
-    asks=lambda premise, _: checks.has_compressed_attention(premise),
+    asks=lambda premise, _: premise.model.compressed,
 )
 TP_WITHIN_EXPERTS = checks.tp_within_experts(
     "tp", "no more tensor-parallel ranks than experts", "vllm 0.33.0 model_executor/models/qwen3_moe.py:156"
@@ -228,22 +228,22 @@ PyTorch's segmented sort holds: indices, and both once more. Peaks of 5.56 GiB a
 with 1,024 sequences (llm-d-planner) are met to 0.01."""
 
 
-def _two_states(_: Attention, __: Device) -> tuple[int, int]:
+def _two_states(_: State, __: Device) -> tuple[int, int]:
     """The last state of a prefix and the next: v1/kv_cache_interface.py MambaSpec.max_memory_usage_bytes."""
     return 2, 1
 
 
-def _two_states_or_all(attention: Attention, _: Device) -> tuple[int, int]:
+def _two_states_or_all(state: State, _: Device) -> tuple[int, int]:
     """The same but of Mamba 2, which keeps one of every block: not modelled."""
-    return 1 if isinstance(attention, Mamba2) else 2, 1
+    return 1 if state.mixer is Mixer.MAMBA2 else 2, 1
 
 
-def _exported_states(attention: Attention, device: Device) -> tuple[int, int]:
+def _exported_states(state: State, device: Device) -> tuple[int, int]:
     """And one that kernels write amid a prompt: Mamba 2's, and FlashInfer's of Gated DeltaNet from Hopper on."""
-    if isinstance(attention, Mamba2):
+    if state.mixer is Mixer.MAMBA2:
         return 3, 1
     known = capability(device)
-    flashinfer = isinstance(attention, GatedDeltaNet) and known is not None and known[0] >= FLASHINFER_DELTA_MAJOR
+    flashinfer = state.mixer is Mixer.GATED_DELTA and known is not None and known[0] >= FLASHINFER_DELTA_MAJOR
     return (3, FLASHINFER_DELTA_TOKENS) if flashinfer else (2, 1)
 
 

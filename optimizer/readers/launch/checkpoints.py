@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from optimizer.domain.attention import LatentAttention
 from optimizer.domain.capability import capability
 from optimizer.domain.engines.architectures import known, version_of
 from optimizer.domain.problem import Problem
@@ -89,7 +88,7 @@ def cache_of_latents(launch: Launch, problem: Problem) -> Iterator[Refusal]:
     option = launch.flag("--kv-cache-dtype")
     if option is None or not re.fullmatch("nvfp4(?:_4over6)?", option.text):
         return
-    if any(isinstance(block.attention, LatentAttention) for block in problem.model.blocks.values()):
+    if problem.model.latent:
         yield option, "nvfp4 KV cache is not supported with MLA (Multi-head Latent Attention) backends"
     elif launch.before(_NVFP4_CACHE_SINCE):
         yield option, f"invalid choice: {option.text} is a format of the cache from {_NVFP4_CACHE_SINCE} on"
@@ -98,10 +97,7 @@ def cache_of_latents(launch: Launch, problem: Problem) -> Iterator[Refusal]:
 def sparse_cache(launch: Launch, problem: Problem) -> Iterator[Refusal]:
     """DeepSeek's sparse attention has a cache of 16 bits or E4M3 (srt/arg_groups/overrides.py:541, 907)."""
     option = launch.flag("--kv-cache-dtype")
-    kinds = [block.attention for block in problem.model.blocks.values()]
-    sparse = any(
-        getattr(kind, "indexer", None) is not None or getattr(kind, "kind", "") == "compressed" for kind in kinds
-    )
+    sparse = problem.model.compressed or any(kept.indexer is not None for kept in problem.model.kept)
     if option is not None and option.text == _E5M2 and sparse:
         yield option, "DeepSeek DSA only supports bf16/bfloat16 or fp8_e4m3 kv_cache_dtype"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from optimizer.domain.attention import CompressedAttention, GroupedQueryAttention, LatentAttention
+from optimizer.domain.attention import Heads
 from optimizer.domain.capability import capability
 from optimizer.domain.problem import Problem
 from optimizer.readers.launch.flags import Given
@@ -24,11 +24,10 @@ _CHECKED_SINCE: Final = "0.11.1"
 
 def kind(problem: Problem) -> str | None:
     """`latent` or `full` attention; None where a model has kernels of its own, or neither."""
-    found = [block.attention for block in problem.model.blocks.values()]
-    own = any(isinstance(one, CompressedAttention) or getattr(one, "indexer", None) is not None for one in found)
-    latent = any(isinstance(one, LatentAttention) for one in found)
-    full = any(isinstance(one, GroupedQueryAttention) for one in found)
-    return None if own or latent is full else "latent" if latent else "full"
+    model = problem.model
+    own = model.compressed or any(kept.indexer is not None for kept in model.kept)
+    full = any(isinstance(kept, Heads) for kept in model.kept)
+    return None if own or model.latent is full else "latent" if model.latent else "full"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from optimizer.domain.attention.recurrent import Recurrent
+from optimizer.domain.attention import State
 from optimizer.domain.engines import engine_named, release_of
 from optimizer.domain.engines.architectures import release_for
 from optimizer.domain.model import ModelSpec
@@ -122,9 +122,8 @@ def _by_a_release_that_has_it(launch: Launch, problem: Problem, assumed: list[st
 
 def _unmodelled(launch: Launch, problem: Problem, *, weights_stated: bool) -> Iterator[Ignored]:
     """Flags that change a device's memory beside what is derived, for this model."""
-    kinds = [block.attention for block in problem.model.blocks.values() if block.attention is not None]
-    states = any(isinstance(kind, Recurrent) for kind in kinds)
-    windows = any(getattr(kind, "window", None) is not None for kind in kinds)
+    states = any(isinstance(kept, State) for kept in problem.model.kept)
+    windows = any(kept.window is not None for kept in problem.model.kept)
     absent = {word for word, there in (("states", states), ("windows", windows)) if not there}
     yield from (item for item in launch.ignored if item.changes == "memory" and item.influence not in absent)
     wanted = launch.operating.quantization
