@@ -280,6 +280,10 @@ def _sglang(answer: ExportPlan, version: str) -> Plan:
     for name, degree in (("pp", instance.pp), ("cp", instance.cp)):
         if degree > 1:
             plan.put(name, degree)
+    if instance.cp > 1:
+        sparse = any(getattr(block.attention, "indexer", None) is not None for block in problem.model.blocks.values())
+        plan.put("prefill_cp")
+        plan.put("cp_strategy", "interleave" if sparse else "zigzag")
     if instance.dp > 1 and plan.takes("attention_dp"):
         plan.put("attention_dp", instance.dp)
     elif instance.dp > 1:

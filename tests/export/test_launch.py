@@ -441,6 +441,15 @@ def test_scripts_are_valid_shell(devices: int, tmp_path: Path) -> None:
     assert ran.stdout.split("\n")[:-1] == wanted
 
 
+@pytest.mark.parametrize(("model", "strategy"), [("deepseek-v3", "zigzag"), ("glm-5.1", "interleave")])
+def test_prompts_are_divided_by_what_sglang_divides_them_with(model: str, strategy: str, tmp_path: Path) -> None:
+    made = export(_answer(_problem(model), Layout(tp=1, cp=8, ep=8, batch=8)), "sglang")
+    told = made.plan.arguments
+    assert "--enable-prefill-cp" in told
+    assert [told.get(name) for name in ("--attn-cp-size", "--cp-strategy")] == ["8", strategy]
+    assert _read_back(made, "sglang", tmp_path).degrees["cp"] == 8
+
+
 @pytest.mark.parametrize("engine", ["vllm", "sglang"])
 def test_decode_context_parallelism_reads_back(engine: str, tmp_path: Path) -> None:
     problem = _problem("deepseek-v3", "decode", decode_context_parallel=4)

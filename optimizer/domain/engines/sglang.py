@@ -8,15 +8,20 @@ from fractions import Fraction
 
 from optimizer.domain.attention import Entries, Heads, Indexer, Kept, Latents
 from optimizer.domain.engines import checks, vllm
-from optimizer.domain.engines.architectures import architectures
+from optimizer.domain.engines.architectures import architectures, version_of
 from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, DefaultsTier, Paged, StaticShare
 from optimizer.domain.engines.rule import EngineRule, Premise
+from optimizer.domain.engines.version import before
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.shape import Shape
 
 VERSION = "0.5.23"
 """The newest whose source was read."""
+
+
+HIP_ASKED = "0.5.23"
+"""Release from which on prefill context parallelism was read to be refused on AMD's devices; not in 0.5.19."""
 
 
 def _one_expert_mesh(premise: Premise, shape: Shape) -> str | None:
@@ -35,6 +40,9 @@ def _one_expert_mesh(premise: Premise, shape: Shape) -> str | None:
 def _context_parallel(premise: Premise, shape: Shape) -> str | None:
     if shape.cp > 1 and shape.pp > 1:
         return f"PP is not supported with context parallelism (cp={shape.cp}, pp={shape.pp})."
+    hip = premise.hardware.device.vendor == "AMD" and not before(version_of(premise, "sglang", VERSION), HIP_ASKED)
+    if shape.cp > 1 and hip:
+        return f"Prefill CP on HIP is only supported for DeepseekV4ForCausalLM, got {premise.model.architecture!r}."
     return checks.context_parallel_latent(premise, shape)
 
 
@@ -108,11 +116,11 @@ TP_WITHIN_EXPERTS = checks.tp_within_experts(
 )
 CONTEXT = EngineRule(
     name="context_parallel",
-    statement="prefill context parallelism is for latent attention (MLA), without pipeline parallelism",
+    statement="prefill context parallelism is for latent attention (MLA), without pipeline parallelism, not on AMD's",
     reads=("cp", "pp"),
     apart=("context_parallel", "pp"),
     breach=_context_parallel,
-    source="sglang 0.5.23 srt/arg_groups/parallel_hook.py:163, 182",
+    source="sglang 0.5.23 srt/arg_groups/parallel_hook.py:115, 163, 182",
 )
 NO_CONTEXT = replace(
     CONTEXT,

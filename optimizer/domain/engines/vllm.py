@@ -9,7 +9,7 @@ from functools import partial
 from optimizer.domain.attention import Mixer, State
 from optimizer.domain.capability import capability
 from optimizer.domain.engines import checks
-from optimizer.domain.engines.architectures import architectures, pipelines
+from optimizer.domain.engines.architectures import architectures, pipelines, version_of
 from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import (
     GIB,
@@ -20,8 +20,10 @@ from optimizer.domain.engines.reservation import (
     DefaultsTier,
     Reservation,
 )
-from optimizer.domain.engines.rule import EngineRule
+from optimizer.domain.engines.rule import EngineRule, Premise
+from optimizer.domain.engines.version import before
 from optimizer.domain.hardware import Device
+from optimizer.domain.shape import Shape
 
 VERSION = "0.33.0"
 """The newest whose source was read."""
@@ -111,19 +113,51 @@ V4_EVEN = checks.even_experts(
 TP_WITHIN_EXPERTS = checks.tp_within_experts(
     "tp", "no more tensor-parallel ranks than experts", "vllm 0.33.0 model_executor/models/qwen3_moe.py:156"
 )
+
+
+def _prefill_context(premise: Premise, shape: Shape) -> str | None:
+    if shape.cp == 1:
+        return None
+    if premise.model.vision is not None:
+        return "MRV2 PCP does not support MM inputs yet. (--language-model-only leaves them out.)"
+    if shape.pp > 1 and before(version_of(premise, "vllm", VERSION), PIPELINED_CONTEXT):
+        return f"MRV2 PCP does not support PP yet. (cp={shape.cp}, pp={shape.pp}.)"
+    return checks.context_parallel_latent(premise, shape)
+
+
+def _first_prefill_context(premise: Premise, shape: Shape) -> str | None:
+    if shape.cp > 1 and shape.dp > 1:
+        return f"PCP does not support data parallelism yet. (cp={shape.cp}, dp={shape.dp}.)"
+    if shape.cp > 1 and premise.workload.mtp_tokens:
+        return "MRV2 PCP does not support speculative decoding yet."
+    return _prefill_context(premise, shape)
+
+
+PIPELINED_CONTEXT = "0.31"
+"""Release from which on PCP may run in a pipeline: 0.30.0 refuses it, 0.33.0 does not; none between was read."""
 LATENT_CONTEXT = EngineRule(
     name="prefill_context_parallel",
-    statement="prefill context parallelism is for latent attention (MLA) alone",
-    reads=("cp",),
-    apart=("context_parallel",),
-    breach=checks.context_parallel_latent,
-    source="vllm 0.33.0 config/vllm.py:3336",
+    statement="prefill context parallelism is for latent attention (MLA) without pictures, and in 0.30 no pipeline",
+    reads=("cp", "pp"),
+    apart=("context_parallel", "pp"),
+    breach=_prefill_context,
+    source="vllm 0.33.0 v1/worker/gpu/pcp_manager.py:167; 0.30.0 the same:133; config/vllm.py:3336",
+)
+FIRST_CONTEXT = replace(
+    LATENT_CONTEXT,
+    statement="the same without a pipeline, data parallelism and drafts",
+    reads=("cp", "pp", "dp"),
+    apart=("context_parallel", "pp", "dp"),
+    breach=_first_prefill_context,
+    source="vllm 0.26.0, 0.27.0, 0.28.0 v1/worker/gpu/pcp_manager.py:135; config/parallel.py:509, 528",
 )
 NO_CONTEXT = replace(
     LATENT_CONTEXT,
     statement="no prefill context parallelism",
+    reads=("cp",),
+    apart=("context_parallel",),
     breach=checks.no_context_parallel,
-    source="vllm 0.33.0 config/vllm.py:3336 (Model Runner V1)",
+    source="vllm 0.22.0, 0.25.0 v1/attention/backend.py supports_pcp, which no class sets; v1/worker/cp_utils.py:40",
 )
 DECODE_CONTEXT = checks.decode_context_parallel(
     "tp_size={tp} must be divisible by dcp_size={dcp}.",
@@ -319,7 +353,9 @@ NEWEST = Engine(
     flags=FLAGS,
 )
 _PREFIXES = replace(
-    NEWEST, version="0.28.0", since="0.28", cache=replace(CACHE, prefix_states=_two_states),
+    NEWEST, version="0.28.0", since="0.28",
+    rules=tuple(FIRST_CONTEXT if rule is LATENT_CONTEXT else rule for rule in NEWEST.rules),
+    cache=replace(CACHE, prefix_states=_two_states),
     # vLLM 0.24.0 engine/arg_utils.py has the 256 tokens of low latency already
     reservation=replace(NEWEST.reservation, defaults=replace(EARLIER_DEFAULTS, low_latency_tokens=256)),
 )  # fmt: skip
@@ -335,7 +371,10 @@ _IN_FLIGHT = replace(
         prefix_in_step="In Mamba cache align mode, block_size ({block}) must be <= max_num_batched_tokens ({tokens})",
     ),
 )  # fmt: skip
-_SETTLED = replace(_IN_FLIGHT, version="0.25.0", since="0.25", cache=replace(_IN_FLIGHT.cache, steps_in_flight=1))
+_SETTLED = replace(
+    _IN_FLIGHT, version="0.25.0", since="0.25", cache=replace(_IN_FLIGHT.cache, steps_in_flight=1),
+    rules=tuple(NO_CONTEXT if rule is FIRST_CONTEXT else rule for rule in _IN_FLIGHT.rules),
+)  # fmt: skip
 _GROUPED = replace(_SETTLED.cache, tokens_by_groups=True, sequences_in_blocks="")
 """v1/core/kv_cache_utils.py of releases before 0.21 (pull request 40694, issue 40691)."""
 _FIRST_GROUP = replace(_GROUPED, checked="first")

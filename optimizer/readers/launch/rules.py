@@ -10,9 +10,10 @@ from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.launch import checkpoints
 from optimizer.readers.launch.checkpoints import Refusal
-from optimizer.readers.launch.flags import Given
+from optimizer.readers.launch.flags import Given, merged
 from optimizer.readers.launch.kernels import ATTENTION_BACKENDS, sglang_kernels, vllm_kernels
 from optimizer.readers.launch.launch import Launch
+from optimizer.readers.launch.vllm import DRAFTS_OF_THE_MODEL
 
 MOE_ONLY_SINCE: Final = "0.17"
 """Release of vLLM from which on external data parallelism was read to be for models with experts alone."""
@@ -76,6 +77,24 @@ def _even_experts(launch: Launch, problem: Problem) -> Iterator[Refusal]:
         )
 
 
+_DRAFTS_BESIDE_PCP: Final = DRAFTS_OF_THE_MODEL | {"dspark"}
+_PCP_DRAFTS_SINCE: Final = "0.30"
+
+
+def _beside_prefill_context(launch: Launch, _: Problem) -> Iterator[Refusal]:
+    """What vLLM does not run beside prefill context parallelism (v1/worker/gpu/pcp_manager.py of 0.26 to 0.33)."""
+    lora, drafts = launch.flag("--enable-lora"), launch.flag("--speculative-config")
+    if launch.dense["cp"] == 1:
+        return
+    if lora is not None:
+        yield lora, "MRV2 PCP does not support LoRA yet."
+    method = str(merged(option for option in launch.given if option.flag.carries == "speculative").get("method"))
+    if drafts is not None and launch.before(_PCP_DRAFTS_SINCE) and not launch.operating.draft_tokens:
+        yield drafts, "MRV2 PCP does not support speculative decoding yet."
+    elif drafts is not None and method not in _DRAFTS_BESIDE_PCP:
+        yield drafts, "MRV2 PCP only supports DSpark or single-module MTP speculative decoding."
+
+
 def page_of(launch: Launch, problem: Problem) -> int:
     """Tokens of the pages that a command's chunks of prompts are whole ones of; 1: any number will do."""
     page, stated = problem.engine.cache.page, launch.flag("--page-size")
@@ -120,7 +139,7 @@ def _devices_of_node(launch: Launch, problem: Problem) -> Iterator[Refusal]:
 
 
 RULES: Final[Mapping[str, tuple[Callable[[Launch, Problem], Iterator[Refusal]], ...]]] = {
-    "vllm": (_experts_wanted, _even_experts, vllm_kernels, *checkpoints.VLLM),
+    "vllm": (_experts_wanted, _even_experts, _beside_prefill_context, vllm_kernels, *checkpoints.VLLM),
     "sglang": (_whole_pages, _whole_experts_fp8, _devices_of_node, sglang_kernels, *checkpoints.SGLANG),
 }
 """Of each engine."""

@@ -38,6 +38,8 @@ CACHES: Final[Mapping[str, str | None]] = {
     name: KV_FORMATS[name] for name in ("auto", "bf16", "bfloat16", "fp8_e4m3", "fp8_e5m2", "nvfp4", "fp4_e2m1")
 }
 """Formats of the cache that have a name here (srt/server_args.py --kv-cache-dtype)."""
+CP_STRATEGIES: Final = ("zigzag", "interleave")
+"""Of `--cp-strategy` (layers/cp/base.py)."""
 ROLES: Final = frozenset({"null", "prefill", "decode", "encode"})
 """Of `--disaggregation-mode`."""
 
@@ -83,6 +85,7 @@ def read(command: CommandReading, environment: Mapping[str, str]) -> Launch:
     command.divides(command.one("dcp"), dcp, width, f"tp_size ({width}) must be divisible by dcp_size ({dcp})")
     nodes = _nodes(command, width * pp, copies)
     _refusals(command, width=width, ep=ep, attention_dp=attention_dp, dcp=dcp)
+    _prefill_context(command, cp)
     if pp > 1:
         _pipelined(command, environment)
     command.raise_faults()
@@ -141,6 +144,23 @@ def _refusals(command: CommandReading, *, width: int, ep: int, attention_dp: int
         )  # fmt: skip
     if dcp > 1 and command.flag("--enable-prefill-cp") is not None:
         command.fault(command.one("dcp"), f"decode context parallelism (dcp_size={dcp}) excludes --enable-prefill-cp")
+
+
+def _prefill_context(command: CommandReading, cp: int) -> None:
+    """What divides prompts over the ranks of context parallelism (layers/cp/base.py:279 of 0.5.23).
+
+    Aliases of releases to 0.5.19 have a strategy of their own.
+    """
+    divides, strategy = command.one("prefill_cp"), command.one("cp_strategy")
+    if divides is not None and divides.flag.name == "--enable-prefill-cp" and strategy is None:
+        command.fault(divides, "--cp-strategy must be set when --enable-prefill-cp is enabled")
+    elif strategy is not None and not strategy.open and strategy.text not in CP_STRATEGIES:
+        command.fault(strategy, f"{shown(strategy.text)} is none of {', '.join(CP_STRATEGIES)}")
+    elif divides is None and cp > 1 and command.text("role") != "decode" and not command.before("0.5.15"):
+        command.fault(
+            command.one("cp"), f"attn_cp_size {cp} divides no prompt without --enable-prefill-cp and --cp-strategy: "
+            "each rank computes the whole of it, which no figure here is of",
+        )  # fmt: skip
 
 
 def _pipelined(command: CommandReading, environment: Mapping[str, str]) -> None:

@@ -11,6 +11,8 @@ from optimizer.readers.read import Override
 
 SGLANG = "python -m sglang.launch_server --model-path"
 OLD_VLLM, OLD_SGLANG = "docker run vllm/vllm-openai:v0.20.0 --model", f"docker run lmsysorg/sglang:v0.5.6 {SGLANG}"
+PCP = "--model deepseek-ai/DeepSeek-V3 -tp 4 -pcp 2 --speculative-config"
+ATTN_CP = f"{SGLANG} deepseek-ai/DeepSeek-V3 --tp 8 --attn-cp-size 8"
 RED_HAT = "RedHatAI/Llama-3.3-70B-Instruct"
 
 
@@ -43,6 +45,9 @@ def _posed(command: str, hardware: str) -> None:
         ),
         (f"{SGLANG} deepseek-ai/DeepSeek-V3 --tp 8 --enable-dp-lm-head", "h200-sxm-8", None, "requires attention DP"),
         ("vllm serve moonshotai/Kimi-K2.5 -tp 8 --enable-lora", "h200-sxm-8", 39, "does not support LoRA"),
+        ("vllm serve deepseek-ai/DeepSeek-V3 -tp 4 -pcp 2 --enable-lora", "h200-sxm-8", None, "not support LoRA"),
+        (f"docker run vllm:v0.33.0 {PCP}.method=ngram", "h200-sxm-8", None, "only supports DSpark"),
+        (f"docker run vllm:v0.28.0 {PCP}.method=eagle3", "h200-sxm-8", None, "does not support speculative decoding"),
         ("docker run vllm:v0.11.0 --model openai/gpt-oss-20b --enable-lora", "h100-sxm-8", None, "GptOssForCaus"),
         ("docker run vllm:v0.19.1 --model google/gemma-4-31b-it -tp 2 --enable-lora", "h100-sxm-8", None, "Gemma4Fo"),
     ],
@@ -78,6 +83,11 @@ def test_what_is_refused_is_located(command: str, hardware: str, at: int | None,
         ("vllm serve Qwen/Qwen3-32B --enable-lora --max-lora-rank 64 --max-loras 4 --max-cpu-loras 4", "h100-sxm-8"),
         (f"{SGLANG} deepseek-ai/DeepSeek-V3 --tp 8 --attn-dp-size 8 --enable-dp-lm-head", "h200-sxm-8"),
         ("vllm serve google/gemma-4-31b-it -tp 2 --enable-lora", "h100-sxm-8"),
+        ("vllm serve deepseek-ai/DeepSeek-V3 -tp 4 -pcp 2", "h200-sxm-8"),
+        (f"docker run vllm:v0.33.0 {PCP}.method=mtp --speculative-config.num_speculative_tokens=1", "h200-sxm-8"),
+        (f"{ATTN_CP} --enable-prefill-cp --cp-strategy zigzag", "h200-sxm-8"),
+        (f"{ATTN_CP} --disaggregation-mode decode", "h200-sxm-8"),
+        (f"docker run sglang:v0.5.15 {ATTN_CP} --enable-prefill-context-parallel", "h200-sxm-8"),
         ("docker run vllm:v0.11.1 --model openai/gpt-oss-20b --enable-lora", "h100-sxm-8"),
         (f"{SGLANG} moonshotai/Kimi-K2.5 --tp 8 --enable-lora", "h200-sxm-8"),
     ],
