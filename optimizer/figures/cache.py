@@ -186,8 +186,7 @@ class CacheLayout:
         if isinstance(kept, Entries) and self._in_pages():
             return Fraction(self._blocks(tokens, step) * self._page_bytes(kept))
         if isinstance(kept, Heads):
-            token_elements = attention.cache_elements(1, max(1, tp // self.shared_by))
-            return self._tokens_held(kept, tokens, step) * token_elements * self.element / self.shared_by
+            return self._tokens_held(kept, tokens, step) * self.token_bytes(attention, tp)
         if isinstance(kept, Latents) and self._scaled_latent(kept):
             size = Fraction((kept.rank + 4 * -(-kept.rank // SCALE_GROUP) + 2 * kept.rotary_dim) * tokens)
         else:

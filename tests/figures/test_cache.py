@@ -218,3 +218,15 @@ def test_bytes_of_a_token_by_format(cache: str, token_bytes: int) -> None:
     problem = asked("qwen3-32b", "vllm", precision={"kv_cache": cache})
     (kind,) = {problem.model.blocks[name].attention for name in problem.model.layer_names}
     assert 64 * CacheLayout(problem).token_bytes(kind, 2) == token_bytes
+
+
+@pytest.mark.parametrize(
+    ("engine", "kv_cache", "element"), [("vllm", "bf16", 2), ("sglang", "bf16", 2), ("sglang", "fp8", 1)]
+)
+@pytest.mark.parametrize(("tp", "heads"), [(1, 4), (8, 1)])
+def test_keys_of_an_index_of_blocks_are_cached_beside_the_heads(
+    engine: str, kv_cache: str, element: int, tp: int, heads: int
+) -> None:
+    """One key of 128 in 16 bits in each of MiniMax-M3's 57 sparse layers, on every rank (sglang pull request 36549)."""
+    problem = asked("minimax-m3", engine, precision={"kv_cache": kv_cache})
+    assert held(problem, 1024, tp) == 1024 * (60 * 2 * heads * 128 * element + 57 * 128 * 2)
