@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 from optimizer.domain.attention import Entries, Heads, Indexer, Kept, Latents
-from optimizer.domain.engines import checks, vllm
+from optimizer.domain.engines import checks, makers, vllm
 from optimizer.domain.engines.architectures import architectures, version_of
 from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import GIB, CacheRules, Defaults, DefaultsTier, Paged, StaticShare
@@ -197,10 +197,13 @@ ARCHITECTURES = architectures(
     "sglang", "SGLang", VERSION, "Model architectures ['{name}'] are not supported for now",
     "sglang 0.4.6 to 0.5.23 srt/models/registry.py (EntryClass)",
 )  # fmt: skip
+FORMATS_OF_MAKERS = makers.formats_of_makers(
+    makers.SGLANG, "docs.sglang.io advanced_features/quantization, hardware-platforms/ascend-npus (A2/A3)"
+)
 
 _ALWAYS = (
-    ARCHITECTURES, EXPERT_MESH, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EVEN_EXPERTS, EXPERT_WIDTH, FP8_EXPERT_BLOCKS,
-    FP8_BLOCKS, GROUPS, TP_WITHIN_EXPERTS, OVERLAP, DEVICES,
+    ARCHITECTURES, FORMATS_OF_MAKERS, EXPERT_MESH, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EVEN_EXPERTS, EXPERT_WIDTH,
+    FP8_EXPERT_BLOCKS, FP8_BLOCKS, GROUPS, TP_WITHIN_EXPERTS, OVERLAP, DEVICES,
 )  # fmt: skip
 FLAGS = {
     "tp": "--tp-size",

@@ -8,7 +8,7 @@ from functools import partial
 
 from optimizer.domain.attention import Mixer, State
 from optimizer.domain.capability import capability
-from optimizer.domain.engines import checks
+from optimizer.domain.engines import checks, makers
 from optimizer.domain.engines.architectures import architectures, pipelines, version_of
 from optimizer.domain.engines.engine import Engine, Waiting
 from optimizer.domain.engines.reservation import (
@@ -218,10 +218,15 @@ PIPELINES = pipelines(
     "Pipeline parallelism is not supported for this model. Supported models implement the `SupportsPP` interface.",
     "vllm 0.6.6 to 0.33.0 model_executor/models (SupportsPP); config/model.py verify_with_parallel_config; issue 45455",
 )  # fmt: skip
+FORMATS_OF_MAKERS = makers.formats_of_makers(
+    makers.VLLM,
+    "platforms/interface.py verify_quantization; supported_quantization of vllm-ascend (issues 1526, 6800), "
+    "vllm-gaudi, tpu-inference, vllm-neuron",
+)
 
 _ALWAYS = (
     ARCHITECTURES, PIPELINES, EXPERTS_USE_ALL_RANKS, HEADS, KV_HEADS, VISION_HEADS, WIDTHS, EXPERT_WIDTH, VOCABULARY,
-    GROUPS, EPLB_EVEN, TP_WITHIN_EXPERTS, DECODE_CONTEXT, STATES_IN_GROUPS, INT8,
+    FORMATS_OF_MAKERS, GROUPS, EPLB_EVEN, TP_WITHIN_EXPERTS, DECODE_CONTEXT, STATES_IN_GROUPS, INT8,
 )  # fmt: skip
 FLAGS = {
     "tp": "--tensor-parallel-size",

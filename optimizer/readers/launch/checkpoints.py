@@ -43,6 +43,9 @@ _UNSCALED_SINCE: Final = "0.23"
 """Release of vLLM from which on a checkpoint without scales of the cache may have it (0.25 attention.py:205)."""
 _MODELOPT_ON_AMPERE: Final = "0.27"
 """Release of vLLM from which on ModelOpt's FP8 runs before Ada (layers/quantization/modelopt.py get_min_capability)."""
+_MODELOPT_METHODS: Final = {"fp8": "modelopt", "fp4": "modelopt_fp4"}
+_MODELOPT_ON_ROCM: Final = {"modelopt": "0.21", "modelopt_fp4": "0.20"}
+"""Releases of vLLM from which on ModelOpt's formats may be had on AMD's devices: 0.19 has neither, 0.20 the second."""
 _NVFP4_CACHE_SINCE: Final = "0.20"
 _ADA: Final = (8, 9)
 _E5M2: Final = "fp8_e5m2"
@@ -103,16 +106,32 @@ def sparse_cache(launch: Launch, problem: Problem) -> Iterator[Refusal]:
 
 
 def written_by_modelopt(launch: Launch, problem: Problem) -> Iterator[Refusal]:
-    """ModelOpt's FP8 asks for Ada, where engines have kernels of weights alone for other checkpoints."""
-    name, own = (launch.model or "").casefold(), capability(problem.hardware.device)
+    """ModelOpt's FP8 asks for Ada, where engines have kernels of weights alone for other checkpoints.
+
+    On AMD's devices vLLM takes ModelOpt's formats from later releases on (platforms/rocm.py supported_quantization).
+    """
+    name, device = (launch.model or "").casefold(), problem.hardware.device
+    method = next((method for part, method in _MODELOPT_METHODS.items() if part in name), None)
+    if not name.startswith("nvidia/") or method is None:
+        return
+    option, own = launch.flag("--quantization") or "model", capability(device)
+    if launch.engine == "vllm" and device.vendor == "AMD" and launch.before(_MODELOPT_ON_ROCM[method]):
+        yield option, f"{method} quantization is currently not supported in rocm."
     runs = launch.engine == "vllm" and not launch.before(_MODELOPT_ON_AMPERE)
-    if not name.startswith("nvidia/") or "fp8" not in name or own is None or own >= _ADA or runs:
+    if method != "modelopt" or own is None or own >= _ADA or runs:
         return
     message = (
         "The quantization method modelopt is not supported for the current GPU. Minimum capability: 89. "
         f"Current capability: {10 * own[0] + own[1]}."
     )
-    yield launch.flag("--quantization") or "model", message
+    yield option, message
+
+
+def not_on_ascend(launch: Launch, problem: Problem) -> Iterator[Refusal]:
+    """AWQ and GPTQ are no compressed-tensors, which vLLM's plugin for Ascend takes (its issue 6800)."""
+    found = re.search("(awq|gptq)", (launch.model or "").casefold())
+    if launch.engine == "vllm" and problem.hardware.device.vendor == "Huawei" and found:
+        yield launch.flag("--quantization") or "model", f"{found[1]} quantization is currently not supported in npu."
 
 
 def whole_blocks_of_bitsandbytes(launch: Launch, problem: Problem) -> Iterator[Refusal]:
@@ -155,6 +174,7 @@ VLLM: Final = (
     cache_of_checkpoint,
     cache_of_latents,
     written_by_modelopt,
+    not_on_ascend,
     whole_blocks_of_bitsandbytes,
     adapters,
 )

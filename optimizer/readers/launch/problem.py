@@ -10,6 +10,7 @@ from typing import Any, Final, Protocol
 from optimizer.domain.attention import State
 from optimizer.domain.engines import engine_named, release_of
 from optimizer.domain.engines.architectures import release_for
+from optimizer.domain.engines.version import number
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
@@ -92,7 +93,9 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
     unmodelled = tuple(
         _unmodelled(launch, problem, weights_stated=bool({("model",), ("precision", "weights")} & stated))
     )
-    return Posed(launch, problem, tuple(assumed), named, doubts, placement, unmodelled)
+    return Posed(
+        launch, problem, tuple(assumed), named, (*doubts, *_by_plugins(launch, problem)), placement, unmodelled
+    )
 
 
 _OWN_CODE: Final = frozenset({"auto", "vllm", "sglang", "pytorch"})
@@ -112,12 +115,33 @@ def _as_loaded(launch: Launch, problem: Problem) -> Problem:
 
 def _by_a_release_that_has_it(launch: Launch, problem: Problem, assumed: list[str]) -> tuple[Launch, Problem]:
     """The launch and its problem by a release that has the model, where none is named and the newest has it not."""
-    engine, architecture = problem.engine, problem.model.architecture
-    release = None if launch.version else release_for(engine.name, architecture, engine.version)
+    engine, lacking = problem.engine, problem.model.architecture
+    release = None if launch.version else release_for(engine.name, lacking, engine.version)
+    if release is None and not launch.version:
+        lacking, release = _left(launch, problem)
     if release is None or "@" in problem.engine_name:
         return launch, problem
-    assumed.append(f"{engine.name} {release}, as no release is named and {engine.title} has no {architecture}")
+    assumed.append(f"{engine.name} {release}, as no release is named and {engine.title} has no {lacking}")
     return replace(launch, version=release), problem.changed(engine_name=f"{engine.name}@{release}")
+
+
+_LAST_WITH: Final = {"bitsandbytes": "0.27", "gguf": "0.23"}
+"""Methods that vLLM's later releases leave to plugins, and the last that have them (QuantizationMethods)."""
+
+
+def _left(launch: Launch, problem: Problem) -> tuple[str, str | None]:
+    """The method of the weights, where vLLM's newest release has it no more, and the last that has; None: it has."""
+    wanted = launch.operating.quantization or ("bitsandbytes" if problem.precision.weights.startswith("nf4") else "")
+    return wanted, _LAST_WITH.get(wanted) if problem.engine.name == "vllm" else None
+
+
+def _by_plugins(launch: Launch, problem: Problem) -> tuple[str, ...]:
+    """What may not start where a release has a method no more, unless a plugin brings it."""
+    method, last = _left(launch, problem)
+    version = problem.engine_name.partition("@")[2] or problem.engine.version
+    if last is None or number(version)[:2] <= number(last):
+        return ()
+    return (f"vllm {version} has no {method}, as releases to {last} had: a plugin has to bring it",)
 
 
 def _unmodelled(launch: Launch, problem: Problem, *, weights_stated: bool) -> Iterator[Ignored]:

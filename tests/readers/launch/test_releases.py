@@ -25,6 +25,11 @@ def _posed(command: str, *stated: Override) -> Posed:
         ("trtllm-serve falcon-180b --tp_size 8", "trtllm"),
         ("vllm serve deepseek-ai/DeepSeek-V4-Flash -tp 8", "vllm"),
         (f"{SGLANG} bloom-176b --tp 8", "sglang"),
+        ("vllm serve unsloth/Llama-3.3-70B-Instruct-bnb-4bit --max-model-len 8192", "vllm@0.27"),
+        ("vllm serve Qwen/Qwen3-32B --quantization bitsandbytes", "vllm@0.27"),
+        ("vllm serve Qwen/Qwen3-32B --quantization gguf", "vllm@0.23"),
+        ("vllm serve Qwen/Qwen3-32B-AWQ", "vllm"),
+        (f"{SGLANG} Qwen/Qwen3-32B --quantization bitsandbytes", "sglang"),
         # one is
         ("docker run vllm/vllm-openai:v0.24.0 --model minimax-m1 -tp 8", "vllm@0.24.0"),
         ("docker run nvcr.io/nvidia/tensorrt-llm/release:1.3.0rc15 trtllm-serve Qwen/Qwen3-8B", "trtllm@1.3.0"),
@@ -50,6 +55,15 @@ def test_a_stated_release_stays() -> None:
     assert _posed(
         "vllm serve minimax-m1 -tp 8", Override("--engine", ("engine",), "vllm@0.33")
     ).problem.engine_name == ("vllm@0.33")
+
+
+@pytest.mark.parametrize(("release", "method", "open_"), [
+    ("0.33.0", "bitsandbytes", True), ("0.28.0", "bitsandbytes", True), ("0.27.1", "bitsandbytes", False),
+    ("0.24.0", "gguf", True), ("0.23.0", "gguf", False), ("0.33.0", "fp8", False),
+])  # fmt: skip
+def test_a_method_that_a_release_leaves_to_plugins_is_a_doubt(release: str, method: str, *, open_: bool) -> None:
+    posed = _posed(f"docker run vllm/vllm-openai:v{release} --model Qwen/Qwen3-32B --quantization {method}")
+    assert any("a plugin has to bring it" in doubt for doubt in posed.doubts) is open_
 
 
 @pytest.mark.parametrize(
