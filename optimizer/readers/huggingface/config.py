@@ -72,6 +72,10 @@ class Config:
                 return name, self.data[name]
         return names[0], None
 
+    def leave_to(self, defaults: Mapping[str, Any]) -> None:
+        """Take what the file does not say from the class that it is of; null is said."""
+        self.data = {**defaults, **self.data}
+
     def has(self, name: str) -> bool:
         """Whether a key is there and not null; does not take it."""
         return self.data.get(name) is not None

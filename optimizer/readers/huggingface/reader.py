@@ -15,6 +15,7 @@ from optimizer.domain.model import ModelSpec
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document, load_text
 from optimizer.readers.huggingface.config import LARGEST, Config
+from optimizer.readers.huggingface.defaults import DEFAULTS
 from optimizer.readers.huggingface.families import FAMILIES, WRAPPERS
 from optimizer.readers.huggingface.parts import ReadParts, runs_of
 from optimizer.readers.huggingface.quantization import precision_of
@@ -118,6 +119,7 @@ def _text_model(outer: Config) -> tuple[str, Config]:
         text.refuse(
             "model_type", f"{shown(inner)} is not supported inside {kind}; supported: {', '.join(WRAPPERS[kind])}"
         )
+    text.leave_to(DEFAULTS.get(inner, {}))
     return inner, text
 
 

@@ -6,13 +6,15 @@ import functools
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 
 from optimizer.domain.attention import BlockSparseAttention, CompressedAttention, GroupedQueryAttention, LatentAttention
 from optimizer.domain.model import ModelSpec
 from optimizer.errors import SpecError
+from optimizer.figures.parameters import parameter_table
+from optimizer.readers.catalog import load_model
 from optimizer.readers.huggingface import read_config, read_config_file
 from optimizer.readers.huggingface.parts import runs_of
 
@@ -236,6 +238,7 @@ def test_the_text_part_says_whether_the_head_is_tied() -> None:
         "intermediate_size": 128,
         "num_hidden_layers": 2,
         "num_attention_heads": 4,
+        "num_key_value_heads": 4,
         "vocab_size": 100,
     }
     outer = {"model_type": "mistral3", "tie_word_embeddings": True}
@@ -326,3 +329,48 @@ def test_the_context_is_what_the_scaling_of_positions_declares(stated: dict[str,
         "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 100, "max_position_embeddings": 512,
     }  # fmt: skip
     assert read_config(config | stated, name="m", source="s").max_context == context
+
+
+GEMMA3 = {"rope_scaling": {"factor": 8.0, "rope_type": "linear"}, "sliding_window": 1024}
+LLAVA = {"max_position_embeddings": 4096, "vocab_size": 32_064}
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner", "text", "total"),
+    [
+        ("gemma3", "gemma3_text", GEMMA3 | {"hidden_size": 2560, "intermediate_size": 10_240,
+         "num_hidden_layers": 34}, "gemma-3-4b"),
+        ("gemma3", "gemma3_text", GEMMA3 | {"hidden_size": 3840, "intermediate_size": 15_360, "num_hidden_layers": 48,
+         "num_attention_heads": 16, "num_key_value_heads": 8}, "gemma-3-12b"),
+        ("gemma3", "gemma3_text", GEMMA3 | {"hidden_size": 5376, "intermediate_size": 21_504, "num_hidden_layers": 62,
+         "num_attention_heads": 32, "num_key_value_heads": 16, "head_dim": 128}, "gemma-3-27b"),
+        # Llama 2 7B with 64 more tokens, at the width of both embeddings
+        ("llava", "llama", LLAVA, 6_738_415_616 + 2 * 64 * 4096),
+        ("llava_next", "mistral", LLAVA | {"sliding_window": None}, "mistral-7b-v0.2"),
+        ("llama4", "llama4_text", {}, "llama-4-scout"),
+    ],
+)  # fmt: skip
+def test_what_a_text_part_leaves_out_is_as_its_class_has_it(
+    outer: str, inner: str, text: dict[str, Any], total: int | str
+) -> None:
+    config = {"model_type": outer, "text_config": {"model_type": inner, **text}}
+    found = read_config(config, name="m", source="test")
+    if isinstance(total, int):
+        assert parameter_table(found).total == total
+        return
+    entry = load_model(total)
+    assert parameter_table(found.model_copy(update={"vocab_size": entry.vocab_size, "vision": None})).total == (
+        parameter_table(entry.model_copy(update={"vision": None})).total
+    )
+    assert found.max_context == {"mistral": 4096, "llama4_text": 131_072}.get(inner, entry.max_context)
+
+
+def test_a_file_of_its_own_leaves_nothing_out() -> None:
+    with pytest.raises(SpecError, match="num_attention_heads: is required but missing"):
+        read_config({"model_type": "llama", "hidden_size": 64, "num_hidden_layers": 2}, name="m", source="test")
+    nothing = {"model_type": "llava", "text_config": {"model_type": "llama", "num_attention_heads": None}}
+    with pytest.raises(SpecError, match="num_attention_heads: is required but missing"):
+        read_config(nothing, name="m", source="test")
+    layered = {"model_type": "gemma4", "text_config": {"model_type": "gemma4_text"}}
+    with pytest.raises(SpecError, match="per-layer embeddings"):
+        read_config(layered, name="m", source="test")

@@ -49,6 +49,8 @@ TEXT = {
 
 def read(kind: str, inner: str, hidden: int, tower: dict[str, Any]) -> Any:
     text = {"model_type": inner, "hidden_size": hidden, **TEXT}
+    if inner == "gemma4_text":
+        text["hidden_size_per_layer_input"] = 0
     return read_config(
         {"model_type": kind, "text_config": text, "vision_config": tower}, name="m", source="config.json"
     )
