@@ -15,7 +15,8 @@ from optimizer.readers.source import exists
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _TUNED: Final = re.compile(
-    r"-(?:instruct|1m|it|chat|hf|base|v\d+(?:\.\d+)?|\d{4}|dynamic|thinking|reasoning|preview|original|w8a8|terminus|exp|speciale)$"
+    r"-(?:instruct|1m|\d+k|it|pt|sft|rl|zero|chat|hf|base|v\d+(?:\.\d+|-\d)?|\d{4}|dynamic|thinking|reasoning(?:-plus)?|preview|"
+    r"original|w8a8|terminus|exp|speciale)$"
 )
 """Endings of names whose checkpoints have the shapes of the model without: how it was tuned, and when."""
 _BASES: Final = tuple(
@@ -33,10 +34,14 @@ _BASES: Final = tuple(
         (r"^kimi-k2\.(?:6|7-code)$", "kimi-k2.5"),
         (r"^minimax-m2\.1$", "minimax-m2"),
         (r"^llama-3-[13]-nemotron-", "nemotron-"),
+        (r"^mistral-nemo$", "mistral-nemo-12b"),
+        (r"^mistral-large$", "mistral-large-2"),
+        (r"^bloomz?$", "bloom-176b"),
+        (r"^olmo-2-\d{4}-", "olmo-2-"),
     )
 )
 """Names whose checkpoints have the shapes of a model of another name, as their cards say, and that model's."""
-_MAKERS: Final = re.compile(r"^(?:meta|nvidia|mistralai|mistral-community)-")
+_MAKERS: Final = re.compile(r"^(?:meta|nvidia|mistralai|mistral-community|tencent)-")
 FORMATS: Final = {
     "fp8": "fp8", "fp8-dynamic": "fp8", "w8a8": "fp8", "nvfp4": "nvfp4", "fp4": "nvfp4", "mxfp4": "mxfp4",
     "mxfp8": "mxfp8", "awq": "int4", "gptq": "int4", "gptq-int4": "int4", "int4": "int4", "w4a16": "int4",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Final
 
-from optimizer.domain.engines import before
+from optimizer.domain.engines import ANY, before
 from optimizer.domain.engines.reservation import GIB, StaticShare
 from optimizer.domain.engines.sglang import REQUEST_POOL
 from optimizer.domain.families import Family
@@ -68,7 +68,15 @@ def judge_launch(posed: Posed) -> LaunchVerdict:
 
     An engine admits what fits, so that the layout is judged at the largest batch that memory and prefill allow, up to
     the one that the command names; it fits where at least one sequence does.
+
+    Raises
+    ------
+    SpecError
+        It is asked of another engine than the command's.
     """
+    ours, asked = posed.launch.engine_name.partition("@")[0], posed.problem.engine.name
+    if asked not in {ours, ANY}:
+        raise posed.launch.error("--engine", f"a command of {ours} is no launch of {asked}: `solve --from` finds one")
     if posed.launch.training:
         layout = layout_of(posed)
         violated = structural_violations(posed.problem, layout)

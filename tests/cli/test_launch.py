@@ -501,3 +501,11 @@ def test_states_have_room_for_a_request(engine: str, flags: str, fits: str, caps
     found = _json(capsys, "verify", *asked, status=1 if fits == "no" else 0)
     assert found["fits"] == fits, found["doubts"]
     assert ("too small to serve any requests" in str(found["violations"])) is (fits == "no")
+
+
+@pytest.mark.parametrize(("engine", "status"), [("trtllm", 2), ("sglang@0.5.9", 2), ("vllm@0.22", 0), ("any", 0)])
+def test_a_command_is_verified_by_its_own_engine(engine: str, status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    command = "vllm serve Qwen/Qwen3-0.6B --max-num-seqs 8"
+    found = _json(capsys, "verify", "--from", command, "--hardware", "h100-sxm-8", "--engine", engine, status=status)
+    if status:
+        assert "a command of vllm is no launch of" in found["errors"][0]["message"]

@@ -12,30 +12,35 @@ from typing import Any, Final
 
 from optimizer.errors import SpecError
 from optimizer.readers.document import Document, load_text
-from optimizer.readers.launch.shell import Word, placed_word
+from optimizer.readers.launch.words import Word, placed_word
 from optimizer.readers.messages import wanted_message
 from optimizer.readers.places import LineColumn, PathStep
 
 _FENCE: Final = re.compile(r"^[ \t>]*(```+|~~~+)[ \t]*([\w+-]*)[^\n]*\n(.*?)^[ \t>]*\1", re.MULTILINE | re.DOTALL)
 _REFERENCE: Final = re.compile(r"\$\((\w+)\)")
-DEVICES: Final = "nvidia.com/gpu"
-"""Under this name, that no variable has, a container's environment has the number of its devices."""
 _RESOURCES: Final = (
     "nvidia.com/gpu", "amd.com/gpu", "aws.amazon.com/neuron", "google.com/tpu", "habana.ai/gaudi",
     "huawei.com/Ascend910",
 )  # fmt: skip
+DEVICES: Final = (*_RESOURCES, "devices.device_ids", "devices.count")
+"""Under these names, that no variable has, a container's environment has the number of its devices."""
 GROUP_SIZE: Final = "LWS_GROUP_SIZE"
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A container: its image, the words that it runs, the variables that it is given."""
+    """A container: its image, the words that it runs, the variables that it is given.
+
+    `replicas` and `part_of` are how many of it there are, and what tells it from others that run the same.
+    """
 
     words: tuple[Word, ...]
     image: str | None = None
     environment: dict[str, Word] = field(default_factory=dict)
     shell: bool = False
     start: LineColumn = (1, 1)
+    replicas: int = 1
+    part_of: str = ""
 
 
 def fenced(text: str) -> Iterator[tuple[str, str, int]]:
@@ -76,9 +81,7 @@ def containers(document: Document) -> Iterator[Container]:
         environment = _environment(document, (*at, "env")) | _environment(document, (*at, "environment"))
         if size is not None:
             environment.setdefault(GROUP_SIZE, placed_word(str(size), document.locate(at)))
-        devices = _devices(document, at)
-        if devices is not None:
-            environment[DEVICES] = devices
+        environment |= _devices(document, at)
         image = document.get((*at, "image"))
         words: list[Word] = []
         shell = False
@@ -91,20 +94,32 @@ def containers(document: Document) -> Iterator[Container]:
                 shell = True
         if words:
             named = image if isinstance(image, str) else None
-            yield Container(tuple(words), named, environment, shell, words[0].start)
+            replicas, part_of = _replicas(document, at)
+            yield Container(tuple(words), named, environment, shell, words[0].start, replicas, part_of)
 
 
-def _devices(document: Document, at: tuple[PathStep, ...]) -> Word | None:
+def _replicas(document: Document, at: tuple[PathStep, ...]) -> tuple[int, str]:
+    """How many pods, groups of a LeaderWorkerSet or replicas of Compose there are, and a name of what has them."""
+    for length in range(len(at), -1, -1):
+        for path in ((*at[:length], "replicas"), (*at[:length], "deploy", "replicas")):
+            count = document.get(path)
+            if isinstance(count, int) and count > 0 and not isinstance(count, bool):
+                return count, f"{document.locate(path)}"
+    return 1, ""
+
+
+def _devices(document: Document, at: tuple[PathStep, ...]) -> dict[str, Word]:
     """Devices that a container is given: Kubernetes' limit, or Compose's reservation."""
     limits = (*at, "resources", "limits")
     for name in _RESOURCES:
         if isinstance(document.get((*limits, name)), int | str):
-            return scalar(document, (*limits, name))
+            return {name: scalar(document, (*limits, name))}
     reserved = (*at, "deploy", "resources", "reservations", "devices", 0)
     named = document.get((*reserved, "device_ids"))
     if isinstance(named, list):
-        return placed_word(str(len(named)), document.locate((*reserved, "device_ids")))
-    return scalar(document, (*reserved, "count")) if isinstance(document.get((*reserved, "count")), int) else None
+        return {DEVICES[-2]: placed_word(str(len(named)), document.locate((*reserved, "device_ids")))}
+    counted = isinstance(document.get((*reserved, "count")), int)
+    return {DEVICES[-1]: scalar(document, (*reserved, "count"))} if counted else {}
 
 
 def _holding(data: object, at: tuple[PathStep, ...]) -> Iterator[tuple[PathStep, ...]]:
@@ -159,10 +174,11 @@ def shown_devices(before: Sequence[Word], environment: Mapping[str, Word]) -> tu
             return _counted(following.text.strip("\"'"), following, "--gpus")
         if word.text.startswith("--gpus="):
             return _counted(word.text.partition("=")[2].strip("\"'"), word, "--gpus")
-    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", DEVICES):
+    for name in ("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", *DEVICES):
         variable = environment.get(name)
         if variable is not None and not variable.unset:
-            return _counted(variable.text if name == DEVICES else f"device={variable.text}", variable, name)
+            text = variable.text if name in DEVICES else f"device={variable.text}"
+            return _counted(text, variable, name.rpartition("devices.")[2])
     return None
 
 

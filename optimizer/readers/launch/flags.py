@@ -17,7 +17,7 @@ from importlib import resources
 from typing import Any, Final, Literal
 
 from optimizer.errors import Fault, InternalError, SpecError
-from optimizer.readers.launch.shell import Word
+from optimizer.readers.launch.words import Word
 from optimizer.readers.messages import nearest, shown
 
 ENGINES: Final = ("vllm", "sglang", "trtllm", "megatron", "torchtitan")

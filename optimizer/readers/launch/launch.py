@@ -148,8 +148,9 @@ class Launch:
         Role of a disaggregated deployment, where the command names one.
     slots
         What tells the experts of each slot, or how many slots there are, where an engine is told.
-    head
-        What tells the first node of this instance from that of another (port, devices); None on its other nodes.
+    head, copies
+        What tells the first node of this instance from that of another (port, devices), None on its other nodes; and
+        how many are started of it.
     """
 
     engine: str
@@ -172,6 +173,7 @@ class Launch:
     phase: str | None = None
     slots: Document | None = None
     head: tuple[str, ...] | None = None
+    copies: int = 1
 
     @property
     def devices(self) -> int:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from optimizer.readers.launch.shell import Word
+from optimizer.readers.launch.words import Word
 
 
 def _option(words: Sequence[Word], names: Sequence[str]) -> int | None:

@@ -29,8 +29,9 @@ from optimizer.readers.launch.flags import ENGINES, Arguments, parse, table
 from optimizer.readers.launch.launch import CommandReading, Launch
 from optimizer.readers.launch.ranks import node_ranks_of, ranks_of, world_of
 from optimizer.readers.launch.scripts import folder_of, node_scripts
-from optimizer.readers.launch.shell import Command, Script, Word, placed_word, places_of, read_script
+from optimizer.readers.launch.shell import Command, Script, read_script
 from optimizer.readers.launch.slots import slots_of
+from optimizer.readers.launch.words import Word, placed_word, places_of
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.places import LineColumn
 from optimizer.readers.source import is_file, read_text
@@ -179,7 +180,7 @@ def _one(launches: Sequence[Launch]) -> Launch:
                     "give one deployment at a time"
                 )
                 raise SpecError(Fault(other.source, line, column, noun, message))
-    instances = len({launch.head for launch in launches if launch.head is not None}) or 1
+    instances = sum({launch.head: launch.copies for launch in launches if launch.head is not None}.values()) or 1
     return first.times(instances) if instances > 1 else first
 
 
@@ -232,8 +233,7 @@ class _Texts:
         return launches
 
     def _manifest(self, text: str) -> list[Launch]:
-        launches: list[Launch] = []
-        documents = list(yaml_documents(text, self.source))
+        launches, documents = list[Launch](), list(yaml_documents(text, self.source))
         for document in documents:
             self.files |= config_files(document)
         for document in documents:
@@ -241,7 +241,9 @@ class _Texts:
                 launches.append(self._yaml(document))
                 continue
             for container in containers(document):
-                launches.extend(self._container(container))
+                for launch in self._container(container):
+                    head = launch.head and (*launch.head, container.part_of)
+                    launches.append(replace(launch, copies=container.replicas, head=head))
         return launches
 
     def _container(self, container: Container) -> list[Launch]:
@@ -346,7 +348,7 @@ class _Texts:
         version = self.version if self.engine in {None, engine} else None
         version = version or self._version_of(launcher) or self.installed.get(engine)
         environment = {
-            name: word.text for name, word in launcher.environment.items() if not word.unset and name != DEVICES
+            name: word.text for name, word in launcher.environment.items() if not word.unset and name not in DEVICES
         }
         arguments = parse(engine, launcher.arguments, self.source, version)
         version = version or arguments.version

@@ -12,55 +12,19 @@ from dataclasses import dataclass, field
 
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.launch.arithmetic import reckoned
+from optimizer.readers.launch.words import Word, listed, places_of, split_word
 from optimizer.readers.places import LineColumn
 
 LONGEST_TEXT = 2**20
 """Characters of a text, and of what its variables may grow to."""
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_POSITIONAL = re.compile(r"\d+(?=:?-)")
-"""A parameter of the script, where it has a default."""
-_ALL_OF_ARRAY = re.compile(r'"\$\{([A-Za-z_]\w*)\[@\]\}"')
+_PARAMETER = re.compile(r"\d+|[@*]")
+"""What a script is given, or what `set --` gives in its place."""
+_ALL_OF_ARRAY = re.compile(r'"\$(?:\{([A-Za-z_]\w*)\[@\]\}|\{?(@)\}?)"')
 _ASSIGNED = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)(\[[^]]*\])?\+?=")
+_BEFORE_COMMANDS = frozenset({"do", "then", "else", "{"})
 _PLACEHOLDER = re.compile(r"<[A-Za-z][\w .:/-]*>")
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """One argument.
-
-    Attributes
-    ----------
-    places
-        Line and column of every character of `text`.
-    start
-        Where the word begins, its quotes included.
-    unset
-        What in it only the running shell knows: a variable without a value, a command's output, a placeholder.
-    quoted
-        Whether a quote opens it.
-    """
-
-    text: str
-    places: tuple[LineColumn, ...]
-    start: LineColumn
-    unset: tuple[str, ...] = ()
-    quoted: bool = False
-
-    def place(self, offset: int = 0) -> LineColumn:
-        """Line and column of the character at `offset`."""
-        return self.places[offset] if offset < len(self.places) else self.start
-
-    def part(self, first: int, last: int | None = None) -> Word:
-        """Characters from `first` up to `last`."""
-        places = self.places[first:last]
-        return Word(self.text[first:last], places, places[0] if places else self.start, self.unset, self.quoted)
-
-
-def placed_word(text: str, place: LineColumn) -> Word:
-    """A word of one line that begins at a place."""
-    line, column = place
-    return Word(text, tuple((line, column + i) for i in range(len(text))), place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +41,6 @@ class Script:
 
     commands: tuple[Command, ...]
     files: dict[str, tuple[str, LineColumn]]
-
-
-def places_of(text: str, first: LineColumn = (1, 1)) -> tuple[LineColumn, ...]:
-    """Line and column of every character of a text that begins at a place; later lines begin in column 1."""
-    line, column = first
-    places = []
-    for character in text:
-        places.append((line, column))
-        line, column = (line + 1, 1) if character == "\n" else (line, column + 1)
-    return tuple(places)
 
 
 def read_script(
@@ -150,15 +104,41 @@ class _ShellReader:
         return SpecError(Fault(self.source, *place, None, message))
 
     def read(self) -> Script:
-        commands = []
+        return Script(tuple(self._commands(None)), self.files)
+
+    def _commands(self, end: str | None) -> Iterator[Command]:
+        """Commands up to the word that ends a loop."""
         while self.at < len(self.text):
             words: list[Word] = []
             while self._word(words):
                 pass
+            while words and words[0].text in _BEFORE_COMMANDS:
+                words.pop(0)
+            first = words[0].text if words else ""
+            if first and first == end:
+                return
+            if first in {"for", "while", "until"}:
+                yield from self._loop(words)
+                continue
             command = self._command(words) if words else Command(())
             if command.words:
-                commands.append(command)
-        return Script(tuple(commands), self.files)
+                yield command
+
+    def _loop(self, words: list[Word]) -> Iterator[Command]:
+        """The commands of a loop, for each of the words that it runs over; once where they are not known."""
+        start, values = self.at, list[Word]()
+        if [word.text for word in words[2:3]] == ["in"]:
+            values = [value for word in words[3:] for value in listed(word)]
+        if not values or any(value.unset for value in values):
+            yield from self._commands("done")
+            return
+        for value in values:
+            self.at = start
+            self.variables[words[1].text] = [value]
+            yield from self._commands("done")
+            self.grown += self.at - start
+            if self.grown > LONGEST_TEXT:
+                raise self.refuse(words[0].start, f"this loop grows beyond {LONGEST_TEXT:,} characters")
 
     def _word(self, words: list[Word]) -> bool:
         """Add the next words, if any, to a command; False at its end."""
@@ -297,7 +277,7 @@ class _ShellReader:
     def _elements(self) -> list[Word] | None:
         """The words of an array that stands alone in double quotes, each as it is; None of anything else."""
         match = _ALL_OF_ARRAY.match(self.text, self.at)
-        value = None if match is None else self.variables.get(match[1])
+        value = None if match is None else self.variables.get(match[1] or match[2])
         if match is None or value is None:
             return None
         self.grown += sum(len(word.text) for word in value) + 1
@@ -347,9 +327,9 @@ class _ShellReader:
         if text.startswith("${"):
             end = self._closing(self.at + 1, "{", "}")
             return self._braced(piece, self.text[self.at + 2 : end - 1], end, split=split)
-        name = _NAME.match(text, 1)
+        name = _NAME.match(text, 1) or re.compile(r"[\d@*]").match(text, 1)
         if name is None:
-            if len(text) > 1 and text[1] in "@*#?$!0123456789":
+            if len(text) > 1 and text[1] in "#?$!":
                 return self._open(piece, self.at + 2)
             self._copy(piece, self.at + 1)
             return []
@@ -373,7 +353,7 @@ class _ShellReader:
         raise self.refuse(self.place(at), f"{opening} is never closed: is the command cut off?")
 
     def _braced(self, piece: _Piece, inner: str, end: int, *, split: bool) -> list[Word]:
-        name = _NAME.match(inner) or _POSITIONAL.match(inner)
+        name = _NAME.match(inner) or _PARAMETER.match(inner)
         if name is None:
             return self._open(piece, end)
         operation = inner[name.end() :]
@@ -402,7 +382,7 @@ class _ShellReader:
         if self.grown > LONGEST_TEXT:
             raise self.refuse(self.place(), f"${name} grows beyond {LONGEST_TEXT:,} characters")
         self.at = end
-        words = [part for word in value for part in (_split(word) if split else [word])]
+        words = [part for word in value for part in (split_word(word) if split else [word])]
         if split and len(words) > 1 and not piece.text:
             return words
         for index, word in enumerate(words):
@@ -481,16 +461,21 @@ class _ShellReader:
                 self.variables[name] = [value]
                 self.exported[name] = value
             return Command(())
+        if words[index].text in {"set", "shift"}:
+            self._give(words[index:])
+            return Command(())
         return Command(tuple(words[index:]), {**self.exported, **environment})
 
-
-def _split(word: Word) -> Iterator[Word]:
-    """Words of an unquoted variable's value; quotes within it group, as authors mean them to."""
-    if word.unset:
-        yield word
-        return
-    for match in re.finditer(r"'([^']*)'|\"([^\"]*)\"|(?:\\[\r\n]+|\s)+|[^\s'\"\\]+|\\.|['\"\\]", word.text):
-        inner = 1 if match[1] is not None else 2 if match[2] is not None else 0
-        text = match[inner]
-        if inner or (text.strip() and not text.startswith("\\")):
-            yield word.part(match.start(inner), match.end(inner))
+    def _give(self, words: list[Word]) -> None:
+        """What a script is given: all that follows `set --`, without the first ones that `shift` takes."""
+        given = self.variables.get("@", [])
+        if words[0].text == "shift":
+            count = words[1].text if words[1:] else "1"
+            given = given[int(count) :] if count.isdigit() else given
+        elif "--" in (texts := [word.text for word in words]):
+            given = words[texts.index("--") + 1 :]
+        else:
+            return
+        for name in [name for name in self.variables if name.isdigit()]:
+            del self.variables[name]
+        self.variables |= {"@": given, "*": given} | {str(number): [word] for number, word in enumerate(given, 1)}

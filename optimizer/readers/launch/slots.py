@@ -16,7 +16,7 @@ from optimizer.errors import SpecError
 from optimizer.readers.document import Document
 from optimizer.readers.launch.flags import Arguments
 from optimizer.readers.launch.launch import Launch
-from optimizer.readers.launch.shell import Word
+from optimizer.readers.launch.words import Word
 from optimizer.readers.placement_file import ListedDevices, sglang_placement, trtllm_placement
 from optimizer.readers.places import PlaceTree
 

@@ -15,8 +15,8 @@ from optimizer.errors import Fault, SpecError
 from optimizer.readers.document import Document
 from optimizer.readers.launch.flags import Arguments, Given, table, value_of
 from optimizer.readers.launch.launch import ACTIVATION_FORMATS, KV_FORMATS, CommandReading, Launch, Operating, meshes
-from optimizer.readers.launch.shell import Word, placed_word
 from optimizer.readers.launch.vllm import model_of
+from optimizer.readers.launch.words import Word, placed_word
 from optimizer.readers.messages import nearest, shown
 from optimizer.readers.places import PathStep
 

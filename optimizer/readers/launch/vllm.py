@@ -125,6 +125,8 @@ def model_of(command: CommandReading) -> tuple[str | None, tuple[int, int]]:
             from optimizer.errors import Fault  # noqa: PLC0415 - one fault needs it
 
             message = f"unexpected argument {extra[0].text!r}: one model is served"
+            if extra[0].unset:
+                message = f"{', '.join(extra[0].unset)} is not set in this text: write what it stands for in its place"
             command.faults.append(Fault(command.source, *extra[0].start, None, message))
         return (None if word.unset else word.text), word.start
     if named is None or not named.values:

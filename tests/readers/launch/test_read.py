@@ -119,6 +119,62 @@ COMPOSE = """services:
 FEWER = "World size ({}) is larger than the number of available GPUs ({}) in this node"
 
 
+DEPLOYMENT = """kind: Deployment
+spec:
+  replicas: 2
+  template:
+    spec:
+      containers:
+      - name: server
+        image: vllm/vllm-openai:v0.30.0
+        args: [--model, m, --tensor-parallel-size, 4]
+        resources: {limits: {amd.com/gpu: 4}}
+"""
+GROUPS = """kind: LeaderWorkerSet
+spec:
+  replicas: 3
+  leaderWorkerTemplate:
+    size: 2
+    leaderTemplate: {spec: {containers: [{name: a, image: vllm/vllm-openai:v0.30.0, args: [
+      --model, m, -tp, 8, -pp, 2, --nnodes, 2, --node-rank, 0, --master-addr, x]}]}}
+    workerTemplate: {spec: {containers: [{name: a, image: vllm/vllm-openai:v0.30.0, args: [
+      --model, m, -tp, 8, -pp, 2, --nnodes, 2, --node-rank, 1, --master-addr, x, --headless]}]}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "devices", "nodes"),
+    [
+        (DEPLOYMENT, 8, None),
+        (DEPLOYMENT.replace("replicas: 2", "replicas: 0"), 4, None),
+        (DEPLOYMENT + "---\n" + DEPLOYMENT.replace("replicas: 2", "replicas: 3"), 20, None),
+        (GROUPS, 48, 6),
+        (COMPOSE.replace("size 4", "size 2").replace("      resources", "      replicas: 3\n      resources"), 6, None),
+        ("for i in 0 1 2 3; do CUDA_VISIBLE_DEVICES=$i vllm serve m --port 800$i & done; wait", 4, None),
+        ("for i in 0 1; do CUDA_VISIBLE_DEVICES=$((2*i)),$((2*i+1)) vllm serve m -tp 2 & done", 4, None),
+        ("for i in 0 1; do vllm serve m -tp 2 --port 8000; done", 2, None),
+    ],
+)
+def test_replicas_that_are_started_are_counted(text: str, devices: int, nodes: int | None) -> None:
+    launch = read_launch(text, "x")
+    assert (launch.devices, launch.nodes) == (devices, nodes)
+
+
+@pytest.mark.parametrize(
+    ("text", "field"),
+    [
+        (POD, "nvidia.com/gpu"),
+        (DEPLOYMENT.replace("size, 4", "size, 8"), "amd.com/gpu"),
+        (COMPOSE, "device_ids"),
+        (COMPOSE.replace('device_ids: ["0", "1"]', "count: 2"), "count"),
+    ],
+)
+def test_too_few_devices_are_named_as_the_text_does(text: str, field: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        read_launch(text, "x")
+    assert caught.value.faults[0].field == field
+
+
 @pytest.mark.parametrize(
     ("text", "place", "said"),
     [
@@ -186,6 +242,22 @@ def test_a_word_that_is_all_of_its_command_is_not_read_again_and_again() -> None
         ("RedHatAI/Qwen3-32B-FP8-block", ("qwen3-32b", "fp8_block")),
         ("/nvme4/models/DeepSeek-R1-0528", ("deepseek-r1", None)),
         ("openai/gpt-oss-120b", ("gpt-oss-120b", None)),
+        ("mistralai/Mistral-Nemo-Instruct-2407", ("mistral-nemo-12b", None)),
+        ("RedHatAI/Mistral-Large-Instruct-2407-FP8", ("mistral-large-2", "fp8")),
+        ("mistralai/Mistral-Large-3-675B-Instruct-2512", None),
+        ("nvidia/Llama-3_3-Nemotron-Super-49B-v1_5", ("nemotron-super-49b", None)),
+        ("MiniMaxAI/MiniMax-M1-80k", ("minimax-m1", None)),
+        ("baidu/ERNIE-4.5-300B-A47B-Base-PT", ("ernie-4.5-300b-a47b", None)),
+        ("XiaomiMiMo/MiMo-7B-RL-Zero", ("mimo-7b", None)),
+        ("nvidia/Nemotron-H-56B-Base-8K", ("nemotron-h-56b", None)),
+        ("nvidia/Nemotron-H-47B-Base-8K", None),
+        ("bigscience/bloomz", ("bloom-176b", None)),
+        ("bigscience/bloom-7b1", None),
+        ("allenai/OLMo-2-0325-32B-Instruct", ("olmo-2-32b", None)),
+        ("allenai/OLMo-2-1124-7B-Instruct", None),
+        ("tencent/Tencent-Hunyuan-Large", ("hunyuan-large", None)),
+        ("deepseek-ai/DeepSeek-R1-Zero", ("deepseek-r1", None)),
+        ("google/gemma-3-27b-pt", ("gemma-3-27b", None)),
         ("nobody/has-heard-of-it", None),
     ],
 )
