@@ -127,6 +127,42 @@ def written_by_modelopt(launch: Launch, problem: Problem) -> Iterator[Refusal]:
     yield option, message
 
 
+_NO_HALF: Final = {
+    "Gemma2ForCausalLM": "gemma2", "Gemma3ForCausalLM": "gemma3_text", "Gemma3ForConditionalGeneration": "gemma3",
+    "Glm4ForCausalLM": "glm4",
+}  # fmt: skip
+"""Model types that vLLM does not run in float16 (0.9.1 config.py:3121 to 0.33.0 config/model.py:2398)."""
+_HALVES: Final = frozenset({"half", "float16"})
+_AWQ_IN_BF16: Final = "0.23"
+"""Release of vLLM from which on AWQ may be had in bfloat16: 0.22.0 has it in float16 alone, 0.25.0 in both."""
+
+
+def dtypes(launch: Launch, problem: Problem) -> Iterator[Refusal]:
+    """Formats of activations that vLLM has no kernels in (get_supported_act_dtypes of 0.11.0, 0.19.0, 0.33.0)."""
+    option, model, precision = launch.flag("--dtype"), problem.model, problem.precision
+    if option is None:
+        return
+    told = "float16" if option.text in _HALVES else "float32" if option.text == "float" else option.text
+    stored = precision.experts or precision.weights
+    kind = _NO_HALF.get(model.architecture)
+    if told == "float16" and kind is not None:
+        yield option, (
+            f"The model type {kind!r} does not support float16. Reason: Numerical instability. Please use bfloat16 or "
+            "float32 instead."
+        )  # fmt: skip
+    if told == "float16" and stored == "mxfp4":
+        yield option, _other_dtypes(told, stored, "[torch.bfloat16]")
+    elif told == "float32" and stored.startswith(("fp8", "mxfp", "nvfp", "int4")) and not launch.operating.weights:
+        yield option, _other_dtypes(told, stored, "[torch.bfloat16, torch.float16]")
+    awq = launch.flag("--quantization")
+    if told in {"bfloat16", "float32"} and awq is not None and awq.text == "awq" and launch.before(_AWQ_IN_BF16):
+        yield option, _other_dtypes(told, "awq", "[torch.float16]")
+
+
+def _other_dtypes(told: str, method: str, supported: str) -> str:
+    return f"torch.{told} is not supported for quantization method {method}. Supported dtypes: {supported}"
+
+
 def not_on_ascend(launch: Launch, problem: Problem) -> Iterator[Refusal]:
     """AWQ and GPTQ are no compressed-tensors, which vLLM's plugin for Ascend takes (its issue 6800)."""
     found = re.search("(awq|gptq)", (launch.model or "").casefold())
@@ -175,6 +211,7 @@ VLLM: Final = (
     cache_of_latents,
     written_by_modelopt,
     not_on_ascend,
+    dtypes,
     whole_blocks_of_bitsandbytes,
     adapters,
 )

@@ -103,9 +103,31 @@ _VLLM: Final[Mapping[str, tuple[str, frozenset[int] | None]]] = {
 """Kind of attention and generations of vLLM's kernels (v1/attention/backends of 0.12.0, 0.14.0, 0.19.0 and 0.33.0)."""
 
 
+_OF_SINKS: Final = ("triton", "trtllm_mha", "fa3", "fa4", "ascend", "intel_amx", "intel_xpu", "aiter")
+"""SGLang's kernels with sinks (srt/arg_groups/model_hook.py:523 of 0.5.23)."""
+_OF_LATENTS: Final = frozenset({"flashmla", "cutlass_mla"})
+"""Kernels that read kv_lora_rank of the model; trtllm_mla and cutedsl_mla say so themselves."""
+_OF_NVIDIA: Final = frozenset({"fa3", "fa4", "flashinfer", "flashmla", "cutlass_mla", "trtllm_mla", "trtllm_mha"})
+"""Kernels that are CUDA's; on AMD's devices there are aiter, triton and wave (docs.sglang.io attention_backend)."""
+_SINKS_ASKED: Final = "0.5.23"
+
+
+def _by_name(launch: Launch, problem: Problem) -> Iterator[tuple[Given, str]]:
+    """Kernels that a model or a maker's devices do not have whatever the step."""
+    architecture, amd = problem.model.architecture, problem.hardware.device.vendor == "AMD"
+    for option in filter(None, map(launch.flag, ATTENTION_BACKENDS)):
+        if amd and option.text in _OF_NVIDIA:
+            yield option, f"{option.text} has kernels for NVIDIA's devices alone: aiter, triton or wave run on AMD's"
+        elif architecture == _SINKS and option.text not in _OF_SINKS and not launch.before(_SINKS_ASKED):
+            yield option, f"{_SINKS} requires one of {[*_OF_SINKS]} attention backend, but got {option.text}"
+        elif option.text in _OF_LATENTS and kind(problem) == "full":
+            yield option, f"{option.text} reads kv_lora_rank of the model, and {problem.model.name} has no latents"
+
+
 def sglang_kernels(launch: Launch, problem: Problem) -> Iterator[tuple[Given, str]]:
     """What SGLang's kernels of attention are refused for."""
     of_model, known = kind(problem), capability(problem.hardware.device)
+    yield from _by_name(launch, problem)
     refused: set[int] = set()
     for kernels in _SGLANG:
         for step in ("prefill", "decode") if kernels.step is None else (kernels.step,):
@@ -120,6 +142,55 @@ def sglang_kernels(launch: Launch, problem: Problem) -> Iterator[tuple[Given, st
             if message:
                 refused.add(id(option))
                 yield option, message
+
+
+_SINKS: Final = "GptOssForCausalLM"
+"""Architecture whose attention has sinks."""
+_NO_NATIVE_FP8: Final = (
+    "FP8 KV cache is not supported by the {backend} backend on {device} (compute capability {own}); "
+)
+_NATIVE_SINCE: Final = {"Triton attention": "0.25", "Triton MLA": "0.26"}
+"""Releases of vLLM from which on Triton's kernels were read to ask for SM89 of a cache of 8 bits."""
+_ADA: Final = (8, 9)
+_FLASH_FP8: Final = frozenset({9, 10})
+"""Generations with FlashAttention 3 or 4, which read a cache of 8 bits and sinks; 2 does not (fa_utils.py)."""
+_FLASHINFER_NVFP4: Final = frozenset({8, 9, 12})
+_NVFP4_CHECKED: Final = "0.33"
+
+
+def vllm_caches(launch: Launch, problem: Problem) -> Iterator[tuple[Given, str]]:
+    """Formats of the cache, and sinks, that vLLM's kernels of attention do not read on some of NVIDIA's devices.
+
+    v1/attention/backends of 0.18.0 to 0.33.0: fa_utils.py, triton_attn.py:521, mla/triton_mla.py, flashinfer.py:679.
+    """
+    option, cache, device = launch.flag(ATTENTION_BACKENDS[0]), launch.flag("--kv-cache-dtype"), problem.hardware.device
+    own, of_model, sinks = capability(device), kind(problem), problem.model.architecture == _SINKS
+    named = "" if option is None else option.text.upper()
+    told = "" if cache is None else cache.text
+    if cache is not None and told.startswith("nvfp4"):
+        if device.vendor == "AMD" or (
+            sinks and own is not None and own[0] in _FLASHINFER_NVFP4 and not launch.before(_NVFP4_CHECKED)
+        ):
+            yield (
+                cache,
+                "No valid attention backend found: FlashInfer alone reads a cache in nvfp4, and "
+                + ("exists for NVIDIA's devices" if device.vendor == "AMD" else "its sink prefill wrapper cannot"),
+            )
+        return
+    if own is None or launch.before(_CHECKED_SINCE):
+        return
+    if option is not None and named == "FLASH_ATTN" and own[0] not in _FLASH_FP8:
+        reasons = ["kv_cache_dtype not supported"] * told.startswith("fp8") + ["sink setting not supported"] * sinks
+        if reasons:
+            selected = "Selected backend AttentionBackendEnum.FLASH_ATTN is not valid for this configuration. Reason:"
+            yield option, f"{selected} {reasons}"
+    if cache is None or not told.startswith("fp8") or own >= _ADA:
+        return
+    triton = "Triton MLA" if of_model == "latent" else "Triton attention"
+    alone = named == "TRITON_ATTN" or (not named and sinks) or of_model == "latent"
+    if alone and not launch.before(_NATIVE_SINCE[triton]):
+        said = _NO_NATIVE_FP8.format(backend=triton, device=device.name, own=f"{own[0]}.{own[1]}")
+        yield cache, f"{said}native FP8 (fp8e4nv) requires SM89+."
 
 
 def vllm_kernels(launch: Launch, problem: Problem) -> Iterator[tuple[Given | str, str]]:

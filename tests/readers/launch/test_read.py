@@ -509,7 +509,7 @@ ALLOWED = [
     (f"{SGLANG} Qwen/Qwen3-8B --attention-backend fa3 {TOLD_APART}", {"hardware": "b200-sxm-8"}),
     (f"{SGLANG} Qwen/Qwen3-8B --attention-backend trtllm_mha", {}),
     (f"docker run sglang:v0.5.15 {SGLANG} Qwen/Qwen3-8B --decode-attention-backend trtllm_mha", {}),
-    (f"{SGLANG} Qwen/Qwen3-8B --attention-backend fa3", {"hardware": "mi300x-8"}),
+    (f"{SGLANG} Qwen/Qwen3-8B --attention-backend triton", {"hardware": "mi300x-8"}),
     ("vllm serve deepseek-ai/DeepSeek-V2-Lite --attention-backend FLASHMLA", {}),
     ("vllm serve deepseek-ai/DeepSeek-V2-Lite --attention-backend TRITON_MLA", {"hardware": "a100-sxm-8"}),
     ("vllm serve Qwen/Qwen3-32B --attention-backend FLASHINFER", {"hardware": "b200-sxm-8"}),
