@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import fields
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields, replace
 from html import escape
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from optimizer.audit import AuditResult, audit_document
 from optimizer.certificate import Check
 from optimizer.certificate import certify as certify_document
-from optimizer.cli.options import LONGEST_LIMIT_S, PROBLEM_OPTIONS, overrides_of
 from optimizer.cluster import SolvedFleet, mix, solve_cluster
 from optimizer.cluster.stand import judge_document
 from optimizer.domain.cluster import ALWAYS, Cluster
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
-from optimizer.errors import SpecError
-from optimizer.explain import Explanation
+from optimizer.errors import Fault, SpecError
+from optimizer.explain import Explanation, brief
 from optimizer.explain import explain as explain_problem
 from optimizer.explain.cluster import FleetExplanation, conflict_of, explain_cluster
 from optimizer.readers import read
@@ -27,6 +29,7 @@ from optimizer.readers.cluster import cluster_in, is_cluster
 from optimizer.readers.document import Document, load, load_text
 from optimizer.readers.fleet import fleet_in, is_fleet_document
 from optimizer.readers.messages import kind_of, nearest
+from optimizer.readers.options import LONGEST_LIMIT_S, PROBLEM_OPTIONS, overrides_of
 from optimizer.readers.source import read_text
 from optimizer.readers.values import VALUES, plain_value
 from optimizer.report.html import page
@@ -190,9 +193,30 @@ def read_problem(source: str | Path | Mapping[str, Any] | None = None, **options
             near = nearest(name, known)
             raise TypeError(f"no option {name!r}" + (f"; did you mean {near!r}?" if near else ""))
     texts = {name: _text(value) for name, value in options.items() if value is not None}
-    if isinstance(source, Mapping):
-        return read.problem_in(_written(source), (), overrides_of(texts))
-    return read.read_problem(source, overrides_of(texts))
+    with _by_argument():
+        if isinstance(source, Mapping):
+            return read.problem_in(_written(source), (), overrides_of(texts))
+        if source is not None and not isinstance(source, str | Path):
+            raise _unlike("source", source, "a path, a scenario's name, or what a problem file holds")
+        return read.read_problem(source, overrides_of(texts))
+
+
+@contextmanager
+def _by_argument() -> Iterator[None]:
+    """Name the argument in place of the option of the command line, in what is wrong with it."""
+    try:
+        yield
+    except SpecError as error:
+        names: dict[str | None, str | None] = {option.flag: option.parameter for option in PROBLEM_OPTIONS}
+        faults = (replace(fault, field=names.get(fault.field, fault.field)) for fault in error.faults)
+        raise SpecError(*faults) from None
+
+
+def _unlike(argument: str, value: object, wanted: str) -> SpecError:
+    """What an argument is that it cannot be; of a value of no document its type."""
+    plain = value is None or isinstance(value, str | bool | int | float)
+    kind = "None" if value is None else kind_of(value) if plain else f"a value of type {type(value).__name__}"
+    return SpecError(Fault(None, None, None, argument, f"{wanted} is wanted, not {kind}"))
 
 
 def _text(value: object) -> str:
@@ -202,7 +226,11 @@ def _text(value: object) -> str:
 
 
 def _problem(source: Problem | str | Path | Mapping[str, Any]) -> Problem:
-    return source if isinstance(source, Problem) else read_problem(source)
+    if isinstance(source, Problem):
+        return source
+    if not isinstance(source, str | Path | Mapping):
+        raise _unlike("problem", source, "a problem, its path, a scenario's name, or what its file holds")
+    return read_problem(source)
 
 
 def _question(source: Asked) -> Problem | Cluster:
@@ -212,13 +240,15 @@ def _question(source: Asked) -> Problem | Cluster:
         return source.problem if isinstance(source, Solved) else source.cluster
     if isinstance(source, Mapping):
         return cluster_in(_written(source)) if is_cluster(source) else read_problem(source)
+    if not isinstance(source, str | Path):
+        raise _unlike("problem", source, "a problem or cluster, its path, its catalog name, or what its file holds")
     return read.read_question(source)
 
 
-def _loaded(source: object) -> Document:
+def _loaded(source: object, argument: str, wanted: str) -> Document:
     """The document at a path."""
     if not isinstance(source, str | Path):
-        raise SpecError(f"a path, or what a file holds, is wanted, not {kind_of(source)}")
+        raise _unlike(argument, source, f"{wanted}, its path, or what its file holds,")
     return load(source)
 
 
@@ -245,8 +275,9 @@ def solve(
         Where the problem cannot be read.
     """
     _check_limit(time_limit_s)
-    if top < 1:
-        raise SpecError(f"top: at least 1 layout is wanted, not {top}")
+    if not _is(Integral, top) or top < 1:
+        raise _unlike("top", top, "a whole number of at least 1 layout")
+    started = time.monotonic()
     asked = _question(problem)
     if isinstance(asked, Cluster):
         if top != 1:
@@ -258,12 +289,35 @@ def solve(
         mixed = mix(asked, solved.best.value, time_limit_s=remaining_s)
         if mixed is not None:
             return _fleet(mixed)
-    return Result(**{field.name: getattr(solved, field.name) for field in fields(solved)})
+    answer = {field.name: getattr(solved, field.name) for field in fields(solved)}
+    if solved.status == "infeasible":
+        answer["conflict"] = _conflict(asked, None if time_limit_s is None else started + time_limit_s, progress)
+    return Result(**answer)
+
+
+def _conflict(problem: Problem, deadline: float | None, progress: Progress | None) -> list[dict[str, Any]]:
+    """The limits that conflict; none where time runs out before they are known."""
+
+    def watch(phase: str, done: int, total: int) -> None:
+        if deadline is not None and time.monotonic() > deadline:
+            raise TimeoutError
+        if progress is not None:
+            progress(phase, done, total)
+
+    try:
+        return brief(problem, watch)
+    except TimeoutError:
+        return []
+
+
+def _is(kind: type, value: object) -> bool:
+    """Whether a value is a number of a kind, NumPy's among them; the truth values are none."""
+    return isinstance(value, kind) and not isinstance(value, bool)
 
 
 def _check_limit(seconds: float | None) -> None:
-    if seconds is not None and not 0 <= seconds <= LONGEST_LIMIT_S:
-        raise SpecError(f"time_limit_s: seconds from 0 to {LONGEST_LIMIT_S:,} are wanted, not {seconds}")
+    if seconds is not None and not (_is(Real, seconds) and 0 <= seconds <= LONGEST_LIMIT_S):
+        raise _unlike("time_limit_s", seconds, f"a number of seconds from 0 to {LONGEST_LIMIT_S:,}")
 
 
 def _fleet(solved: SolvedFleet) -> FleetResult:
@@ -297,12 +351,13 @@ def verify(
     elif isinstance(layout, Mapping):
         document = _written(layout)
     else:
-        document = _loaded(layout)
+        document = _loaded(layout, "layout", "a layout, a result or a fleet")
+    if not is_fleet_document(document.data):
+        question = None if problem is None else _problem(problem)
+        return judge(read.layout_in(document, claims=dimensions, problem=question))
     if problem is None or isinstance(problem, str | Path):
-        if is_fleet_document(document.data):
-            return judge_document(document, None if problem is None else str(problem))
-        return judge(read.layout_in(document, claims=dimensions, problem=problem))
-    raise SpecError("a layout file is judged by the problem that it names, or by a problem file: give its path")
+        return judge_document(document, None if problem is None else str(problem))
+    raise SpecError("problem: a fleet is judged by the cluster that it states, or by a cluster file: give its path")
 
 
 def certify(
@@ -326,7 +381,7 @@ def certify(
     if isinstance(result, Solved | SolvedFleet | Decided):
         document = json.loads(json.dumps(result.to_json()))
     else:
-        document = plain_value(result) if isinstance(result, Mapping) else _loaded(result).data
+        document = plain_value(result) if isinstance(result, Mapping) else _loaded(result, "result", "a result").data
     return certify_document(document, None if problem is None else _question(problem))
 
 
@@ -352,13 +407,21 @@ def explain(problem: Asked, *, progress: Progress | None = None) -> Explanation 
 def place(problem: Problem | str | Path | Mapping[str, Any], *, time_limit_s: float | None = None) -> Decided:
     """Experts on devices where the degrees are decided (`search` pins them), with a proved bound for every layer.
 
+    Parameters
+    ----------
+    problem
+        A problem with measured loads of experts; or what one is read from.
+    time_limit_s
+        Seconds for the search, all of them where gaps remain; a fixed amount of work where none is given.
+
     Raises
     ------
     SpecError
         Where the problem cannot be read, has no experts, or leaves degrees open.
     """
     _check_limit(time_limit_s)
-    return place_decided(_problem(problem), time_limit_s)
+    with _by_argument():
+        return place_decided(_problem(problem), time_limit_s)
 
 
 def audit(document: str | Path, problem: Problem | str | Path | Mapping[str, Any] | None = None) -> AuditResult:
@@ -379,5 +442,7 @@ def audit(document: str | Path, problem: Problem | str | Path | Mapping[str, Any
     asked = None if problem is None else _problem(problem)
     if isinstance(document, str) and "\n" in document:
         return audit_document(document, "<text>", asked)
+    if not isinstance(document, str | Path):
+        raise _unlike("document", document, "a path, or the text itself,")
     text, source = read_text(document)
     return audit_document(text, source, asked)

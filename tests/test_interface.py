@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -103,16 +104,63 @@ def test_mappings_and_options_take_values_that_no_file_holds() -> None:
 def test_a_wrong_option_is_named() -> None:
     with pytest.raises(TypeError, match="no option 'devises'; did you mean 'devices'"):
         read_problem(devises=3)
-    with pytest.raises(SpecError, match="--ttft"):
+    with pytest.raises(SpecError, match=r"^ttft: unknown unit 'parsecs'"):
         read_problem(SMALL, ttft="5 parsecs")
+    with pytest.raises(SpecError, match=r"^kv_cache: "):
+        read_problem(SMALL, kv_cache="fp3")
 
 
-def test_what_is_nothing_to_read_is_refused_and_a_result_is_asked_about(result: optimizer.Result) -> None:
-    for wrong in (lambda: verify(5), lambda: certify(5)):  # type: ignore[arg-type]
-        with pytest.raises(SpecError, match="a path, or what a file holds, is wanted, not 5"):
+ANYTHING_BUT = (5, True, b"x", [1], object())
+
+
+@pytest.mark.parametrize(
+    ("function", "argument"),
+    [(read_problem, "source"), (solve, "problem"), (explain, "problem"), (place, "problem"), (verify, "layout"),
+     (certify, "result"), (audit, "document")],
+)  # fmt: skip
+def test_a_value_that_an_argument_cannot_be_is_refused_by_the_argument(
+    function: Callable[[object], object], argument: str
+) -> None:
+    values = ANYTHING_BUT if function is read_problem else (*ANYTHING_BUT, None)
+    if function in {verify, certify, audit}:
+        values = (*values, read_problem(SMALL))
+    for value in values:
+        with pytest.raises(SpecError) as error:
+            function(value)
+        text = str(error.value)
+        assert text.startswith(f"{argument}: ")
+        assert " is wanted, not " in text
+        assert "--" not in text
+        assert len(text) < 150
+
+
+def test_numbers_that_an_argument_cannot_be_are_refused_by_the_argument() -> None:
+    problem = read_problem(SMALL)
+    for seconds in ("x", float("nan"), -1, True, [], 1e12):
+        for timed in (solve, place):
+            with pytest.raises(SpecError, match=r"^time_limit_s: a number of seconds"):
+                timed(problem, time_limit_s=seconds)
+    for top in ("x", 0, 1.5, True, None):
+        with pytest.raises(SpecError, match=r"^top: "):
+            solve(problem, top=top)
+    assert solve(problem, top=np.int64(1), time_limit_s=np.float64(60)).status == "optimal"
+    for wrong in (lambda: verify({"layout": {"tp": 4, "batch": 8}}, 5), lambda: audit("1\n2", problem=5)):
+        with pytest.raises(SpecError, match=r"^problem: "):
             wrong()
-    with pytest.raises(SpecError, match="top: at least 1"):
-        solve(SMALL, top=0)
+    with pytest.raises(SpecError, match=r"^devices: a whole number is wanted, not the text 'four'"):
+        read_problem(SMALL, devices="four")
+
+
+def test_a_layout_is_judged_by_any_problem() -> None:
+    layout = {"layout": {"tp": 4, "batch": 8}, "claims": {"throughput": "100 tokens/s"}}
+    other = SMALL | {"limits": {"tpot": "1 ms"}}
+    for problem in (SMALL, read_problem(SMALL)):
+        assert verify(layout, problem).feasible
+    for problem in (other, read_problem(other)):
+        assert not verify(layout | {"problem": SMALL}, problem).feasible
+
+
+def test_a_result_is_asked_about(result: optimizer.Result) -> None:
     assert explain(result).status == "feasible"
 
 
@@ -141,6 +189,50 @@ def test_a_result_shows_itself(result: optimizer.Result) -> None:
     assert nothing.status == "infeasible"
     assert nothing.to_frame().empty
     assert nothing._repr_html_()
+
+
+def test_what_the_commands_print_as_a_table_is_one(result: optimizer.Result) -> None:
+    nothing = SMALL | {"limits": {"tpot": "1 ms"}}
+    claims = {"throughput": "100 tokens/s", "tp": 4}
+    judged = verify({"problem": SMALL, "layout": {"tp": 4, "batch": 8}, "claims": claims})
+    experts = {"model": "qwen3-30b-a3b", "hardware": "h100-sxm-8", "devices": 8, "isl": 1, "osl": 2, "ep": 8}
+    placed = place(read_problem(**experts, expert_load="zipf:0.8"))
+    conflicting, bound = explain(nothing), explain(result)
+    document = audit("We use 4 x 8 = 36 <GPUs>.\nThat is 2 x 3 = 6.\n")
+    certified = certify(result)
+    for answer, words in (
+        (judged, "feasible; claims: 1 fails, 1 holds"), (certified, "accepted: optimal"),
+        (conflicting, "infeasible: tpot conflicts"), (bound, "feasible: tpot binds"),
+        (document, "1 holds, 1 fails"), (placed, "optimal: hottest device"),
+    ):  # fmt: skip
+        frame, page = answer.to_frame(), answer._repr_html_()
+        assert list(frame.columns) == list(answer.columns)
+        assert len(frame) == len(answer.rows()) == page.count("<tr>") - 1 > 0
+        assert repr(answer).startswith(f"<{words}")
+        assert len(repr(answer)) < 120
+        assert page.startswith("<p><strong>")
+        assert "<GPUs>" not in page
+    assert judged.to_frame().set_index("claim")["verdict"].to_dict() == {"throughput": "fails", "tp": "holds"}
+    assert judged.to_frame()["derived"][1] == 4
+    assert list(certified.to_frame()["part"])[: len(certified.checked)] == certified.checked
+    limits = conflicting.to_frame().set_index("limit")
+    assert limits["in_conflict"].all()
+    assert bound.to_frame()["objective"][0] == pytest.approx(float(bound.binding[0].scored.value))
+    assert list(document.to_frame()["line"]) == [1, 2]
+    assert (placed.to_frame()["after"] >= placed.to_frame()["bound"] - 1e-12).all()
+    broken = verify({"problem": nothing, "layout": {"tp": 4, "batch": 8}})
+    assert broken.to_frame().empty
+    assert repr(broken) == "<infeasible: 1 violated constraint>"
+    assert "time per output token is" in broken._repr_html_()
+
+
+def test_where_nothing_fits_a_result_has_the_limits_that_conflict() -> None:
+    nothing = SMALL | {"limits": {"tpot": "1 ms"}}
+    found, named = solve(nothing), explain(nothing).to_json()["conflict"]
+    assert found.conflict == [{name: item[name] for name in ("limit", "value", "unit")} for item in named]
+    assert found.to_json()["conflict"] == found.conflict != []
+    assert certify(found).accepted
+    assert solve(nothing, time_limit_s=0).conflict == []
 
 
 def test_a_fleet_is_a_table_of_its_replicas(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from optimizer.cli.main import run
-from optimizer.cli.options import PROBLEM_OPTIONS
 from optimizer.domain.convention import CONVENTIONS
 from optimizer.domain.problem import ProblemFile
 from optimizer.readers.document import load_text, parse
+from optimizer.readers.options import PROBLEM_OPTIONS
 
 README = Path(__file__).parents[1] / "README.md"
 _TOUR = re.compile(r"^## A tour.*?(?=^## )", re.MULTILINE | re.DOTALL)

@@ -1,6 +1,5 @@
 """The audit for a terminal: each judged line quoted, with its verdict and arithmetic; and a table to paste instead."""
 
-from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
@@ -106,16 +105,7 @@ def annotated(result: AuditResult, *, coloured: bool = False) -> Iterator[str]:
 
 def summary(result: AuditResult) -> str:
     """One line of counts."""
-    counts = Counter(result.verdicts)
-    parts = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
-    quoted = sum(equation.called_wrong and equation.verdict.wrong for equation in result.equations)
-    if quoted:
-        parts.append(f"{quoted} of them called wrong by the text")
-    if result.contradictions:
-        parts.append(f"{len(result.contradictions)} contradiction{'s' * (len(result.contradictions) > 1)}")
-    if result.violations:
-        parts.append(f"{len(result.violations)} violated")
-    return f"{_printable(result.source)}: {', '.join(parts) or 'nothing to judge'}"
+    return f"{_printable(result.source)}: {result.headline}"
 
 
 def corrected_table(result: AuditResult) -> str:

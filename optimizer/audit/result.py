@@ -1,5 +1,6 @@
 """What an audit found."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -9,12 +10,25 @@ from optimizer.audit.document import MarkdownDocument
 from optimizer.audit.equation import Equation
 from optimizer.audit.facts import EXPERT_COUNTS, WORDS, JudgedClaim, Statement
 from optimizer.audit.verdict import Contradiction, Verdict, number, plain
+from optimizer.domain.tabled import Tabled
 from optimizer.errors import Exit
 
 
-@dataclass(frozen=True, slots=True)
-class AuditResult:
-    """Everything found in one document, in its order."""
+@dataclass(frozen=True, slots=True, repr=False)
+class AuditResult(Tabled):
+    """Everything found in one document, in its order.
+
+    Attributes
+    ----------
+    equations, claims, verified
+        What is written of arithmetic, of figures that follow from facts, and of a whole layout; each with its verdict.
+    contradictions, violations
+        What disagrees with itself, and which constraints the layout that is described breaks.
+    facts, missing, assumed
+        What was read, what judging more would need, and what was supposed.
+    """
+
+    columns = ("line", "column", "verdict", "kind", "text", "explanation")
 
     source: str
     document: MarkdownDocument
@@ -34,6 +48,34 @@ class AuditResult:
         every = [equation.verdict for equation in self.equations]
         every += [claim.verdict for claim in self.claims]
         return every + [Verdict(item["verdict"]) for item in self.verified]
+
+    @property
+    def headline(self) -> str:
+        """Counts of the verdicts in one line."""
+        counts = Counter(self.verdicts)
+        parts = [f"{counts[verdict]} {verdict}" for verdict in Verdict if counts[verdict]]
+        quoted = sum(equation.called_wrong and equation.verdict.wrong for equation in self.equations)
+        if quoted:
+            parts.append(f"{quoted} of them called wrong by the text")
+        if self.contradictions:
+            parts.append(f"{len(self.contradictions)} contradiction{'s' * (len(self.contradictions) > 1)}")
+        if self.violations:
+            parts.append(f"{len(self.violations)} violated")
+        return ", ".join(parts) or "nothing to judge"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every judged equation and claim in the order of the text."""
+        document = self.to_json()
+        rows = [
+            {name: item.get(name) for name in self.columns} | {"kind": item.get("name", "equation")}
+            for kind in ("equations", "claims")
+            for item in document[kind]
+        ]
+        return sorted(rows, key=lambda row: (row["line"], row["column"]))
+
+    def notes(self) -> list[str]:
+        """What disagrees, and what is violated."""
+        return [*(item.explanation for item in self.contradictions), *self.violations]
 
     @property
     def exit_status(self) -> Exit:

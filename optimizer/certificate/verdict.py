@@ -9,6 +9,7 @@ from typing import Any
 
 from optimizer.domain.cluster import Cluster
 from optimizer.domain.problem import Problem
+from optimizer.domain.tabled import Tabled
 
 
 class Rejected(Exception):  # noqa: N818 - a verdict, not a failure of the program
@@ -19,12 +20,14 @@ class Rejected(Exception):  # noqa: N818 - a verdict, not a failure of the progr
         self.item, self.reason = item, reason
 
 
-@dataclass
-class Check:
+@dataclass(repr=False)
+class Check(Tabled):
     """The checker's answer; `to_json` is ``shardproof/check/1``.
 
     Attributes
     ----------
+    accepted
+        Whether everything that the document states follows from its problem.
     asked
         The problem that the document is about, once it is read.
     status, objective, lattice
@@ -52,6 +55,18 @@ class Check:
     candidates: int = 0
     dismissed: dict[str, int] = field(default_factory=dict)
     wall_s: float = 0.0
+
+    columns = ("standing", "part")
+
+    @property
+    def headline(self) -> str:
+        """The verdict in one line."""
+        return f"accepted: {self.status}" if self.accepted else f"rejected: {self.item}: {self.reason}"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What was checked, what rests on the search's word, and what was not checked."""
+        parts = {"checked": self.checked, "solver-trusted": self.solver_trusted, "not checked": self.not_checked}
+        return [{"standing": standing, "part": item} for standing, items in parts.items() for item in items]
 
     def to_json(self) -> dict[str, Any]:
         """``shardproof/check/1``."""

@@ -40,8 +40,7 @@ def command(
 
 
 def _show(check: Check) -> None:
-    verdict = f"accepted: {check.status}" if check.accepted else f"rejected: {check.item}: {check.reason}"
-    emit(paint(verdict, "bold", "green" if check.accepted else "red"))
+    emit(paint(check.headline, "bold", "green" if check.accepted else "red"))
     over = ""
     if check.asked is not None:
         from optimizer.cli.present import problem_line  # noqa: PLC0415 - needs the figures
@@ -56,12 +55,8 @@ def _show(check: Check) -> None:
         emit(f"  objective       {_objective(check.objective, over)}")
     if check.accepted and check.lattice is not None:
         emit(f"  lattice         {_lattice(check.lattice)}")
-    for item in check.checked:
-        emit(f"  checked         {item}")
-    for item in check.solver_trusted:
-        emit(f"  solver-trusted  {item}")
-    for item in check.not_checked:
-        emit(f"  not checked     {item}")
+    for row in check.rows():
+        emit(f"  {row['standing']:14}  {row['part']}")
     emit(paint(f"{check.candidates:,} candidates in {check.wall_s:.2f} s", "dim"))
 
 

@@ -102,9 +102,7 @@ def verify_and_show(document: Document, problem: str | None, *, as_json: bool, d
 def _show_judged(judged: FleetJudgement, *, derivations: bool) -> None:
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
 
-    count = len(judged.violations)
-    answer = "feasible" if judged.feasible else f"infeasible: {count} violated constraint{'s' * (count > 1)}"
-    present.verdict_line(answer, good=judged.feasible)
+    present.verdict_line(judged.headline, good=judged.feasible)
     _asked(judged.proposal.cluster)
     document = judged.proposal.document
     for broken, at in judged.violations:

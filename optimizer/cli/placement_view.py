@@ -104,8 +104,7 @@ def show(decided: Decided, *, step_tokens: int | None, held_out: Sequence[HeldOu
     problem, placed, (ep, redundant) = decided.problem, decided.placed, decided.mesh
     proved = sum(layer.proved(placed.tolerance) for layer in placed.layers)
     good = decided.status == "optimal"
-    line = f"{decided.status}: hottest device {float(placed.max_over_mean):.5f} × mean in the worst layer"
-    emit(paint(line, "bold", "green" if good else "yellow"))
+    emit(paint(decided.headline, "bold", "green" if good else "yellow"))
     emit(
         f"{problem.model.name}: {proved} of {len(placed.layers)} layers proved within {float(placed.tolerance):g}, "
         f"largest gap {float(placed.gap):.2g}; ep={ep}, {redundant} redundant, "

@@ -18,7 +18,6 @@ from optimizer.cli.options import (
     ProblemSource,
     TimeLimit,
     TimePassedError,
-    named_parts,
     takes_a_problem,
     time_limit_option,
 )
@@ -36,6 +35,7 @@ from optimizer.cli.output import (
 )
 from optimizer.errors import Fault, SpecError
 from optimizer.readers.messages import shown
+from optimizer.readers.options import named_parts
 from optimizer.units import Dimension, QuantityError, amount, named, parse_quantity
 
 if TYPE_CHECKING:

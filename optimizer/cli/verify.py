@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from optimizer.cli.options import PROBLEM_OPTIONS, From, Json, ProblemSource, takes_problem_options
+from optimizer.cli.options import From, Json, ProblemSource, takes_problem_options
 from optimizer.cli.output import emit, emit_json, paint, prose
 from optimizer.errors import Fault, SpecError
+from optimizer.readers.options import PROBLEM_OPTIONS
 
 if TYPE_CHECKING:
     from optimizer.readers.launch.problem import Posed
@@ -88,9 +89,7 @@ def show(verdict: LayoutVerdict, *, derivations: bool = False) -> None:
     from optimizer.cli import present  # noqa: PLC0415 - needs the figures
 
     problem = verdict.problem
-    broken = len(verdict.violations)
-    answer = "feasible" if verdict.feasible else f"infeasible: {broken} violated constraint{'s' * (broken > 1)}"
-    present.verdict_line(verdict.fits if verdict.doubts else answer, good=verdict.fits == "yes")
+    present.verdict_line(verdict.headline, good=verdict.fits == "yes")
     for text in verdict.doubts:
         emit(f"  {paint(text, 'yellow')}")
     for violation in verdict.violations:

@@ -8,6 +8,7 @@ from typing import Any
 
 from optimizer.domain.limit_table import Limit, LimitValue, limits_of, told
 from optimizer.domain.problem import Problem
+from optimizer.explain.changes import Explained
 from optimizer.explain.conflict import Conflict, JointRelaxation, conflict, joint
 from optimizer.explain.feasible import Binding, WhatIf, binding, fits, optimum, what_if
 from optimizer.explain.relax import Relaxation, precisions, relax
@@ -17,8 +18,8 @@ from optimizer.search.search import Progress
 __all__ = ["Explanation", "brief", "explain"]
 
 
-@dataclass(frozen=True)
-class Explanation:
+@dataclass(frozen=True, repr=False)
+class Explanation(Explained):
     """An explanation of a problem; what does not apply is empty.
 
     Attributes

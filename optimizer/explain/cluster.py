@@ -13,6 +13,7 @@ from optimizer.cluster import columns_that_fit, fleet_that_fits
 from optimizer.cluster.derive import derive
 from optimizer.domain.cluster import Cluster, ClusterLimits, Pool
 from optimizer.domain.fleet import Fleet, better, measure_of
+from optimizer.explain.changes import Explained
 from optimizer.explain.unserved import unserved, without_any
 from optimizer.figures.rates import last_kept
 from optimizer.fleet.column import Column
@@ -32,8 +33,8 @@ _MORE = 1 + Fraction(1, 2**40)
 """Factor by which no two fleets differ that serve, cost or draw different amounts."""
 
 
-@dataclass(frozen=True)
-class FleetExplanation:
+@dataclass(frozen=True, repr=False)
+class FleetExplanation(Explained):
     """Why no fleet keeps the limits of a cluster, and what would; or which limits bind."""
 
     document: dict[str, Any]

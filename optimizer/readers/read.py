@@ -373,7 +373,7 @@ _DERIVED = ("devices", "replicas", "placement")
 ClaimNames = Mapping[str, Dimension] | Callable[[Problem], Mapping[str, Dimension]]
 
 
-def layout_in(document: Document, *, claims: ClaimNames, problem: str | Path | None = None) -> LayoutDocument:
+def layout_in(document: Document, *, claims: ClaimNames, problem: Problem | str | Path | None = None) -> LayoutDocument:
     """Layout file, or what ``solve --out`` wrote, with its problem resolved.
 
     Parameters
@@ -383,7 +383,7 @@ def layout_in(document: Document, *, claims: ClaimNames, problem: str | Path | N
     claims
         What each known claim measures, or what tells it for a problem.
     problem
-        Problem file to use in place of the one that the file names.
+        Problem, or its file, to use in place of the one that the file names.
 
     Raises
     ------
@@ -396,7 +396,8 @@ def layout_in(document: Document, *, claims: ClaimNames, problem: str | Path | N
     is_result = str(data.get("schema", "")).startswith(_RESULT)
     if not is_result:
         document.only(_KEYS)
-    question = read_problem(problem) if problem is not None else _problem_of(document)
+    named = read_problem(problem) if isinstance(problem, str | Path) else problem
+    question = _problem_of(document) if named is None else named
     read = ClaimReader(dict(claims(question) if callable(claims) else claims)).read(document)
     layout = document.get(("layout",))
     if layout is None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from optimizer.domain.problem import Problem
 from optimizer.domain.shape import Shape
+from optimizer.domain.tabled import Tabled
 from optimizer.errors import Fault, SpecError
 from optimizer.figures.locality import nodes_visited
 from optimizer.figures.placement import (
@@ -134,9 +135,9 @@ class Price:
         }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """Placement on a decided expert mesh.
+@dataclass(frozen=True, slots=True, repr=False)
+class Decided(Tabled):
+    """Placement on a decided expert mesh; its table has a row for each MoE layer.
 
     Attributes
     ----------
@@ -148,6 +149,22 @@ class Decided:
     mesh: StageMesh
     placed: PlacementResult
     before: tuple[Devices, ...]
+
+    columns = ("layer", "before", "after", "bound", "gap", "proved")
+
+    @property
+    def headline(self) -> str:
+        """The answer in one line."""
+        return f"{self.status}: hottest device {float(self.placed.max_over_mean):.5f} × mean in the worst layer"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Hottest device over the mean, before and after, its proved bound, and whether they are as good as equal."""
+        tolerance = self.placed.tolerance
+        return [
+            {"layer": layer.layer, "before": float(was), "after": float(layer.max_over_mean),
+             "bound": float(layer.bound), "gap": float(layer.gap), "proved": layer.proved(tolerance)}
+            for layer, was in zip(self.placed.layers, self.objective_before().layers, strict=True)
+        ]  # fmt: skip
 
     @property
     def before_name(self) -> str:

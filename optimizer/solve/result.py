@@ -81,7 +81,7 @@ class Solved:
     top
         Further layouts, best first, where they were asked for.
     conflict
-        Where nothing fits: the limits that conflict, as `explain` names them.
+        Where nothing fits: the limits that conflict, as `explain` names them; empty where time ran out before.
     waiting
         A layout keeps all limits but for the wait for a free place, and none was found that keeps them with it.
     search

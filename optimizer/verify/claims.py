@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -10,6 +11,7 @@ from typing import Any
 
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
+from optimizer.domain.tabled import Tabled
 from optimizer.errors import Exit
 from optimizer.figures.derivation_figure import Figure, shown
 from optimizer.readers.claims import Claim
@@ -216,11 +218,35 @@ def _why(claim: Claim, figure: Figure) -> str:
     return f"claimed {value}, derived {figure.result_text}: {factor:.4g} times as much"
 
 
-class Judged:
-    """Something judged by its constraints and by its claims."""
+class Judged(Tabled):
+    """Something judged by its constraints and by its claims; its table is that of the claims."""
+
+    columns = ("verdict", "claim", "text", "claimed", "derived", "ratio", "explanation")
 
     violations: tuple[object, ...]
     claims: tuple[ComparedClaim, ...]
+
+    @property
+    def headline(self) -> str:
+        """``feasible``, or how many constraints are violated."""
+        broken = len(self.violations)
+        return f"infeasible: {broken} violated constraint{'s' * (broken > 1)}" if broken else "feasible"
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Every claim with its verdict, numbers in base units."""
+        return [
+            {"claim": judged.claim.name, **{name: judged.to_json()[name] for name in self.columns if name != "claim"}}
+            for judged in self.claims
+        ]
+
+    def __repr__(self) -> str:
+        counts = Counter(judged.verdict for judged in self.claims)
+        claims = ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+        return f"<{self.headline}; claims: {claims}>" if claims else super().__repr__()
+
+    def notes(self) -> list[str]:
+        """Every violated constraint with its numbers."""
+        return [str(violation) for violation in self.violations]
 
     @property
     def feasible(self) -> bool:

@@ -187,7 +187,7 @@ def _rate_figure(rate: Fraction, how: str) -> Figure:
     return Figure("requests_per_s", rate, Dimension.PER_SECOND, how, "")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FleetJudgement(Judged):
     """What `verify` found of a fleet.
 
@@ -205,6 +205,10 @@ class FleetJudgement(Judged):
     figures: Mapping[str, Figure]
     claims: tuple[ComparedClaim, ...]
     chosen: bool
+
+    def notes(self) -> list[str]:
+        """Every violated constraint."""
+        return [f"({broken.family}) {broken.message}" for broken, _ in self.violations]
 
     def fleet_document(self) -> dict[str, Any]:
         """``fleet`` as a result would state it."""

@@ -26,12 +26,16 @@ from optimizer.verify.placement import Placed, placed_experts, placed_in_order, 
 from optimizer.verify.violation import Violation
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LayoutVerdict(Judged):
-    """What `verify` found.
+    """What `verify` found of a layout.
 
     Attributes
     ----------
+    violations
+        Every constraint that it breaks, each with its numbers.
+    claims
+        Every claim with its `verdict`, what it was compared with, and why.
     evaluation, figures
         None and empty where the layout has no price: its meshes or its stages contradict each other.
     imbalance
@@ -71,6 +75,11 @@ class LayoutVerdict(Judged):
         if not self.feasible:
             return "no"
         return "may not fit" if self.doubts else "yes"
+
+    @property
+    def headline(self) -> str:
+        """The answer in one line."""
+        return self.fits if self.doubts else super().headline
 
     @property
     def outside_lattice(self) -> tuple[str, ...]:

@@ -64,7 +64,7 @@ def test_the_checker_can_be_read_in_one_sitting() -> None:
     texts = {name: (folder / f"{name}.py").read_text().splitlines() for name in READ}
     lines = {name: sum(bool(line.strip()) for line in text) for name, text in texts.items()}
     assert max(lines.values()) < 320, lines
-    assert sum(lines.values()) < 1990, lines
+    assert sum(lines.values()) < 2010, lines
     # without reading the document and what placements add
     others = ("placed", "reading", "witness_forms")
     assert sum(count for name, count in lines.items() if name not in others) < 1650, lines

@@ -16,11 +16,11 @@ import pytest
 
 from optimizer.cli import main
 from optimizer.cli.main import COMMANDS, run
-from optimizer.cli.options import PROBLEM_OPTIONS
 from optimizer.cli.schemas import KINDS, schema_of
 from optimizer.domain.engines import ENGINES
 from optimizer.domain.objectives import OBJECTIVES
 from optimizer.readers.catalog import path
+from optimizer.readers.options import PROBLEM_OPTIONS
 
 ROOT = Path(__file__).parents[2]
 LAYOUT = """\

@@ -6,8 +6,8 @@ import pytest
 
 import optimizer
 from optimizer.cli.main import run
-from optimizer.cli.options import LONGEST_LIMIT_S
 from optimizer.errors import SpecError
+from optimizer.readers.options import LONGEST_LIMIT_S
 
 MODEL = ["solve", "--model", "llama-3.1-8b"]
 ONE = [*MODEL, "--hardware", "h100-sxm-8", "--devices", "1", "--isl", "64", "--osl", "16"]
@@ -73,7 +73,7 @@ def test_a_time_limit_is_a_number_of_seconds(
 
 @pytest.mark.parametrize("seconds", [float("inf"), float("nan"), -1])
 def test_a_time_limit_of_a_program_is_one_too(seconds: float) -> None:
-    with pytest.raises(SpecError, match="time_limit_s: seconds from 0"):
+    with pytest.raises(SpecError, match="time_limit_s: a number of seconds from 0"):
         optimizer.solve({}, time_limit_s=seconds)
 
 
