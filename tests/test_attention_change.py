@@ -7,12 +7,13 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 import optimizer
 from optimizer.domain import attention
-from optimizer.domain.attention import AttentionKind, GroupedQueryAttention
+from optimizer.domain.attention import AttentionKind, GroupedQueryAttention, Mamba2
 from optimizer.domain.attention.recurrent import Recurrent
 from optimizer.readers import catalog
 from tests.toy_attention import ENGINES, TWINS
@@ -21,7 +22,6 @@ ROOT = Path(optimizer.__file__).parent
 CLASSES = {
     name for name, value in vars(attention).items() if isinstance(value, type) and issubclass(value, AttentionKind)
 }
-MEMBERS = sorted(AttentionKind.__abstractmethods__)
 
 
 @pytest.mark.parametrize(
@@ -52,12 +52,16 @@ def test_the_same_class_under_another_name_has_the_same_figures_everywhere(model
         assert original[f"{engine}: tp=8, cp=1, dcp=1"]["figures"]
 
 
-@pytest.mark.parametrize("missing", MEMBERS)
-def test_a_class_that_leaves_out_what_is_asked_of_it_cannot_be_made(missing: str) -> None:
-    said = {name: getattr(GroupedQueryAttention, name) for name in MEMBERS if name != missing}
-    half = type("Half", (AttentionKind,), {"__module__": __name__, **said})
-    with pytest.raises(TypeError, match=missing):
-        half()
+@pytest.mark.parametrize(("base", "whole"), [(AttentionKind, GroupedQueryAttention), (Recurrent, Mamba2)])
+def test_a_class_that_leaves_out_what_is_asked_of_it_cannot_be_made(
+    base: type[AttentionKind], whole: type[AttentionKind]
+) -> None:
+    assert "keeps" in AttentionKind.__abstractmethods__
+    for missing in base.__abstractmethods__:
+        said = {name: getattr(whole, name) for name in base.__abstractmethods__ - {missing}}
+        half = type("Half", (base,), {"__module__": __name__, "__annotations__": {"mixer": ClassVar}, **said})
+        with pytest.raises(TypeError, match=missing):
+            half()
 
 
 def test_only_readers_of_configurations_name_a_class() -> None:

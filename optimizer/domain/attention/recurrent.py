@@ -26,9 +26,13 @@ WITH_DELTA_RULE = 7
 class Recurrent(AttentionKind):
     """A mixer that reads and writes a state for each token, behind a short causal convolution where it has one."""
 
-    mixer: ClassVar[Mixer]
     flops_of_element: ClassVar[int] = 5
     """FLOPs of a token for each element of the state: decay (1), write (2), read (2)."""
+
+    @property
+    @abstractmethod
+    def mixer(self) -> Mixer:
+        """What becomes of its state."""
 
     @cached_property
     def keeps(self) -> State:
@@ -75,7 +79,7 @@ class GatedDeltaNet(Recurrent):
     """`value_heads` states of `key_dim` × `value_dim`, behind a short causal convolution."""
 
     flops_of_element = WITH_DELTA_RULE
-    mixer = Mixer.GATED_DELTA
+    mixer: ClassVar = Mixer.GATED_DELTA
 
     kind: Literal["gated_delta_net"] = "gated_delta_net"
     key_heads: HeadCount
@@ -118,7 +122,7 @@ class KimiDeltaAttention(Recurrent):
     """`heads` states of `head_dim` × `head_dim`; decay and output gate come through a bottleneck of `head_dim`."""
 
     flops_of_element = WITH_DELTA_RULE
-    mixer = Mixer.KIMI_DELTA
+    mixer: ClassVar = Mixer.KIMI_DELTA
 
     kind: Literal["kda"] = "kda"
     heads: HeadCount
@@ -158,7 +162,7 @@ class KimiDeltaAttention(Recurrent):
 class Mamba2(Recurrent):
     """`heads` states of `head_dim` × `state_size`; `groups` of heads share their input and output maps."""
 
-    mixer = Mixer.MAMBA2
+    mixer: ClassVar = Mixer.MAMBA2
 
     kind: Literal["mamba2"] = "mamba2"
     heads: HeadCount
@@ -212,7 +216,7 @@ class Mamba2(Recurrent):
 class LightningAttention(Recurrent):
     """`heads` states of `head_dim` × `head_dim`, with a norm and a gate on the output."""
 
-    mixer = Mixer.FIXED_DECAY
+    mixer: ClassVar = Mixer.FIXED_DECAY
 
     kind: Literal["lightning"] = "lightning"
     heads: HeadCount
