@@ -11,6 +11,7 @@ from optimizer.errors import Fault, SpecError
 from optimizer.readers.launch import checkpoints
 from optimizer.readers.launch.checkpoints import Refusal
 from optimizer.readers.launch.drafts import sglang_drafts, vllm_drafts
+from optimizer.readers.launch.exclusive import connector, sglang_exclusive, trtllm_yaml
 from optimizer.readers.launch.flags import Given, merged
 from optimizer.readers.launch.kernels import ATTENTION_BACKENDS, sglang_kernels, vllm_caches, vllm_kernels
 from optimizer.readers.launch.launch import Launch
@@ -141,14 +142,13 @@ def _devices_of_node(launch: Launch, problem: Problem) -> Iterator[Refusal]:
 
 RULES: Final[Mapping[str, tuple[Callable[[Launch, Problem], Iterator[Refusal]], ...]]] = {
     "vllm": (
-        _experts_wanted,
-        _even_experts,
-        _beside_prefill_context,
-        vllm_kernels,
-        vllm_caches,
-        vllm_drafts,
+        _experts_wanted, _even_experts, _beside_prefill_context, vllm_kernels, vllm_caches, vllm_drafts, connector,
         *checkpoints.VLLM,
     ),
-    "sglang": (_whole_pages, _whole_experts_fp8, _devices_of_node, sglang_kernels, sglang_drafts, *checkpoints.SGLANG),
-}
+    "sglang": (
+        _whole_pages, _whole_experts_fp8, _devices_of_node, sglang_kernels, sglang_drafts, sglang_exclusive,
+        *checkpoints.SGLANG,
+    ),
+    "trtllm": (trtllm_yaml,),
+}  # fmt: skip
 """Of each engine."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from optimizer.errors import SpecError
@@ -10,6 +12,7 @@ from optimizer.readers.launch.read import read_launch
 from optimizer.readers.read import Override
 
 SGLANG = "python -m sglang.launch_server --model-path"
+KV = "--kv-transfer-config"
 SPEC = "--speculative-config"
 V3 = f"vllm serve deepseek-ai/DeepSeek-V3 -tp 8 {SPEC}.method=mtp {SPEC}.num_speculative_tokens=1"
 OSS, QWEN = "vllm serve openai/gpt-oss-120b -tp 2", "vllm serve Qwen/Qwen3-32B -tp 2"
@@ -46,6 +49,13 @@ def _posed(command: str, hardware: str) -> None:
     (f"{SGLANG} Qwen/Qwen3-32B --tp 2 --attention-backend cutlass_mla", "b200-sxm-8", "has no latents"),
     (f"{SGLANG} Qwen/Qwen3-8B --attention-backend fa3", "mi300x-8", "aiter, triton or wave run on AMD's"),
     (f"{SGLANG} Qwen/Qwen3-8B --decode-attention-backend flashinfer", "mi300x-8", "NVIDIA's devices alone"),
+    (f"{QWEN} {KV}.kv_connector=NixlConnector", "h100-sxm-8", "Please specify kv_role when kv_connector is set"),
+    (f"{QWEN} {KV}.kv_connector=NixlConnector {KV}.kv_role=kv_bothh", "h100-sxm-8", "Unsupported kv_role: kv_bothh"),
+    (f"{QWEN} {KV}.kv_connector=NixelConnector {KV}.kv_role=kv_both", "h100-sxm-8", "did you mean 'NixlConnector'"),
+    (f"{SGLANG} Qwen/Qwen3-8B --enable-hierarchical-cache --disable-radix-cache", "h100-sxm-8", "mutually exclusive"),
+    (f"{SGLANG} Qwen/Qwen3-8B --served-model-name a:b", "h100-sxm-8", "cannot contain a colon"),
+    (f"{SGLANG} Qwen/Qwen3-8B --enable-pdmux", "h100-sxm-8", "not compatible with chunked prefill"),
+    (f"{SGLANG} Qwen/Qwen3-8B --pp-size 2 --enable-pdmux --chunked-prefill-size -1", "h100-sxm-8", "pp_size=1"),
 ])  # fmt: skip
 def test_it_is_refused(command: str, hardware: str, said: str) -> None:
     with pytest.raises(SpecError, match=said):
@@ -73,6 +83,40 @@ def test_it_is_refused(command: str, hardware: str, said: str) -> None:
     (f"{SGLANG} openai/gpt-oss-120b --tp 4 --attention-backend triton", "h100-sxm-8"),
     (f"{SGLANG} deepseek-ai/DeepSeek-V3 --tp 8 --attention-backend flashmla", "h200-sxm-8"),
     (f"{SGLANG} Qwen/Qwen3-8B --attention-backend aiter", "mi300x-8"),
+    (f"{QWEN} {KV}.kv_connector=NixlConnector {KV}.kv_role=kv_both", "h100-sxm-8"),
+    (f"{QWEN} {KV}.kv_connector=Own {KV}.kv_connector_module_path=own.py {KV}.kv_role=kv_both", "h100-sxm-8"),
+    (f"{QWEN} {KV}.kv_connector=MooncakeConnectorV1 {KV}.kv_role=kv_both", "ascend-910b-8"),
+    (f"{SGLANG} Qwen/Qwen3-8B --enable-hierarchical-cache", "h100-sxm-8"),
+    (f"docker run sglang:v0.5.6 {SGLANG} Qwen/Qwen3-8B --served-model-name a:b", "h100-sxm-8"),
+    (f"{SGLANG} Qwen/Qwen3-8B --enable-pdmux --chunked-prefill-size -1", "h100-sxm-8"),
 ])  # fmt: skip
 def test_it_runs(command: str, hardware: str) -> None:
     _posed(command, hardware)
+
+
+OSS_TRT, V3_TRT = "trtllm-serve openai/gpt-oss-120b --tp_size 4", "trtllm-serve deepseek-ai/DeepSeek-V3 --tp_size 8"
+
+
+@pytest.mark.parametrize(("command", "yaml", "hardware", "said"), [
+    (V3_TRT, "moe_config: {backend: NONSENSE}", "h200-sxm-8", "Input should be 'AUTO'"),
+    (V3_TRT, "moe_config: {backend: TRTLLM}", "h200-sxm-8", "only supports SM100 and SM103, not SM90"),
+    (OSS_TRT, "moe_config: {backend: TRTLLM}", "h100-sxm-8", "only supports SM100 and SM103"),
+    (OSS_TRT, "cuda_graph_config: {batch_sizes: [1, 2, 4], max_batch_size: 128}", "h100-sxm-8", "don't set both"),
+    (OSS_TRT, "kv_cache_config: {dtype: nvfp4}", "h100-sxm-8", "from Blackwell on"),
+    (V3_TRT, "moe_config: {backend: DEEPGEMM}", "h200-sxm-8", ""),
+    (OSS_TRT, "moe_config: {backend: TRTLLM}", "b200-sxm-8", ""),
+    ("trtllm-serve Qwen/Qwen3-30B-A3B --tp_size 4", "moe_config: {backend: TRTLLM}", "h100-sxm-8", ""),
+    (OSS_TRT, "cuda_graph_config: {batch_sizes: [1, 2, 128], max_batch_size: 128}", "h100-sxm-8", ""),
+    (OSS_TRT, "cuda_graph_config: {max_batch_size: 64}", "h100-sxm-8", ""),
+    (OSS_TRT, "kv_cache_config: {dtype: nvfp4}", "b200-sxm-8", ""),
+    (OSS_TRT, "kv_cache_config: {dtype: fp8}", "h100-sxm-8", ""),
+])  # fmt: skip
+def test_yaml_of_tensorrt_llm(command: str, yaml: str, hardware: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "more.yaml").write_text(yaml)
+    launch = read_launch(f"{command} --extra_llm_api_options {tmp_path / 'more.yaml'}", "it")
+    options = [Override("--hardware", ("hardware",), hardware)]
+    if not said:
+        pose(launch, options)
+        return
+    with pytest.raises(SpecError, match=said):
+        pose(launch, options)
