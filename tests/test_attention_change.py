@@ -64,6 +64,12 @@ def test_a_class_that_leaves_out_what_is_asked_of_it_cannot_be_made(
             half()
 
 
+def test_nobody_asks_whether_a_kind_has_a_member() -> None:
+    """Where it has none of the name, as a new one may not, the answer would be wrong without a word."""
+    asks = re.compile(r"(getattr|hasattr)\((\w+\.)*(attention|kept),")
+    assert [file.name for file in ROOT.rglob("*.py") if asks.search(file.read_text())] == []
+
+
 def test_only_readers_of_configurations_name_a_class() -> None:
     named = re.compile(rf"\b({'|'.join({Recurrent.__name__, *CLASSES} - {AttentionKind.__name__})})\b")
     files = {file.relative_to(ROOT).as_posix(): file for file in ROOT.rglob("*.py")}

@@ -204,6 +204,11 @@ class ModelSpec(Grown):
         return any(isinstance(kept, Latents) for kept in self.kept)
 
     @cached_property
+    def indexed(self) -> bool:
+        """Whether an indexer chooses what a layer reads."""
+        return any(kept.indexer is not None for kept in self.kept)
+
+    @cached_property
     def compressed(self) -> bool:
         """Whether it has DeepSeek-V4's attention: engines have model code of its own for it."""
         return any(isinstance(kept, Entries) for kept in self.kept)

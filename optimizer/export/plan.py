@@ -281,7 +281,7 @@ def _sglang(answer: ExportPlan, version: str) -> Plan:
         if degree > 1:
             plan.put(name, degree)
     if instance.cp > 1:
-        sparse = any(getattr(block.attention, "indexer", None) is not None for block in problem.model.blocks.values())
+        sparse = problem.model.indexed
         plan.put("prefill_cp")
         plan.put("cp_strategy", "interleave" if sparse else "zigzag")
     if instance.dp > 1 and plan.takes("attention_dp"):

@@ -100,7 +100,7 @@ def cache_of_latents(launch: Launch, problem: Problem) -> Iterator[Refusal]:
 def sparse_cache(launch: Launch, problem: Problem) -> Iterator[Refusal]:
     """DeepSeek's sparse attention has a cache of 16 bits or E4M3 (srt/arg_groups/overrides.py:541, 907)."""
     option = launch.flag("--kv-cache-dtype")
-    sparse = problem.model.compressed or any(kept.indexer is not None for kept in problem.model.kept)
+    sparse = problem.model.compressed or problem.model.indexed
     if option is not None and option.text == _E5M2 and sparse:
         yield option, "DeepSeek DSA only supports bf16/bfloat16 or fp8_e4m3 kv_cache_dtype"
 

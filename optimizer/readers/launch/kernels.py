@@ -25,7 +25,7 @@ _CHECKED_SINCE: Final = "0.11.1"
 def kind(problem: Problem) -> str | None:
     """`latent` or `full` attention; None where a model has kernels of its own, or neither."""
     model = problem.model
-    own = model.compressed or any(kept.indexer is not None for kept in model.kept)
+    own = model.compressed or model.indexed
     full = any(isinstance(kept, Heads) for kept in model.kept)
     return None if own or model.latent is full else "latent" if model.latent else "full"
 
