@@ -24,7 +24,21 @@ _RESOURCES: Final = (
 )  # fmt: skip
 DEVICES: Final = (*_RESOURCES, "devices.device_ids", "devices.count")
 """Under these names, that no variable has, a container's environment has the number of its devices."""
+_IN_TAG: Final = re.compile(r"(?:^|_vllm_)v?(\d+\.\d+(?:\.\d+)?(?:\.post\d+)?)")
+"""The version that an image's tag begins with, or has behind that of ROCm (rocm/vllm)."""
+_BY_MONTH: Final = "nvcr.io/nvidia/vllm"
+_MONTHS: Final = {"25.10": "0.10.2", "26.01": "0.11.1", "26.03": "0.17.1", "26.05": "0.20.1", "26.10": "0.31.0"}
+"""vLLM in NVIDIA's images, which are called by year and month (docs.nvidia.com/deeplearning/frameworks/
+vllm-release-notes); one of a month between is taken for the one before."""
 GROUP_SIZE: Final = "LWS_GROUP_SIZE"
+
+
+def version_in(image: str) -> str | None:
+    """The version of its engine that an image's tag tells; None: it tells none."""
+    found = _IN_TAG.search(image.rpartition(":")[2] if ":" in image.rsplit("/", 1)[-1] else "")
+    if found is None or not image.startswith(_BY_MONTH):
+        return None if found is None else found[1]
+    return next((version for month, version in reversed(_MONTHS.items()) if month <= found[1][:5]), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from optimizer.readers.launch.containers import (
     fenced,
     pods,
     shown_devices,
+    version_in,
     yaml_documents,
 )
 from optimizer.readers.launch.flags import ENGINES, Arguments, parse, table
@@ -43,10 +44,6 @@ _IMAGES: Final = (
     (re.compile(r"(^|/)sglang(?=[:@]|$)"), "sglang"),
     (re.compile(r"tensorrt-?llm"), "trtllm"),
 )
-_IN_TAG: Final = re.compile(r"(?:^|_vllm_)v?(\d+\.\d+(?:\.\d+)?(?:\.post\d+)?)")
-"""The version that an image's tag begins with, or has behind that of ROCm (rocm/vllm)."""
-_BY_DATE: Final = "nvcr.io/nvidia/vllm"
-"""Images whose tags are a year and a month."""
 _INSTALLED: Final = re.compile(r"\b(vllm|sglang)(?:\[[\w,]*\])?==(\d+\.\d+(?:\.\d+)?(?:\.post\d+)?)")
 _MODULES: Final = {
     "vllm.entrypoints.openai.api_server": "vllm", "vllm.entrypoints.api_server": "vllm", "vllm": "vllm",
@@ -382,10 +379,7 @@ class _Texts:
 
     def _version_of(self, launcher: _Launcher) -> str | None:
         image = launcher.image or ""
-        if _engine_of(image) != launcher.engine or image.startswith(_BY_DATE):
-            return None
-        match = _IN_TAG.search(image.rpartition(":")[2] if ":" in image.rsplit("/", 1)[-1] else "")
-        return match[1] if match is not None else None
+        return version_in(image) if _engine_of(image) == launcher.engine else None
 
     def _with_file(self, engine: str, arguments: Arguments, version: str | None) -> Arguments:
         """Arguments with those of the file that they name."""

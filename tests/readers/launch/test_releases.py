@@ -35,7 +35,10 @@ def _posed(command: str, *stated: Override) -> Posed:
         ("docker run nvcr.io/nvidia/tensorrt-llm/release:1.3.0rc15 trtllm-serve Qwen/Qwen3-8B", "trtllm@1.3.0"),
         ("docker run rocm/vllm:rocm7.0.0_vllm_0.11.2_20251210 vllm serve Qwen/Qwen3-8B", "vllm@0.11.2"),
         ("docker run rocm/vllm:rocm6.4_vllm_0.10.1 vllm serve Qwen/Qwen3-8B", "vllm@0.10.1"),
-        ("docker run nvcr.io/nvidia/vllm:25.11-py3 vllm serve Qwen/Qwen3-8B", "vllm"),
+        ("docker run nvcr.io/nvidia/vllm:25.11-py3 vllm serve Qwen/Qwen3-8B", "vllm@0.10.2"),
+        ("docker run nvcr.io/nvidia/vllm:26.05-py3 vllm serve Qwen/Qwen3-8B", "vllm@0.20.1"),
+        ("docker run nvcr.io/nvidia/vllm:25.08-py3 vllm serve Qwen/Qwen3-8B", "vllm"),
+        ("docker run nvcr.io/nvidia/vllm vllm serve Qwen/Qwen3-8B", "vllm"),
         ("docker run rocm/vllm:rocm7.0.0 vllm serve Qwen/Qwen3-8B", "vllm"),
     ],
 )
