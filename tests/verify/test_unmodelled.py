@@ -111,7 +111,8 @@ def test_experts_alone_are_quantised_where_the_engine_says_so() -> None:
 def test_weights_and_cache_of_32_bits() -> None:
     own = posed("vllm serve Qwen/Qwen3-32B --dtype float32").problem.precision
     assert (own.weights, own.kv_cache) == ("fp32", "fp32")
-    own = posed("vllm serve Qwen/Qwen3-32B-FP8 --dtype float32 --kv-cache-dtype fp8").problem.precision
+    quantised = "python -m sglang.launch_server --model-path Qwen/Qwen3-32B-FP8 --dtype float32"
+    own = posed(f"{quantised} --kv-cache-dtype fp8_e4m3").problem.precision
     assert (own.weights, own.kv_cache) == ("fp8_block", "fp8")
 
 
