@@ -180,6 +180,9 @@ def test_a_limit_on_what_the_hardware_cannot_tell_is_refused_in_the_words_of_the
         asked = {"model": "llama-3.1-8b", "hardware": hardware, "devices": 1, "limits": {"limit_cost": 2}}
         with pytest.raises(SpecError, match=r"limits\.limit_cost: objective 'cost' needs a price above 0: device"):
             read_problem(asked | {"workload": {"input_tokens": 100, "output_tokens": 10}})
+    nothing = {"model": "llama-3.1-8b", "hardware": "h100-sxm-8", "devices": 1, "limits": {"limit_interactivity": 0}}
+    with pytest.raises(SpecError, match=r"limits\.limit_interactivity: must be more than 0"):
+        read_problem(nothing | {"workload": {"input_tokens": 100, "output_tokens": 10}})
     problem = small_problem(0)
     assert problem.hardware.device.price
     device = problem.hardware.device.model_copy(update={"price": None})

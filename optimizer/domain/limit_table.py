@@ -308,15 +308,17 @@ def bounds_of(problem: Problem) -> list[tuple[ObjectiveLimit, Fraction]]:
 
 
 def check_bounds(problem: Problem) -> None:
-    """Refuse limits on what no layout has a value of.
+    """Refuse limits on what no layout has a value of, and of 0 on what never is.
 
     Raises
     ------
     FieldError
         At the first of them, in the words of the objective.
     """
-    for limit, _ in bounds_of(problem):
+    for limit, number in bounds_of(problem):
         why = limit.objective.untold(problem)
+        if why is None and number <= 0 and limit.objective.scale_of(problem).quotient:
+            why = "must be more than 0"
         if why is not None:
             raise FieldError(why, limit.at[0].split("."))
 
