@@ -10,13 +10,14 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from importlib import resources
 from typing import Any, Final, Literal
 
 from optimizer.errors import Fault, InternalError, SpecError
+from optimizer.readers.launch.names import names_of, version_key
 from optimizer.readers.launch.words import Word
 from optimizer.readers.messages import nearest, shown
 
@@ -87,12 +88,6 @@ class Given:
     def open(self) -> bool:
         """Whether only the running shell knows its value."""
         return any(value.unset for value in self.values)
-
-
-@cache
-def version_key(version: str) -> tuple[int, ...]:
-    """A version as numbers that compare: ``0.5.10`` after ``0.5.9``."""
-    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 @dataclass(frozen=True)
@@ -222,6 +217,10 @@ def parse(engine: str, words: Sequence[Word], source: str, version: str | None) 
             raise
         return arguments if release == known.newest else replace(arguments, version=release)
     return _Parser(known, STYLES[engine], source, None).parse(words)
+
+
+_SHOWN: Final = 10
+"""Names that a message lists."""
 
 
 class _Parser:
@@ -357,8 +356,24 @@ class _Parser:
         return tuple(values), at
 
     def _check(self, option: Given) -> None:
-        if option.open or not option.values or option.path:
+        if option.open or not option.values:
             return
+        if not option.path:
+            self._check_values(option)
+        names = names_of(self.table.engine, option.flag.name)
+        if names is None or any(fault.field == option.flag.name for fault in self.faults):
+            return
+        version = self.version or self.table.newest
+        for name in given_names(option):
+            if names.refuses(name, version):
+                known = [one for one in names.spans if names.has(one, version)]
+                self.other_versions |= name.casefold() in names.spans
+                some = ", ".join(known[:_SHOWN]) + ", …" * bool(known[_SHOWN:])
+                message = f"{shown(name)} is none of those of {self.table.engine} {version}: {some}"
+                place, meant = option.values[0].start, nearest(name.casefold(), known)
+                self.faults.append(Fault(self.source, *place, option.flag.name, message, meant))
+
+    def _check_values(self, option: Given) -> None:
         for value in option.values:
             try:
                 opens = value.text.startswith("{") and not value.text.startswith(("{{", "{%"))
@@ -442,3 +457,16 @@ def merged(options: Iterable[Given]) -> dict[str, Any]:
             inner = inner[key]
         inner[option.path[-1]] = value_of("json", value)
     return mapping
+
+
+def given_names(option: Given) -> Iterator[str]:
+    """Names that a flag is given: keys of JSON, or its value."""
+    if option.open or not option.values:
+        return
+    if option.path:
+        yield option.path[0]
+    elif option.flag.kind == "json":
+        read = value_of("json", option.values[0].text)
+        yield from read if isinstance(read, dict) else ()
+    else:
+        yield from (value.text for value in option.values)

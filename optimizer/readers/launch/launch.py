@@ -13,7 +13,8 @@ from optimizer.domain.shape import Overlap
 from optimizer.domain.workload import Workload
 from optimizer.errors import Fault, InternalError, SpecError
 from optimizer.readers.document import Document
-from optimizer.readers.launch.flags import INFLUENCES, Arguments, Given, value_of, version_key
+from optimizer.readers.launch.flags import INFLUENCES, Arguments, Given, value_of
+from optimizer.readers.launch.names import version_key
 from optimizer.readers.messages import shown
 from optimizer.readers.places import LineColumn
 

@@ -15,8 +15,9 @@ from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
 from optimizer.errors import Fault, SpecError
 from optimizer.readers import catalog
-from optimizer.readers.launch.flags import merged
+from optimizer.readers.launch.flags import given_names, merged, table
 from optimizer.readers.launch.launch import CHECKPOINT_FORMATS, ONLINE_EXPERTS, ONLINE_FORMATS, Ignored, Launch
+from optimizer.readers.launch.names import names_of
 from optimizer.readers.launch.rules import check_flags, fault_at
 from optimizer.readers.launch.slots import with_slots
 from optimizer.readers.messages import nearest, shown
@@ -93,9 +94,23 @@ def pose(launch: Launch, overrides: Sequence[Override] = ()) -> Posed:
     unmodelled = tuple(
         _unmodelled(launch, problem, weights_stated=bool({("model",), ("precision", "weights")} & stated))
     )
-    return Posed(
-        launch, problem, tuple(assumed), named, (*doubts, *_by_plugins(launch, problem)), placement, unmodelled
-    )
+    doubts = (*doubts, *_by_plugins(launch, problem), *_names(launch))
+    return Posed(launch, problem, tuple(assumed), named, doubts, placement, unmodelled)
+
+
+def _names(launch: Launch) -> Iterator[str]:
+    """Names that none of the releases that were read has, where another release, or a plugin, may."""
+    version = launch.version or table(launch.engine).newest
+    for option in launch.given:
+        names = names_of(launch.engine, option.flag.name)
+        if names is None:
+            continue
+        for name in given_names(option):
+            if not names.has(name, version):
+                yield (
+                    f"{option.name} {name}: no name of {launch.engine} {', '.join(names.versions)}, the releases that "
+                    f"were read; whether {version}{' with a plugin' * names.plugins} has it is not known here"
+                )
 
 
 _OWN_CODE: Final = frozenset({"auto", "vllm", "sglang", "pytorch"})

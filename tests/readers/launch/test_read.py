@@ -543,3 +543,29 @@ ALLOWED = [
 @pytest.mark.parametrize(("command", "asked"), ALLOWED, ids=lambda case: str(case)[:60])
 def test_what_the_model_and_its_devices_allow_is_posed(command: str, asked: dict[str, str]) -> None:
     pose(read_launch(command, "it"), [Override(f"--{n}", (n,), value) for n, value in (ON_HOPPER | asked).items()])
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [
+        ("vllm serve m --attention-backend flash_attn", None),
+        ("vllm serve m --attention-backend TREE_ATTN", "0.30.0"),
+        ("vllm serve m -tp 8 -ep --all2all-backend mori", "0.30.0"),
+        ("vllm serve m --compilation-config '{\"level\": 3}'", "0.15.1"),
+        ('vllm serve m --compilation-config \'{"cudagraph_mode": "NONE", "pass_config": {}}\' -O3', None),
+        ("vllm serve m --load-format of_a_plugin", None),
+        ("docker run vllm/vllm-openai:v0.22.0 --model m --attention-backend of_between", "0.22.0"),
+        ("sglang serve --model-path m --attention-backend cutlass_mla", "0.5.19"),
+        ("sglang serve --model-path m --attention-backend $BACKEND", None),
+    ],
+)
+def test_names_are_those_of_a_release_that_has_them(text: str, version: str | None) -> None:
+    assert read_launch(text, "x").version == version
+
+
+def test_a_name_that_is_in_no_list_is_a_doubt_of_what_was_not_read() -> None:
+    known = "--attention-backend TREE_ATTN --load-format gguf"
+    for flags, told in ((known, 0), ("--attention-backend of_between --load-format of_a_plugin", 2)):
+        launch = read_launch(f"docker run vllm/vllm-openai:v0.22.0 --model qwen3-0.6b {flags}", "x")
+        doubts = pose(launch, [Override("--hardware", ("hardware",), "h100-sxm-8")]).doubts
+        assert [doubt.split()[1].strip(":") for doubt in doubts] == ["of_between", "of_a_plugin"][:told]
