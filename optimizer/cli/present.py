@@ -18,7 +18,7 @@ from optimizer.figures.derivation_figure import Figure, shown
 from optimizer.figures.layer import Step
 from optimizer.figures.rates import TICKS_PER_SECOND, effective_rates
 from optimizer.figures.reserve import default_tokens
-from optimizer.figures.room import lacking_bytes, room_of
+from optimizer.figures.room import LONGEST, lacking_bytes, room_of
 from optimizer.figures.serving import Evaluation
 from optimizer.readers.launch.launch import budget_of
 from optimizer.units import Dimension, named
@@ -143,6 +143,7 @@ def memory_table(problem: Problem, evaluation: Evaluation) -> None:
     head = ["stage", "layers", "weights", "replicated", "experts", "KV cache", "activations", "reserve", "total", "of"]
     table(head, rows, right=range(1, 10))
     room = room_of(problem, evaluation.shape, evaluation.cuts)
+    longest = f"{room.longest_context:,}" if room.longest_context < LONGEST else "any: windows hold no more of it"
     lacking = lacking_bytes(problem, evaluation)
     engines = ", ".join(_numbered(problem, evaluation, name) for name, lack in lacking.items() if lack <= 0)
     if not engines:
@@ -153,7 +154,7 @@ def memory_table(problem: Problem, evaluation: Evaluation) -> None:
         f"  Cache of a rank as the engine sizes itself ({default_tokens(problem):,} tokens a step): "
         f"{shown(max(room.room_bytes, 0), Dimension.BYTES)}, "
         f"{room.tokens:,} tokens, {float(room.concurrency):,.1f} sequences of {room.length:,}; "
-        f"longest context {room.longest_context:,}. Engines that run it: {engines}."
+        f"longest context {longest}. Engines that run it: {engines}."
     )
     batch, step = evaluation.layout.batch, told_tokens(problem, evaluation.layout)
     if room.concurrency < batch and any(lack <= 0 for lack in lacking.values()) and step < default_tokens(problem):

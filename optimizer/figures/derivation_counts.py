@@ -151,13 +151,13 @@ def parameters(sheet: Sheet, model: ModelSpec, table: ParameterTable | None = No
         per_expert = parts["experts"] // sum(m.experts for n in model.layer_names if (m := model.blocks[n].moe))
         up = 3 if moe.gated else 2
         width = moe.expert_width(model.hidden_size)
-        bias = " + biases" if moe.bias else ""
+        plain = up * width * moe.intermediate
         sheet.put(
             "parameters_per_expert",
             per_expert,
             Dimension.COUNT,
-            f"matrices · width · intermediate{bias}",
-            f"{up} · {width:,} · {moe.intermediate:,}{bias}",
+            "matrices · width · intermediate" + " + biases" * moe.bias,
+            f"{up} · {width:,} · {moe.intermediate:,}" + f" + {per_expert - plain:,}" * moe.bias,
             inputs={"matrices": up, "width": width, "intermediate": moe.intermediate},
         )
     if table.mtp:

@@ -7,7 +7,7 @@ from fractions import Fraction
 from optimizer.domain.problem import Problem
 from optimizer.figures.derivation_figure import Sheet, shown
 from optimizer.figures.memory import build_memory, draft_weights, sequence_tokens
-from optimizer.figures.room import room_of
+from optimizer.figures.room import Room, room_of
 from optimizer.figures.serving import Evaluation
 from optimizer.figures.steps import prefilling_sequences
 from optimizer.units import Dimension
@@ -166,21 +166,14 @@ def _room(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
         "kv_cache_tokens",
         room.tokens,
         Dimension.COUNT,
-        "min over stages of room ÷ bytes of a block · tokens of a block "
-        + (
-            "(÷ groups of layers where they differ)"
-            if problem.cache.tokens_by_groups
-            else "(concurrency · max_model_len where layers differ)"
-        ),
+        _tokens_formula(problem, room),
         error=room.tokens * share,
     )
     sheet.put(
         "max_concurrency",
         room.concurrency,
         Dimension.COUNT,
-        f"min over stages of room, in whole blocks where groups of layers share them, ÷ bytes of a sequence of "
-        f"{room.length:,} tokens as it is admitted",
-        f"{_b(max(room.request_room_bytes, 0))} ÷ {_b(room.request_bytes)}",
+        *_concurrency_text(room),
         inputs={"max_model_len": room.length},
         error=room.concurrency * share,
     )
@@ -201,6 +194,29 @@ def _room(sheet: Sheet, problem: Problem, evaluation: Evaluation) -> None:
             f"{figure.result_text} · {evaluation.layout.dp}",
             error=figure.error * evaluation.layout.dp,
         )
+
+
+def _tokens_formula(problem: Problem, room: Room) -> str:
+    if room.requests is not None:
+        return "min over stages of what slots for the states of requests leave of the room ÷ bytes of a token"
+    each = "min over stages of room ÷ bytes of a block · tokens of a block "
+    if problem.cache.tokens_by_groups:
+        return each + "(÷ groups of layers where they differ)"
+    return each + "(concurrency · max_model_len where layers differ)"
+
+
+def _concurrency_text(room: Room) -> tuple[str, str]:
+    """How many sequences there is room for: the formula, and its numbers."""
+    if room.requests is not None:
+        return (
+            "min(kv_cache_tokens ÷ tokens of a sequence, requests that the pool of states has slots for)",
+            f"min({room.tokens:,} ÷ {room.length:,}, {room.requests:,})",
+        )
+    whole = "min over stages of room, in whole blocks where groups of layers share them"
+    return (
+        f"{whole}, ÷ bytes of a sequence of {room.length:,} tokens as it is admitted",
+        f"{_b(max(room.request_room_bytes, 0))} ÷ {_b(room.request_bytes)}",
+    )
 
 
 def _expert_weights(sheet: Sheet, problem: Problem, evaluation: Evaluation, number: int) -> None:

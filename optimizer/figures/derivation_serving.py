@@ -102,12 +102,19 @@ def times(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluat
             evaluation.queue_s,
             Dimension.SECONDS,
             "ρ · S ÷ (2 · (1 − ρ)), mean wait of an M/D/1 queue" if evaluation.queue_s else _NO_QUEUE[work.arrivals],
-            f"ρ = {float(evaluation.load):.4g}" if evaluation.queue_s else "",
+            _queue_text(evaluation) if evaluation.queue_s else "",
         )
         _late_first_tokens(sheet, problem, evaluation, ideal)
     _late_tokens(sheet, problem, evaluation, ideal)
     if not evaluation.endless:
         _latency(sheet, problem, evaluation, ideal)
+
+
+def _queue_text(evaluation: Evaluation) -> str:
+    """The wait in numbers, with what a prompt takes the queue."""
+    load = evaluation.load
+    service = evaluation.queue_s * 2 * (1 - load) / load
+    return f"{float(load):.4g} · {_s(service)} ÷ (2 · {float(1 - load):.4g})"
 
 
 def _latency(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluation) -> None:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from optimizer import read_problem
 from optimizer.domain.layout import Layout
 from optimizer.domain.problem import Problem
 from optimizer.figures.bounds import (
@@ -108,7 +109,7 @@ def calculate(text: str) -> float:
     plain = _QUANTITY.sub(number, re.sub(r"(?<=[0-9]), (?=[0-9])", " ; ", text))
     plain = plain.replace(" ; ", ", ").replace("·", "*").replace("÷", "/").replace("−", "-")
     tree = ast.parse(plain, mode="eval")
-    names = {"ceil": math.ceil, "max": max, "lcm": lambda a, b: math.lcm(int(a), int(b))}
+    names = {"ceil": math.ceil, "max": max, "min": min, "lcm": lambda a, b: math.lcm(int(a), int(b))}
     return float(eval(compile(tree, "formula", "eval"), {"__builtins__": {}}, names))  # noqa: S307 - our own text
 
 
@@ -118,14 +119,33 @@ def test_printed_arithmetic_gives_the_result(case: tuple[Problem, Layout]) -> No
     figures = derive(question, layout, evaluate(question, layout))
     checked = 0
     for figure in figures.values():
-        if not figure.substituted or figure.name == "queue_s":
+        if not figure.substituted:
             continue
-        if "…" in figure.substituted or "biases" in figure.substituted:
+        if "…" in figure.substituted:
             continue
         # Substituted numbers are printed to four digits; a difference of two of them loses some.
         assert calculate(figure.substituted) == pytest.approx(float(figure.value), rel=2e-2, abs=1e-9), str(figure)
         checked += 1
     assert checked > 20
+
+
+@pytest.mark.parametrize(
+    ("model", "figure", "said"),
+    [
+        ("qwen3-next-80b-a3b", "max_concurrency", "min("),
+        ("qwen3-next-80b-a3b", "queue_s", "÷ (2 · "),
+        ("gpt-oss-120b", "parameters_per_expert", "+ 8,640"),
+        ("qwen3-30b-a3b", "max_concurrency", "GB ÷"),
+    ],
+)
+def test_slots_of_states_a_wait_and_biases_are_in_the_numbers(model: str, figure: str, said: str) -> None:
+    question = read_problem(
+        model=model, hardware="h200-sxm-8", devices=4, isl=5000, osl=20, engine="sglang", request_rate="1"
+    )
+    layout = Layout(tp=4, etp=4, batch=8, prefill_chunk=5000)
+    found = derive(question, layout, evaluate(question, layout))[figure]
+    assert said in found.substituted
+    assert calculate(found.substituted) == pytest.approx(float(found.value), rel=2e-3)
 
 
 def test_experts_are_counted_in_three_ways() -> None:

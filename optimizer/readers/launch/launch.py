@@ -31,10 +31,8 @@ class Operating:
         Sequences in flight of one attention data-parallel rank.
     max_num_batched_tokens
         Tokens of a step of one attention data-parallel rank.
-    max_model_len
-        Longest sequence, prompt and output.
-    fits_length
-        Whether the engine takes the longest that its cache holds.
+    max_model_len, fits_length
+        Longest sequence, prompt and output; whether the engine takes the longest that its cache holds.
     memory_utilization
         Share of a device's memory, as the engine means it.
     kv_cache_memory

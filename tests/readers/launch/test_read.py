@@ -569,3 +569,21 @@ def test_a_name_that_is_in_no_list_is_a_doubt_of_what_was_not_read() -> None:
         launch = read_launch(f"docker run vllm/vllm-openai:v0.22.0 --model qwen3-0.6b {flags}", "x")
         doubts = pose(launch, [Override("--hardware", ("hardware",), "h100-sxm-8")]).doubts
         assert [doubt.split()[1].strip(":") for doubt in doubts] == ["of_between", "of_a_plugin"][:told]
+
+
+@pytest.mark.parametrize(
+    ("version", "backend", "model"),
+    [
+        # from 0.15 on nothing reads the variable
+        ("0.33.0", "FLASHMLA", "Qwen/Qwen3-32B"),
+        ("0.19.0", "CUTLASS_MLA", "Qwen/Qwen3-32B"),
+        # before, what is right for the model is taken, and 0.11.0 falls back
+        ("0.12.0", "FLASH_ATTN", "Qwen/Qwen3-32B"),
+        ("0.12.0", "FLASHMLA", "deepseek-ai/DeepSeek-V2-Lite"),
+        ("0.11.0", "FLASHMLA", "Qwen/Qwen3-32B"),
+    ],
+)
+def test_a_variable_that_nothing_reads_or_that_is_right_is_accepted(version: str, backend: str, model: str) -> None:
+    image = f"vllm/vllm-openai:v{version}"
+    launch = read_launch(f"VLLM_ATTENTION_BACKEND={backend} docker run {image} --model {model}", "x")
+    assert pose(launch, [Override("--hardware", ("hardware",), "h100-sxm-8")]).launch.version == version
