@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -83,6 +83,8 @@ def unknown(kind: Shelf, name: str) -> tuple[str, str | None]:
         f"{shown(name)} is no {noun} of the catalog and no file: `shardproof catalog {kind}` lists {len(names(kind))}"
     )
     folded = name.casefold()
+    if folded in names(kind):
+        return message, folded
     alike = [entry for entry in names(kind) if entry.startswith(f"{folded}-")]
     alike = alike or [entry for entry in names(kind) if folded in entry] if len(folded) >= _SHORTEST_PART else []
     if alike:
@@ -91,6 +93,17 @@ def unknown(kind: Shelf, name: str) -> tuple[str, str | None]:
         first, *others = alike[: 1 + _MOST_ALIKE]
         return message + (f"; also {', '.join(sorted(others, key=len))}" if others else ""), first
     return message, nearest(name, list(names(kind)))
+
+
+def unknown_names(stated: Iterable[tuple[str, tuple[PathStep, ...], object]]) -> Iterator[Fault]:
+    """Names that options (as they are called, what they are of, their values) give and no entry has."""
+    shelves: dict[tuple[PathStep, ...], Shelf] = {("model",): "models", ("hardware",): "hardware"}
+    for option, at, value in stated:
+        if at in shelves and isinstance(value, str):
+            try:
+                find(shelves[at], value)
+            except SpecError as error:
+                yield from (replace(fault, field=option) for fault in error.faults)
 
 
 def is_path(reference: str | Path) -> bool:

@@ -252,7 +252,7 @@ def read_problem(reference: str | Path | None = None, overrides: Sequence[Overri
             if at not in stated and not (at == ("devices",) and ("nodes",) in stated)
         ]
         if missing:
-            raise SpecError(*missing)
+            raise SpecError(*missing, *catalog.unknown_names((o.option, o.at, o.value) for o in overrides))
         return _problem(_merge(_of_options(), (), overrides), None)
     document = _load(reference)
     return problem_in(document, (), overrides)

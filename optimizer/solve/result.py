@@ -85,7 +85,8 @@ class Solved:
     waiting
         A layout keeps all limits but for the wait for a free place, and none was found that keeps them with it.
     search
-        What found it, where its experts need no placement: it knows what lies near.
+        What found it, where its experts need no placement: it knows what lies near. A result that was
+        pickled has none.
     """
 
     problem: Problem
@@ -101,6 +102,10 @@ class Solved:
     placement: dict[str, Any] | None = None
     waiting: bool = False
     search: Search | None = field(default=None, repr=False, compare=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For other processes: without the search, which holds rules that are closures."""
+        return self.__dict__ | {"search": None}
 
     @property
     def layout(self) -> Layout | None:

@@ -17,6 +17,7 @@ from optimizer.figures.weights import Division, block_weights
 from optimizer.readers import catalog
 from optimizer.readers.document import load_text
 from optimizer.readers.huggingface import read_config_file
+from optimizer.readers.read import Override, read_problem
 from optimizer.readers.source import read_text
 
 DATA = Path(__file__).resolve().parents[1] / "data"
@@ -487,3 +488,19 @@ def test_a_tuned_release_has_the_shapes_of_its_own_release(name: str, window: in
     model = catalog.load_model(name)
     assert {getattr(block.attention, "window", None) for block in model.blocks.values()} == {window}
     assert parameter_table(model).total == parameters
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("H100-SXM-8", "h100-sxm-8"), ("MI300X-8", "mi300x-8"), ("h100-sxm", "h100-sxm-8")]
+)
+def test_a_name_in_another_case_is_what_is_meant(name: str, meant: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        catalog.find("hardware", name)
+    assert caught.value.faults[0].suggestion == meant
+
+
+def test_a_name_that_nothing_has_is_said_with_what_is_missing() -> None:
+    options = [Override("--model", ("model",), "nope"), Override("--hardware", ("hardware",), "h100-sxm-8")]
+    with pytest.raises(SpecError) as caught:
+        read_problem(None, options)
+    assert [fault.field for fault in caught.value.faults] == ["--devices", "--model"]

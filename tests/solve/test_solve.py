@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from optimizer import read_problem
 from optimizer.certificate import certify
 from optimizer.domain.problem import Problem
 from optimizer.errors import Exit
@@ -189,3 +191,14 @@ def test_a_list_holds_the_best_layouts_in_order() -> None:
             values = [entry["value"] for entry in document["top"]]
             assert values[0] == document["objective"]["value"]
             assert values == sorted(values, reverse=small_problem(seed).objective_row.maximised)
+
+
+@pytest.mark.parametrize("tpot", [None, "1 us"])
+def test_a_result_goes_to_another_process_and_back(tpot: str | None) -> None:
+    asked = read_problem(
+        model="qwen3-0.6b", hardware="h100-sxm-8", devices=1, isl=100, osl=10, engine="vllm", tpot=tpot
+    )
+    result = solve(asked)
+    again = pickle.loads(pickle.dumps(result))  # noqa: S301 - our own
+    assert again == result
+    assert again.to_json() == result.to_json()

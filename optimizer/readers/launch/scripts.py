@@ -34,6 +34,8 @@ def node_scripts(reference: str) -> list[Path]:
         A folder of several launches, or of none.
     """
     path = Path(reference)
+    if not reference:  # no folder: the empty path is this one
+        return []
     try:
         folder = path.is_dir()
     except (OSError, ValueError):
