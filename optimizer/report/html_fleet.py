@@ -178,7 +178,8 @@ def _pool(pool: Pool, seats: Seats, name: str) -> str:
     title = f"{pool.name}: {len(busy):,} of {len(pool.free):,} nodes in use"
     hardware = pool.hardware.name if pool.hardware is not None else f"{pool.devices_per_node} devices a node"
     note = "" if len(nodes) == len(pool.free) else f", {len(nodes):,} of them shown, those in use first"
-    return element("h3", escape(f"{pool.name} ({hardware})")) + (
+    named = pool.name if hardware == pool.name else f"{pool.name} ({hardware})"
+    return element("h3", escape(named)) + (
         paragraph(f"{title}{note}.")
         + picture(f"nodes-{name}", title, min(across, len(nodes)) * width, rows * height, drawn)
     )
@@ -214,7 +215,7 @@ def _demands(cluster: Cluster, stated: Mapping[str, Any]) -> str:
         worst = demand.get("worst_loss") if isinstance(demand, Mapping) else None
         loss = ""
         for unit in ("node", "rack"):
-            if isinstance(worst, Mapping) and isinstance(worst.get(unit), list):
+            if cluster.survive is not None and isinstance(worst, Mapping) and isinstance(worst.get(unit), list):
                 loss = f"{shown(worst.get('capacity_per_s'))} without {unit} {'/'.join(map(str, worst[unit]))}"
         capacity = demand.get("capacity_per_s")
         stated_times = [(key, demand.get(key)) for key in TIMES]
@@ -224,7 +225,7 @@ def _demands(cluster: Cluster, stated: Mapping[str, Any]) -> str:
             else missing_time(cluster, str(name), key, capacity)
             for key, time_s in stated_times
         ]
-        rows.append([str(name), shown(demand.get("requests_per_s")), shown(capacity), *times, loss])
+        rows.append([str(name), shown(demand.get("requests_per_s") or None), shown(capacity), *times, loss])
     head = ["demand", "requests/s", "capacity", "TTFT at capacity", "TPOT at capacity", "after the worst loss"]
     return element("h3", "Demands") + table(head, rows, right=(1, 2, 3, 4))
 

@@ -8,6 +8,7 @@ import pytest
 from optimizer.certificate import certify
 from optimizer.cli.main import run
 from optimizer.cluster import solve_cluster
+from optimizer.readers.cluster import cluster_in
 from optimizer.readers.document import load_text
 from optimizer.readers.fleet import fleet_in
 from optimizer.report.html_fleet import fleet_page, rank_map
@@ -143,3 +144,19 @@ replica_devices: 1
     file.write_text(file.read_text().replace("mtp_tokens: 2, ", ""))
     assert run(["solve", str(file)]) == 2
     assert "demands.chat.workload.mtp_acceptance: is of drafted tokens" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("asked", [None, 2])
+def test_what_nobody_asked_for_is_not_stated_as_zero(asked):
+    """Of no rate there is none, of no loss to survive no capacity after it; a pool of a hardware's name has it once."""
+    workload = {"input_tokens": 500, "output_tokens": 50} | ({} if asked is None else {"request_rate": asked})
+    document = {
+        "pools": {"h100-sxm-8": {"hardware": "h100-sxm-8", "free": [1, 1]}},
+        "demands": {"chat": {"model": "llama-3.1-8b", "workload": workload}},
+    } | ({} if asked is None else {"survive": {"nodes": 1}})
+    result = solve_cluster(cluster_in(load_text(json.dumps(document))))
+    page = fleet_page(fleet_in(load_text(json.dumps(result.to_json()))), None)
+    assert "(h100-sxm-8)" not in page
+    cells = page.partition("after the worst loss")[2].partition("</table>")[0]
+    assert ('>chat</td><td class="n"></td>' in cells) is (asked is None)
+    assert ("without node" in cells) is (asked is not None)
