@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from optimizer.audit.blame import blame, find_restated
 from optimizer.audit.claimed import extract, places_of
+from optimizer.audit.columns import find_outliers
 from optimizer.audit.deployed import judge_deployment
 from optimizer.audit.deployment import Sentence, sentences
 from optimizer.audit.document import Segment
@@ -25,7 +26,7 @@ from optimizer.audit.result import AuditResult, find_disputes
 from optimizer.audit.settle import Settled, settle
 from optimizer.audit.shares import find_misshares
 from optimizer.audit.spoken import spoken_equations, with_spoken
-from optimizer.audit.tables import find_outliers, find_sums
+from optimizer.audit.tables import find_sums
 from optimizer.audit.tokens import Token, decimal_comma, joined_thousands, tokenize
 from optimizer.audit.twice import find_missettings, find_two_values
 from optimizer.readers.notebook import check_notebook

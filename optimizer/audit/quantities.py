@@ -174,7 +174,7 @@ def _type(kinds: dict[str, int]) -> Type:
 
 
 @lru_cache(maxsize=1024)
-def _header(label: str) -> tuple[Type, Fraction]:
+def header(label: str) -> tuple[Type, Fraction]:
     """Type and scale that a header gives the bare figures under it: ``M tokens/h``, ``Weights (GB)``, ``GPUs``."""
     money = _MONEY.search(label)
     if money:
@@ -211,7 +211,7 @@ def _of_label(sentence: Sentence, at: int) -> Iterator[Quantity]:
         if number is None or number.value <= 0 or text.strip(" ~≈$€") != text[number.start : number.end].strip(" $€"):
             continue
         kinds, scale = next(
-            (found for head in (label, sentence.header) if (found := _header(head))[0]), ((), Fraction(1))
+            (found for head in (label, sentence.header) if (found := header(head))[0]), ((), Fraction(1))
         )
         if kinds and not number.nouns and number.unit.dimensions == lexicon.NONE and number.unit is not lexicon.PERCENT:
             start = len(sentence.text) - len(text) + number.start
@@ -274,7 +274,7 @@ def _of_row(sentence: Sentence, at: int, segments: Sequence[Segment]) -> Iterato
             plain = number.unit.dimensions == lexicon.NONE and not number.nouns and not number.per
             if plain and len(numbers) == 1:
                 heads = (label, sentence.header, *([first] if column else []))
-                kinds, scale = next((found for head in heads if (found := _header(head))[0]), ((), Fraction(1)))
+                kinds, scale = next((found for head in heads if (found := header(head))[0]), ((), Fraction(1)))
                 value = number.value * (scale if number.unit is lexicon.ONE else min(scale, Fraction(1)))
             if kinds:
                 half = number.half_digit * value / number.digits
