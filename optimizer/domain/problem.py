@@ -115,6 +115,10 @@ class ProblemFile(Spec):
         rateless = at_no_rate(self.workload)
         if rateless is not None:
             raise FieldError(rateless, ("workload", "arrival"))
+        row = OBJECTIVES[self.objective]
+        meaningless = row.unrated(self.workload) or row.unfit(self.workload)
+        if meaningless is not None:
+            raise FieldError(meaningless, ("objective",))
         return self
 
 

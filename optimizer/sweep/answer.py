@@ -12,6 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from optimizer.domain.hardware import HardwareSpec
+from optimizer.domain.limit_table import check_bounds
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem, ProblemFile, resolve
 from optimizer.errors import ShardproofError
@@ -79,10 +80,13 @@ def read_question(question: Mapping[str, Any]) -> Problem:
     model, hardware = question.get("model"), question.get("hardware")
     if isinstance(model, str) and isinstance(hardware, str) and "experts" not in question:
         try:
-            return resolve(ProblemFile.model_validate(dict(question)), _model(model), _hardware(hardware))
+            problem = resolve(ProblemFile.model_validate(dict(question)), _model(model), _hardware(hardware))
+            check_bounds(problem)
         except (ValidationError, ValueError):
             # The slow way says what is wrong in the words of every other command.
             pass
+        else:
+            return problem
     if isinstance(model, Mapping) or isinstance(hardware, Mapping):
         return problem_in(load_text(json.dumps(dict(question), default=str), "grid"))
     return read_problem(None, [Override(key, (key,), value) for key, value in question.items()])
