@@ -148,6 +148,14 @@ def _changes(listed: list[dict[str, Any]]) -> None:
             amount(change["from"], change.get("unit")),
             amount(change["to"], change.get("unit"), change["from"]),
         ]
-        for change in listed
+        for listed_change in listed
+        for change in _by_period(listed_change)
     ]
     table(["limit", "from", "to"], rows, right=(1, 2))
+
+
+def _by_period(change: dict[str, Any]) -> list[dict[str, Any]]:
+    """A change of a demand's rate as the file has it: of every period that it changes."""
+    demand = change["limit"].removeprefix("demands.").removesuffix(".request_rate")
+    periods = change.get("periods", {})
+    return [change | rates | {"limit": f"periods.{name}.rates.{demand}"} for name, rates in periods.items()] or [change]

@@ -11,7 +11,7 @@ from typing import Any
 from optimizer.certificate.fleet import TOLERANCE, bare_fleet_json, step_json
 from optimizer.cluster import columns_that_fit, fleet_that_fits
 from optimizer.cluster.derive import derive
-from optimizer.domain.cluster import Cluster, ClusterLimits, Pool
+from optimizer.domain.cluster import ALWAYS, Cluster, ClusterLimits, Pool
 from optimizer.domain.fleet import Fleet, better, measure_of
 from optimizer.explain.changes import Explained
 from optimizer.explain.unserved import unserved, without_any
@@ -87,7 +87,7 @@ def explain_cluster(cluster: Cluster) -> dict[str, Any]:
     document["relaxations"] = [
         {
             "limit": entry["limit"], "from": entry["value"], "to": _written(to, entry["value"]), "unit": entry["unit"],
-            "layout": None,
+            "layout": None, **_in_periods(cluster, entry["limit"], to),
         }
         for entry, to in helped
         if to is not None
@@ -271,29 +271,46 @@ def _grown(cluster: Cluster, name: str, count: int) -> Cluster:
 
 
 def _largest_rate(cluster: Cluster, columns: Sequence[Column], demand: str) -> Fraction | None:
-    """The largest share of a demand's rates at which a fleet fits, as the largest of its rates."""
+    """The most of a demand's requests/s in any period at which a fleet fits; those that ask for less keep theirs."""
 
-    def at(share: Fraction) -> Cluster:
+    def at(most: Fraction) -> Cluster:
         periods = tuple(
-            p.model_copy(update={"rates": {n: r * share if n == demand else r for n, r in p.rates.items()}})
+            p.model_copy(update={"rates": {n: min(r, most) if n == demand else r for n, r in p.rates.items()}})
             for p in cluster.periods
         )
         return cluster.model_copy(update={"periods": periods})
 
-    def served(share: Fraction) -> Fraction | None:
-        """The share that a fleet found at a share serves; None where none fits."""
-        verdict = fleet_that_fits(at(share), columns)
+    def served(most: Fraction) -> Fraction | None:
+        """The most that a fleet found at a rate serves in any period; None where none fits."""
+        verdict = fleet_that_fits(at(most), columns)
         if verdict is None:
             return None
-        wanted = [(period.rates.get(demand), verdict.demands[period.name][demand]) for period in cluster.periods]
-        return min((done.capacity if cluster.survive is None else done.left) / rate for rate, done in wanted if rate)
+        done = [(rate, verdict.demands[name][demand]) for name, rate in asked.items()]
+        capacities = [(rate, own.capacity if cluster.survive is None else own.left) for rate, own in done]
+        return min((capacity for rate, capacity in capacities if capacity < rate), default=top)
 
-    low, high = Fraction(0), Fraction(1)
-    while high - low > _COARSE:
+    asked = {period.name: rate for period in cluster.periods if (rate := period.rates.get(demand))}
+    top = max(asked.values())
+    low, high = Fraction(0), top
+    while high - low > _COARSE * top:
         middle = (low + high) / 2
         reached = served(middle)
         low, high = (low, middle) if reached is None else (max(middle, reached), high)
     while low and (reached := served(low * _MORE)) is not None:
         low = reached
-    top = max(period.rates.get(demand, Fraction(0)) for period in cluster.periods)
-    return top * low if low else None
+    return low or None
+
+
+def _in_periods(cluster: Cluster, limit: str, to: Fraction | int | None) -> dict[str, Any]:
+    """The rates of written periods that a demand's most changes: the file has each of them, and no one for all."""
+    kind, _, key = limit.partition(".")
+    if kind != "demands" or to is None or [period.name for period in cluster.periods] == [ALWAYS]:
+        return {}
+    rates = {period.name: period.rates.get(key.removesuffix(".request_rate"), 0) for period in cluster.periods}
+    return {
+        "periods": {
+            name: {"from": _number(Fraction(rate)), "to": _written(to, rate)}
+            for name, rate in rates.items()
+            if rate > to
+        }
+    }

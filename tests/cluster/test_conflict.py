@@ -9,6 +9,7 @@ from fractions import Fraction
 import pytest
 
 from optimizer.certificate import certify
+from optimizer.cli.main import run
 from optimizer.cluster import fleet_that_fits, solve_cluster
 from optimizer.explain.cluster import conflict_of, explain_cluster
 from optimizer.fleet.column import given_columns
@@ -111,9 +112,8 @@ def test_a_limit_that_is_not_needed_is_rejected():
 
 
 def _at_rate(cluster, demand, rate):
-    share = rate / max(p.rates.get(demand, Fraction(0)) for p in cluster.periods)
     periods = tuple(
-        p.model_copy(update={"rates": {n: r * share if n == demand else r for n, r in p.rates.items()}})
+        p.model_copy(update={"rates": {n: min(r, rate) if n == demand else r for n, r in p.rates.items()}})
         for p in cluster.periods
     )
     return cluster.model_copy(update={"periods": periods})
@@ -159,4 +159,24 @@ def test_a_changed_rate_fits_as_it_is_written(tmp_path):
     changes = {change["limit"]: change["to"] for change in explain_cluster(read_question(str(path)))["relaxations"]}
     assert changes["demands.x.request_rate"] == 1.66666666666
     path.write_text(text.format(changes["demands.x.request_rate"]))
+    assert explain_cluster(read_question(str(path)))["status"] == "feasible"
+
+
+@pytest.mark.parametrize(("night", "changed"), [(3, {"day": 1.5, "night": 1.5}), (1, {"day": 1.5})])
+def test_rates_of_periods_are_changed_where_the_file_has_them(tmp_path, night, changed, capsys):
+    (tmp_path / "rates.csv").write_text("pool,demand,layout,devices,requests_per_s\na,x,whole,8,1.5\n")
+    text = (
+        "pools: {{a: {{devices_per_node: 4, nodes: 2, price: 1 $/h}}}}\n"
+        "demands: {{x: {{workload: {{request_rate: 14}}}}}}\nrates: rates.csv\nobjective: cost\n"
+        "periods: {{day: {{hours: 10, rates: {{x: {day}}}}}, night: {{hours: 14, rates: {{x: {night}}}}}}}\n"
+    )
+    path = tmp_path / "cluster.yaml"
+    path.write_text(text.format(day=6, night=night))
+    changes = {one["limit"]: one for one in explain_cluster(read_question(str(path)))["relaxations"]}
+    told = changes["demands.x.request_rate"]
+    assert told["to"] == 1.5
+    assert {name: rates["to"] for name, rates in told["periods"].items()} == changed
+    assert run(["explain", str(path)]) == 1
+    assert ("periods.night.rates.x" in capsys.readouterr().out) is ("night" in changed)
+    path.write_text(text.format(**{"day": 6, "night": night} | changed))
     assert explain_cluster(read_question(str(path)))["status"] == "feasible"

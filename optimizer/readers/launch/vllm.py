@@ -218,6 +218,9 @@ def _balancing(command: CommandReading, dp: int, local: int | None, nodes: int |
 
     vLLM 0.33.0 entrypoints/cli/serve.py:101, engine/arg_utils.py:2440-2530, config/parallel.py.
     """
+    if command.on("headless") and (command.number_of("--api-server-count") or 0) > 1:
+        # entrypoints/cli/serve.py run_headless of 0.11.0 to 0.33.0
+        command.fault(command.flag("--api-server-count"), "api_server_count can't be set in headless mode")
     hybrid, external = command.flag("--data-parallel-hybrid-lb"), command.flag("--data-parallel-external-lb")
     ports, rank = command.flag("--data-parallel-multi-port-external-lb"), command.one("dp_rank")
     start, several_nodes = command.one("dp_start"), nodes is not None and nodes > 1
@@ -272,6 +275,10 @@ def _operating(command: CommandReading, environment: Mapping[str, str], *, exper
     of_model = draft.get("method") in DRAFTS_OF_THE_MODEL
     if of_model or not draft:
         command.one("speculative")
+    if isinstance(tokens_drafted, int) and tokens is not None and tokens <= tokens_drafted:
+        # config/vllm.py:2373 of 0.33.0; earlier ones leave no token to schedule
+        message = f"not enough slots to schedule a token beside {tokens_drafted} drafted ones: {tokens}"
+        command.fault(command.one("max_num_batched_tokens"), message)
     _drafting(command, str(draft.get("method", "")))
     if not of_model and command.arguments.last("draft_model") is None:
         command.number("draft_tokens", needed=False)

@@ -557,6 +557,8 @@ def test_what_the_model_and_its_devices_allow_is_posed(command: str, asked: dict
         ("docker run vllm/vllm-openai:v0.22.0 --model m --attention-backend of_between", "0.22.0"),
         ("sglang serve --model-path m --attention-backend cutlass_mla", "0.5.19"),
         ("sglang serve --model-path m --attention-backend $BACKEND", None),
+        ("vllm serve m -dp 4 --api-server-count 4", None),
+        ("vllm serve m -dp 4 --headless --api-server-count 0", None),
     ],
 )
 def test_names_are_those_of_a_release_that_has_them(text: str, version: str | None) -> None:
