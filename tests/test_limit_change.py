@@ -16,7 +16,7 @@ from optimizer.domain.layout import Layout
 from optimizer.domain.limit_table import LIMITS, bound_on, limits_of, told
 from optimizer.domain.limits import Limits
 from optimizer.domain.objectives import OBJECTIVES, Measure, Objective, Scale
-from optimizer.domain.problem import Problem
+from optimizer.domain.problem import Problem, ProblemFile
 from optimizer.domain.quantity import Dollars, fraction_of
 from optimizer.errors import SpecError
 from optimizer.explain import brief, explain
@@ -78,7 +78,7 @@ def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def rebuild() -> None:
-    for kind in (Limits, Problem):
+    for kind in (Limits, ProblemFile, Problem):
         kind.model_rebuild(force=True)
 
 
