@@ -13,6 +13,8 @@ _BY_NAME: Final[dict[tuple[int, int], str]] = {
     (12, 1): "gb10",
 }  # fmt: skip
 """developer.nvidia.com/cuda-gpus; `pro` of RTX PRO 6000 and its kin."""
+ADA: Final = (8, 9)
+"""The first with tensor cores of 8-bit floats."""
 _CAPABILITIES: Final = {word: capability for capability, words in _BY_NAME.items() for word in words.split()}
 
 

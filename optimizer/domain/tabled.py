@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -13,7 +14,7 @@ _MOST_ROWS = 200
 """Rows that a notebook shows; `to_frame` has all."""
 
 
-class Tabled:
+class Tabled(ABC):
     """An answer with a headline and rows, each of which has a value for every one of `columns`."""
 
     __slots__ = ()
@@ -21,13 +22,13 @@ class Tabled:
     columns: ClassVar[tuple[str, ...]] = ()
 
     @property
+    @abstractmethod
     def headline(self) -> str:
         """The answer in one line."""
-        raise NotImplementedError
 
+    @abstractmethod
     def rows(self) -> Sequence[Mapping[str, Any]]:
         """The table, a mapping for each row."""
-        raise NotImplementedError
 
     def notes(self) -> Sequence[str]:
         """What a notebook says between the headline and the table."""

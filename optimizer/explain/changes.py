@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 from optimizer.domain.tabled import Tabled
@@ -13,13 +14,13 @@ class Explained(Tabled):
     columns = ("limit", "value", "unit", "in_conflict", "to", "objective", "gain")
 
     @property
+    @abstractmethod
     def status(self) -> str:
         """`feasible` or `infeasible`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """``shardproof/explain/1``."""
-        raise NotImplementedError
 
     @property
     def headline(self) -> str:

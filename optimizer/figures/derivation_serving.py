@@ -113,8 +113,7 @@ def times(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluat
 def _queue_text(evaluation: Evaluation) -> str:
     """The wait in numbers, with what a prompt takes the queue."""
     load = evaluation.load
-    service = evaluation.queue_s * 2 * (1 - load) / load
-    return f"{float(load):.4g} · {_s(service)} ÷ (2 · {float(1 - load):.4g})"
+    return f"{float(load):.4g} · {_s(evaluation.service_s)} ÷ (2 · {float(1 - load):.4g})"
 
 
 def _latency(sheet: Sheet, problem: Problem, evaluation: Evaluation, ideal: Evaluation) -> None:

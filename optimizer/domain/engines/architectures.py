@@ -55,9 +55,9 @@ def _releases(cell: str) -> Releases:
 
 @cache
 def known(what: str) -> Mapping[str, Releases]:
-    """Releases of each architecture in a column of the table."""
+    """Releases of each architecture in a column of the table; none where there is no such column."""
     text = resources.files("optimizer.domain.engines").joinpath("architectures.csv").read_text("utf-8")
-    return {row["architecture"]: _releases(row[what]) for row in csv.DictReader(text.splitlines()) if row[what]}
+    return {row["architecture"]: _releases(row[what]) for row in csv.DictReader(text.splitlines()) if row.get(what)}
 
 
 def version_of(premise: Premise, engine: str, newest: str) -> str:
@@ -68,12 +68,14 @@ def version_of(premise: Premise, engine: str, newest: str) -> str:
 
 def release_for(engine: str, architecture: str, newest: str) -> str | None:
     """A release that has an architecture where the newest has not: the last that had it, or the first that will."""
-    found = known(engine).get(architecture) if engine in COLUMNS else None
+    found = known(engine).get(architecture)
     return None if found is None or found.have(newest) else found.last or found.first or None
 
 
-COLUMNS: Final = frozenset({"vllm", "sglang", "trtllm"})
-"""Engines with a column."""
+def has(premise: Premise, engine: str, newest: str, what: str) -> bool:
+    """Whether the release that a problem names of an engine has something of the model, or it is not known."""
+    found = known(f"{engine}_{what}").get(premise.model.architecture)
+    return found is None or found.have(version_of(premise, engine, newest))
 
 
 def architectures(engine: str, title: str, newest: str, unknown: str, source: str) -> EngineRule:
@@ -100,9 +102,7 @@ def pipelines(engine: str, newest: str, sentence: str, source: str) -> EngineRul
     """The release runs the model in a pipeline."""
 
     def breach(premise: Premise, shape: Shape) -> str | None:
-        found = known(f"{engine}_pipelines").get(premise.model.architecture)
-        runs = shape.pp == 1 or found is None or found.have(version_of(premise, engine, newest))
-        return None if runs else sentence
+        return None if shape.pp == 1 or has(premise, engine, newest, "pipelines") else sentence
 
     return EngineRule(
         "pipelines", "pp is 1 where the release has the model in one stage alone", ("pp",), breach, source

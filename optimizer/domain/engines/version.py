@@ -9,7 +9,7 @@ _VERSION = re.compile(r"[0-9]+(\.(post)?[0-9]+)*")
 
 def number(version: str) -> tuple[int, ...]:
     """A version as numbers that compare; a post-release comes after its own."""
-    return tuple(int(part) for part in version.replace(".post", ".").split("."))
+    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 def is_version(text: str) -> bool:

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from optimizer.domain.capability import capability
-from optimizer.domain.engines.architectures import known, version_of
+from optimizer.domain.capability import ADA, capability
+from optimizer.domain.engines.architectures import has
 from optimizer.domain.problem import Problem
 from optimizer.readers.launch.flags import Given
 from optimizer.readers.launch.launch import Launch
@@ -47,7 +47,6 @@ _MODELOPT_METHODS: Final = {"fp8": "modelopt", "fp4": "modelopt_fp4"}
 _MODELOPT_ON_ROCM: Final = {"modelopt": "0.21", "modelopt_fp4": "0.20"}
 """Releases of vLLM from which on ModelOpt's formats may be had on AMD's devices: 0.19 has neither, 0.20 the second."""
 _NVFP4_CACHE_SINCE: Final = "0.20"
-_ADA: Final = (8, 9)
 _E5M2: Final = "fp8_e5m2"
 LORA_RANKS: Final = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """vLLM 0.33.0 config/lora.py:27."""
@@ -118,7 +117,7 @@ def written_by_modelopt(launch: Launch, problem: Problem) -> Iterator[Refusal]:
     if launch.engine == "vllm" and device.vendor == "AMD" and launch.before(_MODELOPT_ON_ROCM[method]):
         yield option, f"{method} quantization is currently not supported in rocm."
     runs = launch.engine == "vllm" and not launch.before(_MODELOPT_ON_AMPERE)
-    if method != "modelopt" or own is None or own >= _ADA or runs:
+    if method != "modelopt" or own is None or own >= ADA or runs:
         return
     message = (
         "The quantization method modelopt is not supported for the current GPU. Minimum capability: 89. "
@@ -185,8 +184,7 @@ def adapters(launch: Launch, problem: Problem) -> Iterator[Refusal]:
     wanted, model = launch.flag("--enable-lora"), problem.model.architecture
     if wanted is None:
         return
-    releases = known("vllm_adapters").get(model)
-    if releases is not None and not releases.have(version_of(problem, "vllm", problem.engine.version)):
+    if not has(problem, "vllm", problem.engine.version, "adapters"):
         yield wanted, f"{model} does not support LoRA yet."
     if rank is not None and _whole(rank) not in {None, *LORA_RANKS}:
         yield rank, f"max_lora_rank ({rank.text}) must be one of {LORA_RANKS}"

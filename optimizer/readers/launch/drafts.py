@@ -29,7 +29,7 @@ _OF_THE_MODEL: Final = frozenset({"NEXTN", "MTP"})
 def vllm_drafts(launch: Launch, problem: Problem) -> Iterator[Refusal]:
     """Of vLLM 0.12.0, 0.20.0 and 0.33.0 config/speculative.py."""
     option = launch.flag("--speculative-config")
-    told = merged(given for given in launch.given if given.flag.carries == "speculative")
+    told = merged(launch.given, "speculative")
     if option is None or not told:
         return
     method, tokens, ranks = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any, Final
+from typing import Final
 
 from optimizer.domain.capability import capability
 from optimizer.domain.engines.architectures import OF_ITS_OWN
@@ -30,7 +30,7 @@ _CONNECTORS: Final = frozenset(
 def connector(launch: Launch, problem: Problem) -> Iterator[Refusal]:
     """Connectors of vLLM by name, each with a role (config/kv_transfer.py, kv_connector/factory.py:128)."""
     option = launch.flag("--kv-transfer-config")
-    told: dict[str, Any] = merged(given for given in launch.given if given.flag.carries == "kv_transfer")
+    told = merged(launch.given, "kv_transfer")
     if option is None or not told:
         return
     role, name = told.get("kv_role"), told.get("kv_connector")

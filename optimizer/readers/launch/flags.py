@@ -16,8 +16,9 @@ from functools import cache, cached_property
 from importlib import resources
 from typing import Any, Final, Literal
 
+from optimizer.domain.engines.version import number
 from optimizer.errors import Fault, InternalError, SpecError
-from optimizer.readers.launch.names import names_of, version_key
+from optimizer.readers.launch.names import names_of
 from optimizer.readers.launch.words import Word
 from optimizer.readers.messages import nearest, shown
 
@@ -106,8 +107,8 @@ class FlagTable:
 
     def has(self, flag: Flag, version: str | None) -> bool:
         """Whether a version may have a flag: it is not known to lack it."""
-        wanted = version_key(version or self.newest)
-        keys = [version_key(known) for known in self.versions]
+        wanted = number(version or self.newest)
+        keys = [number(known) for known in self.versions]
         if flag.since is not None and wanted <= keys[self.versions.index(flag.since) - 1]:
             return False
         return flag.until is None or wanted < keys[self.versions.index(flag.until) + 1]
@@ -439,11 +440,11 @@ def value_of(kind: str, text: str) -> Any:  # noqa: ANN401 - what the kind says
     return text
 
 
-def merged(options: Iterable[Given]) -> dict[str, Any]:
-    """One JSON object of ``--flag '{…}'`` and ``--flag.key value`` together."""
+def merged(given: Iterable[Given], carries: str) -> dict[str, Any]:
+    """One JSON object of ``--flag '{…}'`` and ``--flag.key value`` together, of the flags that carry something."""
     mapping: dict[str, Any] = {}
-    for option in options:
-        if not option.values or option.open:
+    for option in given:
+        if option.flag.carries != carries or not option.values or option.open:
             continue
         value = option.values[0].text
         if not option.path:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from optimizer.domain.attention import Heads
-from optimizer.domain.capability import capability
+from optimizer.domain.capability import ADA, capability
 from optimizer.domain.problem import Problem
 from optimizer.readers.launch.flags import Given
 from optimizer.readers.launch.launch import Launch
@@ -151,7 +151,6 @@ _NO_NATIVE_FP8: Final = (
 )
 _NATIVE_SINCE: Final = {"Triton attention": "0.25", "Triton MLA": "0.26"}
 """Releases of vLLM from which on Triton's kernels were read to ask for SM89 of a cache of 8 bits."""
-_ADA: Final = (8, 9)
 _FLASH_FP8: Final = frozenset({9, 10})
 """Generations with FlashAttention 3 or 4, which read a cache of 8 bits and sinks; 2 does not (fa_utils.py)."""
 _FLASHINFER_NVFP4: Final = frozenset({8, 9, 12})
@@ -184,7 +183,7 @@ def vllm_caches(launch: Launch, problem: Problem) -> Iterator[tuple[Given, str]]
         if reasons:
             selected = "Selected backend AttentionBackendEnum.FLASH_ATTN is not valid for this configuration. Reason:"
             yield option, f"{selected} {reasons}"
-    if cache is None or not told.startswith("fp8") or own >= _ADA:
+    if cache is None or not told.startswith("fp8") or own >= ADA:
         return
     triton = "Triton MLA" if of_model == "latent" else "Triton attention"
     alone = named == "TRITON_ATTN" or (not named and sinks) or of_model == "latent"

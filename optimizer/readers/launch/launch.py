@@ -8,13 +8,13 @@ from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Final
 
+from optimizer.domain.engines.version import before
 from optimizer.domain.layout import Layout, Stage
 from optimizer.domain.shape import Overlap
 from optimizer.domain.workload import Workload
 from optimizer.errors import Fault, InternalError, SpecError
 from optimizer.readers.document import Document
 from optimizer.readers.launch.flags import INFLUENCES, Arguments, Given, value_of
-from optimizer.readers.launch.names import version_key
 from optimizer.readers.messages import shown
 from optimizer.readers.places import LineColumn
 
@@ -250,7 +250,7 @@ def last_named(given: Iterable[Given], name: str) -> Given | None:
 
 def is_before(version: str | None, other: str) -> bool:
     """Whether a version comes before another; None is the newest."""
-    return version is not None and version_key(version) < version_key(other)
+    return version is not None and before(version, other)
 
 
 OFF: Final = frozenset({"0", "0.0", "false", "none", "null"})

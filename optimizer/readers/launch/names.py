@@ -7,22 +7,17 @@ not have is refused; of other releases, and where plugins add names, one that no
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from typing import Final
 
+from optimizer.domain.engines.version import number
+
 _READ: Final = "# read "
 _PLUGINS: Final = frozenset({("vllm", "--load-format")})
 """Flags whose names plugins add to (model_loader/__init__.py register_model_loader)."""
-
-
-@cache
-def version_key(version: str) -> tuple[int, ...]:
-    """A version as numbers that compare: ``0.5.10`` after ``0.5.9``."""
-    return tuple(int(part) for part in re.findall(r"\d+", version))
 
 
 @dataclass(frozen=True)
@@ -38,7 +33,7 @@ class Names:
         if name.casefold() not in self.spans:
             return False
         since, until = self.spans[name.casefold()]
-        wanted, keys = version_key(version), [version_key(read) for read in self.versions]
+        wanted, keys = number(version), [number(read) for read in self.versions]
         if since and wanted <= keys[self.versions.index(since) - 1]:
             return False
         return not until or wanted < keys[self.versions.index(until) + 1]

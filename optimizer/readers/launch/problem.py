@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from optimizer.domain.attention import State
 from optimizer.domain.engines import engine_named, release_of
-from optimizer.domain.engines.architectures import release_for
+from optimizer.domain.engines.architectures import release_for, version_of
 from optimizer.domain.engines.version import number
 from optimizer.domain.model import ModelSpec
 from optimizer.domain.problem import Problem
@@ -119,7 +119,7 @@ _OWN_CODE: Final = frozenset({"auto", "vllm", "sglang", "pytorch"})
 
 def _as_loaded(launch: Launch, problem: Problem) -> Problem:
     """The problem with the architecture that the engine is told to look up; none where other code runs the model."""
-    told = merged(option for option in launch.given if option.flag.carries == "hf_overrides").get("architectures")
+    told = merged(launch.given, "hf_overrides").get("architectures")
     code = launch.flag("--backend" if launch.engine == "trtllm" else "--model-impl")
     other = code is not None and code.text not in _OWN_CODE
     if not other and not told:
@@ -153,7 +153,7 @@ def _left(launch: Launch, problem: Problem) -> tuple[str, str | None]:
 def _by_plugins(launch: Launch, problem: Problem) -> tuple[str, ...]:
     """What may not start where a release has a method no more, unless a plugin brings it."""
     method, last = _left(launch, problem)
-    version = problem.engine_name.partition("@")[2] or problem.engine.version
+    version = version_of(problem, problem.engine.name, problem.engine.version)
     if last is None or number(version)[:2] <= number(last):
         return ()
     return (f"vllm {version} has no {method}, as releases to {last} had: a plugin has to bring it",)

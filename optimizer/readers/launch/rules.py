@@ -90,7 +90,7 @@ def _beside_prefill_context(launch: Launch, _: Problem) -> Iterator[Refusal]:
         return
     if lora is not None:
         yield lora, "MRV2 PCP does not support LoRA yet."
-    method = str(merged(option for option in launch.given if option.flag.carries == "speculative").get("method"))
+    method = str(merged(launch.given, "speculative").get("method"))
     if drafts is not None and launch.before(_PCP_DRAFTS_SINCE) and not launch.operating.draft_tokens:
         yield drafts, "MRV2 PCP does not support speculative decoding yet."
     elif drafts is not None and method not in _DRAFTS_BESIDE_PCP:

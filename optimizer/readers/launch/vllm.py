@@ -102,7 +102,7 @@ def launched(
     """
     stages = partition(command, environment.get(variable), degrees["pp"], variable)
     overrides = [option for option in command.arguments.given if option.flag.carries == "hf_overrides"]
-    for option in overrides if _SIZES.search(json.dumps(merged(overrides))) else ():
+    for option in overrides if _SIZES.search(json.dumps(merged(overrides, "hf_overrides"))) else ():
         command.influence(option, "memory")
     model, place = model_of(command)
     command.raise_faults()
@@ -154,7 +154,7 @@ def partition(command: CommandReading, text: str | None, pp: int, name: str) -> 
 
 def _phase(command: CommandReading) -> str | None:
     """Role of a disaggregated deployment, where the transfer of the cache names one."""
-    role = merged(option for option in command.arguments.given if option.flag.carries == "kv_transfer").get("kv_role")
+    role = merged(command.arguments.given, "kv_transfer").get("kv_role")
     return {"kv_producer": "prefill", "kv_consumer": "decode"}.get(str(role))
 
 
@@ -270,7 +270,7 @@ def _operating(command: CommandReading, environment: Mapping[str, str], *, exper
             command.one("max_num_batched_tokens"),
             f"max_num_batched_tokens ({tokens}) is smaller than max_model_len ({length}) without chunked prefill",
         )
-    draft = merged(option for option in command.arguments.given if option.flag.carries == "speculative")
+    draft = merged(command.arguments.given, "speculative")
     tokens_drafted = draft.get("num_speculative_tokens")
     of_model = draft.get("method") in DRAFTS_OF_THE_MODEL
     if of_model or not draft:
@@ -314,7 +314,7 @@ def _drafting(command: CommandReading, method: str) -> None:
 
 def _text_only(command: CommandReading) -> bool:
     """Whether no vision encoder is loaded: it is told so, or that no prompt has any picture or video."""
-    most = merged(option for option in command.arguments.given if option.flag.carries == "mm_limits")
+    most = merged(command.arguments.given, "mm_limits")
     if command.on("text_only"):
         return True
     if most and not any(most.get(kind, 1) for kind in ("image", "video")):
@@ -345,7 +345,7 @@ def _hybrid_cache(command: CommandReading, environment: Mapping[str, str]) -> bo
     told = command.one("unified_cache")
     if told is not None and told.on:
         return False
-    transfer = merged(option for option in command.arguments.given if option.flag.carries == "kv_transfer")
+    transfer = merged(command.arguments.given, "kv_transfer")
     kept = told is not None and not command.before(_TOLD_APART)
     if transfer and not kept and (command.before(_ASKS_CONNECTOR) or not _connects_hybrid(transfer)):
         command.one("kv_transfer")
@@ -386,7 +386,7 @@ def _fits_length(command: CommandReading) -> bool:
 
 def _redundant(command: CommandReading, *, experts: bool, ranks: int) -> int:
     """Redundant expert slots, and what vLLM asks for them (config/parallel.py:570-588)."""
-    config = merged(option for option in command.arguments.given if option.flag.carries == "eplb_config")
+    config = merged(command.arguments.given, "eplb_config")
     slots_option = command.one("eplb_config") or command.one("redundant_slots")
     wanted: Any = config.get("num_redundant_experts", command.number("redundant_slots", 0, least=0))
     if isinstance(wanted, str) and wanted.isascii() and wanted.isdigit():
@@ -418,13 +418,13 @@ def _told(command: CommandReading, name: str) -> bool | None:
 
 def _graph_mode(command: CommandReading) -> str:
     """How graphs are captured; empty: as the engine does unless told."""
-    config = merged(option for option in command.arguments.given if option.flag.carries == "compilation")
+    config = merged(command.arguments.given, "compilation")
     return str(config.get("cudagraph_mode", "")).upper()
 
 
 def _captured(command: CommandReading) -> tuple[int, ...] | None:
     """Sizes of captured graphs; none with ``--enforce-eager``, ``cudagraph_mode`` NONE or, without a mode, ``-O0``."""
-    config = merged(option for option in command.arguments.given if option.flag.carries == "compilation")
+    config = merged(command.arguments.given, "compilation")
     mode = _graph_mode(command) or "NONE" * (command.flag_text("--optimization-level") == "0")
     if command.on("eager") or mode in {"NONE", "0"}:
         command.one("capture_sizes")
