@@ -105,16 +105,14 @@ def place_wait(places: int, rate: Fraction, capacity: Fraction) -> PlaceWait:
     taken = rate * kept_s
     if taken >= places:
         return PlaceWait(taken, kept_s, Fraction(1), Fraction(1), None)
-    lost = Fraction(1)
+    # of `_GRID` parts, in whole numbers: each B(k) rounded up as a fraction would be, without its common divisors
+    parts, often, each = _GRID, taken.numerator, taken.denominator * _GRID
     for place in range(1, places + 1):
-        offered = taken * lost
-        lost = _up(offered / (place + offered))
+        offered = often * parts
+        parts = -(-_GRID * offered // (place * each + offered))
+    lost = Fraction(parts, _GRID)
     load = taken / places
     chance = Fraction(-(-lost * _CHANCES // (1 - load * (1 - lost))), _CHANCES)
     root = Fraction(isqrt((4 + 5 * places) * _ROOT * _ROOT) + 1, _ROOT)
     more = 1 + (1 - load) * (places - 1) * (root - 2) / (16 * load * places)
     return PlaceWait(taken, kept_s, chance, more, chance * kept_s / (2 * places * (1 - load)) * more)
-
-
-def _up(value: Fraction) -> Fraction:
-    return Fraction(-(-value.numerator * _GRID // value.denominator), _GRID)
