@@ -78,7 +78,7 @@ UNSEEN_FOURTH_HELD = DOCUMENTS.with_name("documents_unseen_fourth_held")
 DERIVED = DOCUMENTS.with_name("documents_derived")
 AUTHORS = tuple(
     DOCUMENTS.with_name(f"documents_author_{letter}")
-    for letter in (*"abcdefghijklmnopqrstuvwxyz", "za", "zb", "zc", "zd", "ze", "zf", "zg", "zh", "zi", "zj")
+    for letter in (*"abcdefghijklmnopqrstuvwxyz", "za", "zb", "zc", "zd", "ze", "zf", "zg", "zh", "zi", "zj", "zk")
 )
 FOLDERS = (DOCUMENTS, SECOND, FIELD_NOTES, PLANS, REVIEWS, REPORTS, MIXED)
 FIRST_SIGHT = {

@@ -109,7 +109,7 @@ _DIVIDES: Final = re.compile(
 """In a paragraph that may say itself that a degree cannot be."""
 _CONTEXT: Final = re.compile(
     r"(?P<ahead>\b(?:contexts?|windows?|max[-_ ]model[-_ ]len|context[-_ ]length)\b"
-    r"(?:(?!\b(?:and|USD|EUR|CHF|GBP)\b)[^.;:\d$€£]){0,24}?[ =:])?"
+    r"(?:(?!\b(?:and|this|that|it|we|they|USD|EUR|CHF|GBP)\b)[^.;:\d$€£]){0,24}?[ =:])?"
     r"(?<![\w.,/-])(?P<number>\d[\d,]*(?:\.\d+)?)\s?(?P<scale>[kKmM]i?|million)?\b"
     r"(?P<behind>[- ](?:tokens?[- ])?(?:(?:of|long)[- ])?(?:contexts?|windows?))?",
     re.IGNORECASE,

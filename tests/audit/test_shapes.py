@@ -236,6 +236,8 @@ RIGHT = (
     "# Qwen3-235B-A22B\n\nFP8 runs on four H200, BF16 on eight.",
     "# DeepSeek-R1\n\nFP8 fits eight H200 with 1,128 GB; sixteen H100 hold it too.",
     "# Llama-3.1-405B\n\nThe INT4 build (203 GB) takes four H100; we keep the FP8 one on eight.",
+    "Llama-3.1-70B on H100.\n\nWe cap at 96 sequences. At the mean context this is 576,000 tokens.",
+    "    vllm serve zai-org/GLM-4.5-FP8 --tensor-parallel-size 4\n\nAttention is tensor parallel, 24 query heads each.",
 )  # fmt: skip
 
 
