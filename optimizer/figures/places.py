@@ -105,12 +105,12 @@ def place_wait(places: int, rate: Fraction, capacity: Fraction) -> PlaceWait:
     taken = rate * kept_s
     if taken >= places:
         return PlaceWait(taken, kept_s, Fraction(1), Fraction(1), None)
-    # of `_GRID` parts, in whole numbers: each B(k) rounded up as a fraction would be, without its common divisors
-    parts, often, each = _GRID, taken.numerator, taken.denominator * _GRID
+    # in whole numbers: fractions would be reduced at every place
+    lost_parts, whole = _GRID, taken.denominator * _GRID
     for place in range(1, places + 1):
-        offered = often * parts
-        parts = -(-_GRID * offered // (place * each + offered))
-    lost = Fraction(parts, _GRID)
+        offered = taken.numerator * lost_parts
+        lost_parts = -(-_GRID * offered // (place * whole + offered))
+    lost = Fraction(lost_parts, _GRID)
     load = taken / places
     chance = Fraction(-(-lost * _CHANCES // (1 - load * (1 - lost))), _CHANCES)
     root = Fraction(isqrt((4 + 5 * places) * _ROOT * _ROOT) + 1, _ROOT)
